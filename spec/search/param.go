@@ -1,0 +1,53 @@
+package search
+
+// Kind is the type of a search parameter.
+type Kind uint8
+
+// The parameter types of R4, http://hl7.org/fhir/search-param-type.
+const (
+	Number Kind = iota + 1
+	Date
+	String
+	Token
+	Reference
+	Composite
+	Quantity
+	URI
+	Special
+)
+
+// Param is one search parameter on one concrete resource type. Params are
+// interned: the same pointer serves extraction, parsing and the planner, so
+// that they can be compared and used as map keys.
+type Param struct {
+	Type       string // the resource type: "Observation"
+	Code       string // the name in the URL: "value-quantity"
+	URL        string // the canonical URL of the SearchParameter
+	Kind       Kind
+	Expression string   // FHIRPath, reduced to the parts that apply to Type
+	Targets    []string // for references: the resource types that it may point to
+	Components []Component
+	// Single is true when no resource can have more than one value (every
+	// element on the path has max 1, choice types included). A store may keep
+	// such values in a column of the resource's own row.
+	Single bool
+	// Parts is set on a parameter whose values are exactly those of other
+	// parameters of the same type put together (Observation.combo-code = code +
+	// component-code; Observation.patient = subject with targets Patient).
+	// Nothing is extracted for it: Parse keeps the parameter, and a store
+	// searches its Parts instead. PartTarget, if not empty, keeps only
+	// references to that resource type.
+	Parts      []*Param
+	PartTarget string
+	// Unsupported says why the parameter has no index; "" when it has one.
+	Unsupported string
+}
+
+// Component is one part of a composite parameter.
+type Component struct {
+	Param      *Param // the definition of the part (its Kind and Targets)
+	Expression string // relative to the composite's own expression
+}
+
+// Key returns "Type.code", the name under which a store knows the parameter.
+func (p *Param) Key() string { return p.Type + "." + p.Code }
