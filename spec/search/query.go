@@ -20,6 +20,7 @@ type CompartmentRef struct {
 	// resource in the compartment. Self is true when the focal resource itself
 	// belongs to the result.
 	Params map[string][]*Param
+	Self   bool
 }
 
 // Total says whether the number of all matches is wanted (_total).
@@ -57,7 +58,7 @@ type Clause struct {
 	Field    Field
 	Name     string // as written, with modifier: "code:not"; for messages and the self link
 	Params   []*Param
-	Modifier string // "", "exact", "contains", "missing", "not", "text", "in", ..., "identifier"
+	Modifier string // "", "exact", "contains", "missing", "not", "text", "in", ..., "identifier"; a :[Type] is in Value.RefType instead
 	Missing  bool   // with Modifier "missing": the wanted value
 	Values   []Value
 	Chain    *Chain // a chained clause: Values is empty, Chain holds the rest
@@ -77,7 +78,27 @@ type Has struct {
 	Next *Clause
 }
 
-// Op is a comparison prefix.
+// Op is a comparison prefix (R4 section 3.1.1.4.4).
+//
+// A resource holds the range [s, e] (dates: DateValue, numbers: NumberValue,
+// where mostly s = e); the search value holds the range [a, b] of its literal
+// (dates: Lo, Hi inclusive; numbers: NumLo inclusive, NumHi exclusive) and for
+// numbers also the exact value n. A value of the resource matches when
+//
+//	       dates                  numbers and quantities
+//	eq     a <= s and e <= b      a <= s and e < b
+//	ne     s < a or e > b         s < a or e >= b
+//	lt     s < a                  s < n
+//	le     s <= b                 s <= n
+//	gt     e > b                  e > n
+//	ge     e >= a                 e >= n
+//	sa     s > b                  s > n
+//	eb     e < a                  e < n
+//	ap     s <= b and e >= a      s < b and e >= a
+//
+// For ap the range has been widened by Parse: dates by a tenth of the distance
+// to now, numbers by a tenth of the value. A literal finer than a millisecond
+// may have a > b by one; the rules above still hold.
 type Op uint8
 
 // The prefixes of R4; OpEq is the default.
@@ -91,6 +112,9 @@ const (
 	OpSa
 	OpEb
 	OpAp
+	// OpOverlap replaces OpEq for dates when ParseOptions.DateOverlap is set:
+	// s <= b and e >= a, like OpAp without widening.
+	OpOverlap
 )
 
 // Value is one alternative of a clause. Which fields count depends on the kind
@@ -98,11 +122,14 @@ const (
 //
 //	token      System, Code, HasSystem (sys|code; |code has HasSystem and System ""), HasCode (false for "sys|")
 //	string     Text (as written), Norm (folded)
-//	uri        Text
-//	reference  RefType (may be ""), Code = id; or Text = absolute URL that is not ours
+//	uri        Text, matched like the URL of a reference
+//	reference  RefType (may be ""), Code = id; or Text = a URL that is not ours: it
+//	           matches ReferenceValue.URL when equal, and when Text has no "|" also
+//	           a canonical with any version (URL begins with Text + "|")
 //	date       Op, Lo, Hi (milliseconds, the implicit range of the literal)
 //	number     Op, NumLo, NumHi (implicit precision range [lo, hi)), Num (the exact value)
-//	quantity   as number, with HasSystem, System, HasCode, Code
+//	quantity   as number, with HasSystem, System, HasCode, Code; without HasSystem
+//	           the Code matches the coded unit or the human unit
 //	composite  Parts, one Value per component
 type Value struct {
 	Op        Op
