@@ -1,0 +1,174 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// Options of a database. The zero value is ready to use.
+type Options struct {
+	Readers      int // reading connections, opened on demand; default 4
+	ReaderCache  int // page cache of each reader in KiB; default 4096
+	WriterCache  int // page cache of the writer in KiB; default 8192
+	MaxGroup     int // units of work (see Work.Size) in one transaction; default 500
+	QueueLimit   int // work waiting for the writer before Submit answers Throttled; default 4096
+	CheckpointKB int // size of the WAL at which it is moved into the file; default 16384
+}
+
+// DB is one database file.
+type DB struct {
+	path    string
+	opt     Options
+	readers chan *Conn    // idle readers
+	slots   chan struct{} // one token per reader that may be open
+	w       *writer
+	closing sync.Once
+	closed  chan struct{}
+}
+
+// Open opens or creates the file at path and starts the writer.
+func Open(path string, opt Options) (*DB, error) {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&opt.Readers, 4)
+	def(&opt.ReaderCache, 4096)
+	def(&opt.WriterCache, 8192)
+	def(&opt.MaxGroup, 500)
+	def(&opt.QueueLimit, 4096)
+	def(&opt.CheckpointKB, 16384)
+	d := &DB{path: path, opt: opt, readers: make(chan *Conn, opt.Readers), slots: make(chan struct{}, opt.Readers), closed: make(chan struct{})}
+	for range opt.Readers {
+		d.slots <- struct{}{}
+	}
+	wc, err := open(path, sqlite.OpenReadWrite|sqlite.OpenCreate|sqlite.OpenWAL|sqlite.OpenURI, fmt.Sprintf(
+		"PRAGMA journal_mode=WAL;\nPRAGMA synchronous=FULL;\nPRAGMA cache_size=-%d;\nPRAGMA wal_autocheckpoint=%d;\nPRAGMA journal_size_limit=%d;\nPRAGMA temp_store=MEMORY;\nPRAGMA foreign_keys=OFF;\n",
+		opt.WriterCache, opt.CheckpointKB/4, int64(opt.CheckpointKB)*2048))
+	if err != nil {
+		return nil, err
+	}
+	d.w = newWriter(wc, opt)
+	return d, nil
+}
+
+func open(path string, flags sqlite.OpenFlags, pragmas string) (*Conn, error) {
+	sc, err := sqlite.OpenConn(path, flags)
+	if err != nil {
+		return nil, dbError("open "+path, err)
+	}
+	sc.SetBusyTimeout(5 * time.Second)
+	c := &Conn{c: sc, stmts: make(map[string]*Stmt)}
+	if err := c.Script(pragmas); err != nil {
+		_ = sc.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Path returns the file's name.
+func (d *DB) Path() string { return d.path }
+
+// Read calls f with a reading connection. All of f's queries see the same
+// snapshot when it runs them inside ReadTx; plain Read gives each its own.
+func (d *DB) Read(ctx context.Context, f func(*Conn) error) error {
+	c, err := d.reader(ctx)
+	if err != nil {
+		return err
+	}
+	if done := ctx.Done(); done != nil {
+		c.c.SetInterrupt(done)
+	}
+	defer func() {
+		c.c.SetInterrupt(nil)
+		d.readers <- c
+	}()
+	return f(c)
+}
+
+// ReadTx is Read inside one read transaction: f sees one snapshot.
+func (d *DB) ReadTx(ctx context.Context, f func(*Conn) error) error {
+	return d.Read(ctx, func(c *Conn) error {
+		if err := c.Exec("BEGIN"); err != nil {
+			return err
+		}
+		err := f(c)
+		c.c.SetInterrupt(nil)
+		if e := c.Exec("COMMIT"); err == nil {
+			err = e
+		}
+		return err
+	})
+}
+
+func (d *DB) reader(ctx context.Context) (*Conn, error) {
+	select {
+	case c := <-d.readers:
+		return c, nil
+	default:
+	}
+	select {
+	case c := <-d.readers:
+		return c, nil
+	case <-d.slots:
+		c, err := open(d.path, sqlite.OpenReadOnly|sqlite.OpenURI, fmt.Sprintf(
+			"PRAGMA cache_size=-%d;\nPRAGMA temp_store=MEMORY;\nPRAGMA query_only=ON;\n", d.opt.ReaderCache))
+		if err != nil {
+			d.slots <- struct{}{}
+			return nil, err
+		}
+		return c, nil
+	case <-ctx.Done():
+		return nil, dbError("wait for a reader", ctx.Err())
+	case <-d.closed:
+		return nil, fault.New(fault.Transient, "the database is closed")
+	}
+}
+
+// Close finishes the writes that were submitted, moves the WAL into the file
+// and closes all connections. Readers in use are waited for.
+func (d *DB) Close() error {
+	var err error
+	d.closing.Do(func() {
+		close(d.closed)
+		werr := d.w.close()
+		for range d.opt.Readers {
+			select {
+			case <-d.slots:
+			case c := <-d.readers:
+				c.close()
+			}
+		}
+		_ = d.w.conn.Script("PRAGMA wal_checkpoint(TRUNCATE);\n")
+		d.w.conn.close()
+		err = werr
+	})
+	return err
+}
+
+func (c *Conn) close() {
+	for k, s := range c.stmts {
+		_ = s.s.Finalize()
+		delete(c.stmts, k)
+	}
+	_ = c.c.Close()
+}
+
+// QuickCheck runs SQLite's structural check on a reading connection.
+func (d *DB) QuickCheck(ctx context.Context) error {
+	return d.Read(ctx, func(c *Conn) error {
+		return c.Query("PRAGMA quick_check(1)", func(s *Stmt) error {
+			if r := s.ColText(0); r != "ok" {
+				return &fault.Error{Kind: fault.Internal, Op: "db: quick_check", Msg: "the database file is damaged", Err: fmt.Errorf("%s", r)}
+			}
+			return nil
+		})
+	})
+}

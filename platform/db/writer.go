@@ -1,0 +1,251 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// Work is one unit that the writer runs inside a transaction shared with others.
+type Work struct {
+	// Do runs on the writing connection. An error that it returns belongs to
+	// this work alone, so Do must have written nothing when it returns
+	// one that is not a Broken; it checks first and writes then.
+	Do func(*Conn) error
+	// Size counts towards Options.MaxGroup; 0 means 1.
+	Size int
+	// Bulk work waits while other work is there.
+	Bulk bool
+
+	err   error
+	done  chan struct{}
+	state atomic.Int32 // waiting, taken by the writer, or given up by the caller
+}
+
+const (
+	waiting = iota
+	taken
+	givenUp
+)
+
+// Broken marks an error after which the transaction must not be committed:
+// every work of the group fails with it.
+type Broken struct{ Err error }
+
+// Error implements error.
+func (b *Broken) Error() string { return b.Err.Error() }
+
+// Unwrap returns the cause.
+func (b *Broken) Unwrap() error { return b.Err }
+
+// WriterStats are counters of a writer since it was opened.
+type WriterStats struct {
+	Queue   int           // work waiting now
+	Commits int64         // transactions
+	Works   int64         // works committed
+	Commit  time.Duration // time spent in COMMIT, mostly fsync
+	Busy    time.Duration // time spent in transactions, COMMIT included
+}
+
+type writer struct {
+	conn       *Conn
+	maxGroup   int
+	fast, bulk chan *Work
+	stop       chan struct{}
+	stopped    chan struct{}
+	mu         sync.RWMutex // held for reading while submitting, for writing to close
+	closed     bool
+	flush      []func(*Conn) error // called before each COMMIT
+	rollback   []func()            // called after a transaction was rolled back
+
+	commits, works, commitNS, busyNS atomic.Int64
+	observe                          atomic.Pointer[func(commit time.Duration, works int)]
+}
+
+func newWriter(c *Conn, opt Options) *writer {
+	w := &writer{
+		conn: c, maxGroup: opt.MaxGroup,
+		fast: make(chan *Work, opt.QueueLimit), bulk: make(chan *Work, opt.QueueLimit),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	go w.run()
+	return w
+}
+
+// OnRollback registers f, which the writer calls after it rolled back a
+// transaction, so that caches filled inside of it can be dropped. It must be
+// called before the first Write.
+func (d *DB) OnRollback(f func()) { d.w.rollback = append(d.w.rollback, f) }
+
+// OnFlush registers f, which the writer calls before each COMMIT, so that rows
+// of several works can be inserted together. An error rolls the group back. It
+// must be called before the first Write.
+func (d *DB) OnFlush(f func(*Conn) error) { d.w.flush = append(d.w.flush, f) }
+
+// OnCommit sets a function that is called after each commit with its duration.
+func (d *DB) OnCommit(f func(commit time.Duration, works int)) { d.w.observe.Store(&f) }
+
+// Stats returns the writer's counters.
+func (d *DB) Stats() WriterStats {
+	w := d.w
+	return WriterStats{
+		Queue: len(w.fast) + len(w.bulk), Commits: w.commits.Load(), Works: w.works.Load(),
+		Commit: time.Duration(w.commitNS.Load()), Busy: time.Duration(w.busyNS.Load()),
+	}
+}
+
+// Write runs work in the writer and returns when it is on disk. When the
+// context ends while the work still waits, the answer is Timeout and the work
+// is never done; once the writer has taken it, Write waits for its end, so
+// that the caller always knows and may use the memory of the work again.
+func (d *DB) Write(ctx context.Context, work *Work) error {
+	w := d.w
+	work.done = make(chan struct{})
+	w.mu.RLock()
+	if w.closed {
+		w.mu.RUnlock()
+		return fault.New(fault.Transient, "the database is closed")
+	}
+	q := w.fast
+	if work.Bulk {
+		q = w.bulk
+	}
+	select {
+	case q <- work:
+		w.mu.RUnlock()
+	default:
+		w.mu.RUnlock()
+		return &fault.Error{Kind: fault.Throttled, Op: "db: write", Msg: "too many writes are waiting; try again", RetryAfter: time.Second}
+	}
+	select {
+	case <-work.done:
+		return work.err
+	case <-ctx.Done():
+		if work.state.CompareAndSwap(waiting, givenUp) {
+			return dbError("wait for the writer", ctx.Err())
+		}
+		<-work.done
+		return work.err
+	}
+}
+
+func (w *writer) run() {
+	defer close(w.stopped)
+	group := make([]*Work, 0, 64)
+	for {
+		first := w.next()
+		if first == nil {
+			return
+		}
+		group = w.gather(append(group[:0], first))
+		w.commit(group)
+		clear(group)
+	}
+}
+
+// next waits for work, interactive first; nil when the writer was told to stop and nothing is left.
+func (w *writer) next() *Work {
+	select {
+	case x := <-w.fast:
+		return x
+	default:
+	}
+	select {
+	case x := <-w.fast:
+		return x
+	case x := <-w.bulk:
+		return x
+	case <-w.stop:
+	}
+	select {
+	case x := <-w.fast:
+		return x
+	case x := <-w.bulk:
+		return x
+	default:
+		return nil
+	}
+}
+
+// gather adds the work that waits now, up to the size of a group. Bulk work
+// joins only when no interactive work is there.
+func (w *writer) gather(group []*Work) []*Work {
+	size := max(group[0].Size, 1)
+	for size < w.maxGroup {
+		var x *Work
+		select {
+		case x = <-w.fast:
+		default:
+			select {
+			case x = <-w.bulk:
+			default:
+				return group
+			}
+		}
+		group = append(group, x)
+		size += max(x.Size, 1)
+	}
+	return group
+}
+
+func (w *writer) commit(group []*Work) {
+	start := time.Now()
+	err := w.conn.Exec("BEGIN IMMEDIATE")
+	if err == nil {
+		for _, x := range group {
+			if !x.state.CompareAndSwap(waiting, taken) {
+				continue
+			}
+			x.err = x.Do(w.conn)
+			if b, ok := errors.AsType[*Broken](x.err); ok {
+				err = b.Err
+				break
+			}
+		}
+	}
+	for _, f := range w.flush {
+		if err == nil {
+			err = f(w.conn)
+		}
+	}
+	var took time.Duration
+	if err == nil {
+		at := time.Now()
+		err = w.conn.Exec("COMMIT")
+		took = time.Since(at)
+	}
+	if err != nil {
+		if !w.conn.c.AutocommitEnabled() {
+			_ = w.conn.Exec("ROLLBACK")
+		}
+		for _, f := range w.rollback {
+			f()
+		}
+		for _, x := range group {
+			x.err = err
+		}
+	}
+	w.commits.Add(1)
+	w.works.Add(int64(len(group)))
+	w.commitNS.Add(int64(took))
+	w.busyNS.Add(int64(time.Since(start)))
+	if f := w.observe.Load(); f != nil && err == nil {
+		(*f)(took, len(group))
+	}
+	for _, x := range group {
+		close(x.done)
+	}
+}
+
+func (w *writer) close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	close(w.stop)
+	<-w.stopped
+	return nil
+}
