@@ -1,0 +1,5 @@
+module github.com/hygeia-health/hygeia/tools
+
+go 1.26.0
+
+require github.com/klauspost/compress v1.20.3
