@@ -1,0 +1,261 @@
+package search
+
+import (
+	"slices"
+	"strings"
+)
+
+// Match reports whether the resource typ/id, last updated at seqMillis and with
+// the index entries v, is an answer to q. It looks at every entry of every
+// clause: it is the model that the indexes of a store are tested against.
+// Sort, Count and After have no part in it; a clause that is a chain never
+// matches, because other resources decide about it.
+func Match(q *Query, typ, id string, seqMillis int64, v *Values) bool {
+	if len(q.Types) > 0 && !slices.Contains(q.Types, typ) {
+		return false
+	}
+	if q.Compartment != nil && !q.Compartment.holds(typ, id, v) {
+		return false
+	}
+	for _, c := range q.Where {
+		if !c.matches(typ, id, seqMillis, v) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *CompartmentRef) holds(typ, id string, v *Values) bool {
+	if c.Self && typ == c.Type && id == c.ID {
+		return true
+	}
+	for _, p := range c.Params[typ] {
+		for _, l := range p.leaves(nil, "") {
+			for _, r := range v.References {
+				if l.owns(r.Param) && l.points(r) && r.Type == c.Type && r.ID == c.ID {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// leaf is a parameter that entries are extracted for, with the only type of
+// reference that counts ("" = any).
+type leaf struct {
+	param  *Param
+	target string
+}
+
+// leaves resolves Param.Parts down to what is extracted.
+func (p *Param) leaves(dst []leaf, target string) []leaf {
+	if p.PartTarget != "" {
+		target = p.PartTarget
+	}
+	if len(p.Parts) == 0 {
+		return append(dst, leaf{p, target})
+	}
+	for _, part := range p.Parts {
+		dst = part.leaves(dst, target)
+	}
+	return dst
+}
+
+func (l leaf) owns(p *Param) bool { return l.param == p }
+
+// points reports whether a reference has the type that the leaf asks for.
+func (l leaf) points(r ReferenceValue) bool {
+	return l.target == "" || r.Type == l.target || r.Type == "" && typeInURL(r.URL) == l.target
+}
+
+func (c *Clause) matches(typ, id string, seqMillis int64, v *Values) bool {
+	if c.Chain != nil || c.Has != nil {
+		return false
+	}
+	switch c.Field {
+	case FieldID:
+		return c.any(func(w Value) bool { return w.Code == id })
+	case FieldType:
+		return c.any(func(w Value) bool { return w.Code == typ })
+	case FieldLastUpdated:
+		return c.any(func(w Value) bool { return matchDate(w, DateValue{Lo: seqMillis, Hi: seqMillis}) })
+	}
+	i := slices.IndexFunc(c.Params, func(p *Param) bool { return p.Type == typ })
+	if i < 0 {
+		return false
+	}
+	leaves := c.Params[i].leaves(nil, "")
+	switch c.Modifier {
+	case "missing":
+		return present(leaves, v) != c.Missing
+	case "not":
+		return !c.any(func(w Value) bool { return anyEntry(c.Params[i].Kind, "", leaves, w, v) })
+	}
+	return c.any(func(w Value) bool { return anyEntry(c.Params[i].Kind, c.Modifier, leaves, w, v) })
+}
+
+func (c *Clause) any(f func(Value) bool) bool { return slices.ContainsFunc(c.Values, f) }
+
+// owner reports whether entries of p belong to one of the leaves. A nil list
+// owns every entry: those of one component of a composite.
+func owner(leaves []leaf, p *Param) bool {
+	return leaves == nil || slices.ContainsFunc(leaves, func(l leaf) bool { return l.owns(p) })
+}
+
+// present reports whether there is any entry.
+func present(leaves []leaf, v *Values) bool {
+	return slices.ContainsFunc(v.Tokens, func(e TokenValue) bool { return owner(leaves, e.Param) }) ||
+		slices.ContainsFunc(v.References, func(e ReferenceValue) bool { return ownsReference(leaves, e) }) ||
+		slices.ContainsFunc(v.Dates, func(e DateValue) bool { return owner(leaves, e.Param) }) ||
+		slices.ContainsFunc(v.Numbers, func(e NumberValue) bool { return owner(leaves, e.Param) }) ||
+		slices.ContainsFunc(v.Strings, func(e StringValue) bool { return owner(leaves, e.Param) }) ||
+		slices.ContainsFunc(v.URIs, func(e URIValue) bool { return owner(leaves, e.Param) }) ||
+		slices.ContainsFunc(v.Composites, func(e CompositeValue) bool { return owner(leaves, e.Param) })
+}
+
+func ownsReference(leaves []leaf, r ReferenceValue) bool {
+	return leaves == nil || slices.ContainsFunc(leaves, func(l leaf) bool { return l.owns(r.Param) && l.points(r) })
+}
+
+// anyEntry reports whether an entry of the leaves matches w.
+func anyEntry(k Kind, modifier string, leaves []leaf, w Value, v *Values) bool {
+	switch k {
+	case Token:
+		return slices.ContainsFunc(v.Tokens, func(e TokenValue) bool { return owner(leaves, e.Param) && matchToken(w, e) })
+	case String:
+		return slices.ContainsFunc(v.Strings, func(e StringValue) bool {
+			return owner(leaves, e.Param) && matchString(modifier, w, e)
+		})
+	case Reference:
+		return slices.ContainsFunc(v.References, func(e ReferenceValue) bool {
+			return ownsReference(leaves, e) && matchReference(w, e)
+		})
+	case Date:
+		return slices.ContainsFunc(v.Dates, func(e DateValue) bool { return owner(leaves, e.Param) && matchDate(w, e) })
+	case Number:
+		return slices.ContainsFunc(v.Numbers, func(e NumberValue) bool { return owner(leaves, e.Param) && matchNumber(w, e) })
+	case Quantity:
+		return slices.ContainsFunc(v.Numbers, func(e NumberValue) bool {
+			return owner(leaves, e.Param) && matchUnit(w, e) && matchNumber(w, e)
+		})
+	case URI:
+		return slices.ContainsFunc(v.URIs, func(e URIValue) bool { return owner(leaves, e.Param) && matchURI(w.Text, e.URI) })
+	case Composite:
+		return slices.ContainsFunc(v.Composites, func(e CompositeValue) bool {
+			return owner(leaves, e.Param) && matchComposite(w, e)
+		})
+	}
+	return false
+}
+
+// matchToken compares as R4 section 3.1.1.4.10 says; codes are case-sensitive.
+func matchToken(w Value, e TokenValue) bool {
+	if w.HasSystem && w.System != e.System {
+		return false
+	}
+	if w.HasCode {
+		return w.Code == e.Code
+	}
+	return w.HasSystem
+}
+
+// matchString compares as R4 section 3.1.1.4.8 says: by default the beginning,
+// without regard to case and accents.
+func matchString(modifier string, w Value, e StringValue) bool {
+	switch modifier {
+	case "exact":
+		return e.Text == w.Text
+	case "contains":
+		return strings.Contains(e.Norm, w.Norm)
+	}
+	return strings.HasPrefix(e.Norm, w.Norm)
+}
+
+func matchReference(w Value, e ReferenceValue) bool {
+	if w.Text != "" {
+		return e.URL != "" && matchURI(w.Text, e.URL)
+	}
+	return e.ID == w.Code && (w.RefType == "" || w.RefType == e.Type)
+}
+
+// matchURI compares exactly, but for the version of a canonical: a search
+// without one finds all versions.
+func matchURI(want, have string) bool {
+	if have == want {
+		return true
+	}
+	rest, ok := strings.CutPrefix(have, want)
+	return ok && rest[0] == '|' && strings.IndexByte(want, '|') < 0
+}
+
+// matchDate is the table at Op.
+func matchDate(w Value, e DateValue) bool {
+	switch w.Op {
+	case OpEq:
+		return w.Lo <= e.Lo && e.Hi <= w.Hi
+	case OpNe:
+		return e.Lo < w.Lo || e.Hi > w.Hi
+	case OpLt:
+		return e.Lo < w.Lo
+	case OpLe:
+		return e.Lo <= w.Hi
+	case OpGt:
+		return e.Hi > w.Hi
+	case OpGe:
+		return e.Hi >= w.Lo
+	case OpSa:
+		return e.Lo > w.Hi
+	case OpEb:
+		return e.Hi < w.Lo
+	case OpAp, OpOverlap:
+		return e.Lo <= w.Hi && e.Hi >= w.Lo
+	}
+	return false
+}
+
+// matchNumber is the table at Op.
+func matchNumber(w Value, e NumberValue) bool {
+	switch w.Op {
+	case OpEq:
+		return w.NumLo <= e.Lo && e.Hi < w.NumHi
+	case OpNe:
+		return e.Lo < w.NumLo || e.Hi >= w.NumHi
+	case OpLt:
+		return e.Lo < w.Num
+	case OpLe:
+		return e.Lo <= w.Num
+	case OpGt:
+		return e.Hi > w.Num
+	case OpGe:
+		return e.Hi >= w.Num
+	case OpSa:
+		return e.Lo > w.Num
+	case OpEb:
+		return e.Hi < w.Num
+	case OpAp:
+		return e.Lo < w.NumHi && e.Hi >= w.NumLo
+	}
+	return false
+}
+
+// matchUnit compares the unit: with a system the coded one, else either form.
+func matchUnit(w Value, e NumberValue) bool {
+	if w.HasSystem && w.System != e.System {
+		return false
+	}
+	if !w.HasCode {
+		return true
+	}
+	return w.Code == e.Code || !w.HasSystem && w.Code == e.Unit
+}
+
+// matchComposite asks each part of one element for any value that matches.
+func matchComposite(w Value, e CompositeValue) bool {
+	for i := range w.Parts {
+		if !anyEntry(e.Param.Components[i].Param.Kind, "", nil, w.Parts[i], &e.Parts[i]) {
+			return false
+		}
+	}
+	return len(w.Parts) == len(e.Parts)
+}

@@ -1,0 +1,304 @@
+package search
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/spec/r4"
+)
+
+// controls are the parameters that do not select resources (R4 section
+// 3.1.1.5), and the selecting ones of R4 that need more than an index.
+var controls map[string]func(p *parser, name string, values []string) error
+
+func init() { // a map literal would be a cycle of initialisation
+	controls = map[string]func(p *parser, name string, values []string) error{
+		"_format":        (*parser).passed,
+		"_pretty":        (*parser).passed,
+		"_type":          func(*parser, string, []string) error { return nil }, // see typeParameter
+		"_count":         (*parser).count,
+		"_total":         (*parser).total,
+		"_summary":       (*parser).summary,
+		"_elements":      (*parser).elements,
+		"_sort":          (*parser).sort,
+		"_include":       (*parser).include,
+		"_revinclude":    (*parser).include,
+		"ct":             (*parser).token,
+		"_text":          (*parser).notOffered,
+		"_content":       (*parser).notOffered,
+		"_query":         (*parser).notOffered,
+		"_filter":        (*parser).notOffered,
+		"_list":          (*parser).notOffered,
+		"_contained":     (*parser).notOffered,
+		"_containedType": (*parser).notOffered,
+	}
+}
+
+// passed keeps a parameter that the edge answers.
+func (p *parser) passed(name string, values []string) error {
+	p.res.Used[name] = values
+	return nil
+}
+
+func (p *parser) notOffered(name string, _ []string) error {
+	return p.leaveOut(notSupported(name, "the parameter is not supported"))
+}
+
+// once returns the value of a parameter that must not have two different ones.
+// It returns "" when there is none that is not empty.
+func once(name string, values []string) (string, error) {
+	out := ""
+	for _, v := range values {
+		if out != "" && v != "" && v != out {
+			return "", invalid(name, "it is given twice, as %q and %q", out, v)
+		}
+		if v != "" {
+			out = v
+		}
+	}
+	return out, nil
+}
+
+// single reads a control parameter; ok is false when it was left out for want
+// of a value.
+func (p *parser) single(name string, values []string) (value string, ok bool, err error) {
+	value, err = once(name, values)
+	if err != nil {
+		return "", false, err
+	}
+	if value == "" {
+		return "", false, p.leaveOut(badValue(name, "it has no value"))
+	}
+	p.res.Used[name] = []string{value}
+	return value, true, nil
+}
+
+func (p *parser) count(name string, values []string) error {
+	s, ok, err := p.single(name, values)
+	if !ok {
+		return err
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil && strings.Trim(s, "0123456789") == "" {
+		n, err = p.opt.MaxCount+1, nil // more digits than an int has
+	}
+	if err != nil || n < 0 {
+		return badValue(name, "%q is not a number of resources", s)
+	}
+	if n > p.opt.MaxCount {
+		p.warn(&Error{Param: name, Code: "too-costly", Msg: "a page has " + strconv.Itoa(p.opt.MaxCount) + " resources at most"})
+		n = p.opt.MaxCount
+		p.res.Used[name] = []string{strconv.Itoa(n)}
+	}
+	p.q.Count = n
+	return nil
+}
+
+func (p *parser) total(name string, values []string) error {
+	s, ok, err := p.single(name, values)
+	if !ok {
+		return err
+	}
+	switch s {
+	case "none":
+		p.q.Total = TotalNone
+	case "estimate":
+		p.q.Total = TotalEstimate
+	case "accurate":
+		p.q.Total = TotalAccurate
+	default:
+		return badValue(name, "%q is none of none, estimate and accurate", s)
+	}
+	return nil
+}
+
+func (p *parser) summary(name string, values []string) error {
+	s, ok, err := p.single(name, values)
+	if !ok {
+		return err
+	}
+	switch s {
+	case "true", "false", "text", "data", "count":
+		p.res.Summary = s
+		return nil
+	}
+	return badValue(name, "%q is none of true, false, text, data and count", s)
+}
+
+func (p *parser) elements(name string, values []string) error {
+	for _, v := range values {
+		for _, e := range strings.Split(v, ",") {
+			if e = strings.TrimSpace(e); e != "" && !slices.Contains(p.res.Elements, e) {
+				p.res.Elements = append(p.res.Elements, e)
+			}
+		}
+	}
+	if len(p.res.Elements) == 0 {
+		return p.leaveOut(badValue(name, "it has no value"))
+	}
+	p.used(name, strings.Join(p.res.Elements, ","))
+	return nil
+}
+
+// token takes the place of a page in the order of the results.
+func (p *parser) token(name string, values []string) error {
+	s, err := once(name, values)
+	if err == nil && s == "" {
+		err = badValue(name, "it has no value")
+	}
+	p.q.After = s
+	return err
+}
+
+// finish applies the rules between control parameters.
+func (p *parser) finish() error {
+	if len(p.res.Elements) > 0 && p.res.Summary != "" && p.res.Summary != "false" {
+		return invalid("_elements", "it cannot be combined with _summary=%s", p.res.Summary)
+	}
+	if p.res.Summary == "count" {
+		p.q.Count = 0
+	}
+	if p.q.Count == 0 { // only the number is wanted
+		p.q.Total = TotalAccurate
+		p.q.Sort, p.q.After = nil, ""
+	}
+	return nil
+}
+
+// typeParameter reads _type, which decides about all other parameters.
+func (p *parser) typeParameter(params map[string][]string) error {
+	values, ok := params["_type"]
+	if !ok {
+		return nil
+	}
+	var want []string
+	for _, v := range values {
+		for _, t := range strings.Split(v, ",") {
+			switch {
+			case t == "":
+				return badValue("_type", "it has an empty value")
+			case !r4.IsResource(t):
+				if err := p.leaveOut(badValue("_type", "%q is not a resource type of FHIR R4", t)); err != nil {
+					return err
+				}
+			case len(p.types) > 0 && !slices.Contains(p.types, t):
+				if err := p.leaveOut(badValue("_type", "%s is not among the types that the URL searches", t)); err != nil {
+					return err
+				}
+			case !slices.Contains(want, t):
+				want = append(want, t)
+			}
+		}
+	}
+	if len(want) == 0 {
+		// Nothing can match; an empty list of types would mean all of them.
+		return badValue("_type", "it names no resource type that can be searched here")
+	}
+	p.types, p.q.Types = want, want
+	p.used("_type", strings.Join(want, ","))
+	return nil
+}
+
+// sort reads _sort: codes separated by commas, "-" for descending.
+func (p *parser) sort(name string, values []string) error {
+	var used []string
+	for _, v := range values {
+		for _, key := range strings.Split(v, ",") {
+			code, desc := strings.CutPrefix(strings.TrimSpace(key), "-")
+			s, e := p.sortKey(name, code)
+			if e != nil {
+				if err := p.leaveOut(e); err != nil {
+					return err
+				}
+				continue
+			}
+			s.Desc = desc
+			p.q.Sort = append(p.q.Sort, s)
+			used = append(used, strings.TrimSpace(key))
+		}
+	}
+	if len(used) > 0 {
+		p.res.Used[name] = []string{strings.Join(used, ",")}
+	}
+	return nil
+}
+
+func (p *parser) sortKey(name, code string) (Sort, *Error) {
+	if code == "" {
+		return Sort{}, badValue(name, "it has an empty value")
+	}
+	if rowField(code) {
+		return Sort{Special: code}, nil
+	}
+	if len(p.types) != 1 {
+		return Sort{}, notSupported(name, "a search over several types can only be sorted by _lastUpdated and _id, not by %q", code)
+	}
+	param := p.reg.Param(p.types[0], code)
+	switch {
+	case param == nil:
+		return Sort{}, notSupported(name, "%s has no search parameter %q", p.types[0], code)
+	case param.Unsupported != "":
+		return Sort{}, notSupported(name, "%q is not supported: %s", code, param.Unsupported)
+	case param.Kind == Composite:
+		return Sort{}, notSupported(name, "%q is a composite, which has no order", code)
+	}
+	return Sort{Param: param}, nil
+}
+
+// include reads _include and _revinclude: Type:code[:Target], Type:* and *.
+func (p *parser) include(name string, values []string) error {
+	base, modifier, _ := strings.Cut(name, ":")
+	inc := Include{Reverse: base == "_revinclude"}
+	switch modifier {
+	case "":
+	case "iterate", "recurse":
+		inc.Iterate = true
+	default:
+		return invalid(name, "there is no modifier :%s", modifier)
+	}
+	for _, v := range values {
+		if v == "" {
+			if err := p.leaveOut(badValue(name, "it has no value")); err != nil {
+				return err
+			}
+			continue
+		}
+		one := inc
+		if err := p.includeValue(name, v, &one); err != nil {
+			return err
+		}
+		p.res.Includes = append(p.res.Includes, one)
+		if err := p.leaveOut(notSupported(name, "%s is not supported yet", base)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *parser) includeValue(name, v string, inc *Include) error {
+	if v == "*" {
+		inc.Source, inc.Code = "*", "*"
+		return nil
+	}
+	pieces := strings.Split(v, ":")
+	if len(pieces) < 2 || len(pieces) > 3 {
+		return badValue(name, "%q does not have the form Type:parameter[:Target]", v)
+	}
+	inc.Source, inc.Code = pieces[0], pieces[1]
+	if !r4.IsResource(inc.Source) {
+		return badValue(name, "%q is not a resource type of FHIR R4", inc.Source)
+	}
+	if inc.Code != "*" {
+		if param := p.reg.Param(inc.Source, inc.Code); param == nil || param.Kind != Reference {
+			return badValue(name, "%s has no reference parameter %q", inc.Source, inc.Code)
+		}
+	}
+	if len(pieces) == 3 {
+		inc.Target = pieces[2]
+		if !r4.IsResource(inc.Target) {
+			return badValue(name, "%q is not a resource type of FHIR R4", inc.Target)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package search
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hygeia-health/hygeia/spec/r4"
+)
+
+// Registry knows the search parameters of every resource type. The work for a
+// type is done when the type is first asked for, so that a Registry costs
+// nothing to make. It is safe for use by many goroutines.
+type Registry struct {
+	schemas sync.Map // resource type -> *lazySchema
+}
+
+type lazySchema struct {
+	once sync.Once
+	s    *schema
+}
+
+// schema is what the Registry knows about one resource type.
+type schema struct {
+	params []*Param
+	byCode map[string]*Param
+	trie   *trie         // all parameters that are simple paths
+	evals  []*evaluation // the others
+}
+
+// NewRegistry returns a Registry of the parameters of FHIR R4.
+func NewRegistry() *Registry { return &Registry{} }
+
+// Default returns the Registry of the parameters of FHIR R4 that the process shares.
+func Default() *Registry { return defaultRegistry() }
+
+var defaultRegistry = sync.OnceValue(NewRegistry)
+
+// Params returns the parameters of a concrete resource type, sorted by code,
+// also those of Resource and DomainResource. _id and _lastUpdated are not among
+// them: they are properties of every resource, see Field. It is nil for a name
+// that is not a concrete resource type.
+func (r *Registry) Params(resourceType string) []*Param {
+	if s := r.schema(resourceType); s != nil {
+		return s.params
+	}
+	return nil
+}
+
+// Param returns one parameter of a resource type, or nil.
+func (r *Registry) Param(resourceType, code string) *Param {
+	if s := r.schema(resourceType); s != nil {
+		return s.byCode[code]
+	}
+	return nil
+}
+
+func (r *Registry) schema(resourceType string) *schema {
+	v, ok := r.schemas.Load(resourceType)
+	if !ok {
+		if !r4.IsResource(resourceType) {
+			return nil
+		}
+		v, _ = r.schemas.LoadOrStore(strings.Clone(resourceType), &lazySchema{})
+	}
+	l := v.(*lazySchema)
+	l.once.Do(func() { l.s = buildSchema(resourceType) })
+	return l.s
+}
+
+// rowFields are parameters that stores answer from the resource's own row.
+func rowField(code string) bool { return code == "_id" || code == "_lastUpdated" }
+
+// unindexed says why a parameter of Resource or DomainResource has no index.
+var unindexed = map[string]string{
+	"_text":    "there is no full-text index of narratives",
+	"_content": "there is no full-text index of whole resources",
+	"_query":   "there are no named queries",
+	"_filter":  "the filter language is not offered",
+}
+
+var kinds = map[string]Kind{
+	"number": Number, "date": Date, "string": String, "token": Token, "reference": Reference,
+	"composite": Composite, "quantity": Quantity, "uri": URI, "special": Special,
+}
+
+// buildSchema compiles the definitions of a type. The order matters: parts are
+// found among all parameters, and only those without parts are extracted.
+func buildSchema(resourceType string) *schema {
+	s := &schema{byCode: make(map[string]*Param)}
+	b := &builder{schema: s, typ: r4.Lookup(resourceType), defs: make(map[*Param]*definition)}
+	for _, sp := range definitions(resourceType) {
+		b.add(sp)
+	}
+	for _, p := range s.params {
+		b.compile(p)
+	}
+	for _, p := range s.params {
+		b.components(p)
+	}
+	b.findParts()
+	s.trie = &trie{}
+	for _, p := range s.params {
+		b.index(p)
+	}
+	s.trie.finish()
+	return s
+}
+
+// definitions returns one definition per code. The package has examples that
+// define a code a second time; they give way to the real ones.
+func definitions(resourceType string) []*r4.SearchParam {
+	var out []*r4.SearchParam
+	for _, sp := range r4.SearchParamsFor(resourceType) {
+		if n := len(out); n > 0 && out[n-1].Code == sp.Code {
+			if strings.HasPrefix(out[n-1].ID, "example") {
+				out[n-1] = sp
+			}
+			continue
+		}
+		out = append(out, sp)
+	}
+	return slices.DeleteFunc(out, func(sp *r4.SearchParam) bool { return rowField(sp.Code) })
+}
