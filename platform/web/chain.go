@@ -1,0 +1,202 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// Options configure the Chain. The zero value has no limits and logs nothing.
+type Options struct {
+	Log     *slog.Logger   // access log and panics; nil = none
+	Proxies []netip.Prefix // whose X-Forwarded-* count
+	CORS    CORS
+
+	MaxBody           int64         // bytes; 0 = no limit
+	HandleTime        time.Duration // deadline of the context of a request; 0 = none
+	Concurrent        int           // requests in flight; 0 = no limit
+	RequestsPerSecond float64       // 0 = no limit
+
+	// Exempt names requests that the limits do not count: a health check has
+	// to be answered by a busy server too. nil = none.
+	Exempt func(r *http.Request) bool
+	// Error answers for the chain: Throttled and Internal. nil = Problem.
+	Error func(w http.ResponseWriter, r *http.Request, e *fault.Error)
+	// Observe is called after every request. nil = not called.
+	Observe func(Observation)
+}
+
+// Observation is what is known after a request. Request belongs to the chain
+// and may not be kept.
+type Observation struct {
+	Request  *Request
+	Method   string
+	Status   int
+	BytesIn  int64 // Content-Length; -1 = unknown
+	BytesOut int64
+	Duration time.Duration
+}
+
+type chain struct {
+	opt     Options
+	proxies proxies
+	rate    *rate
+	active  atomic.Int64
+	next    http.Handler
+	start   time.Time // zero of the monotonic clock of rate
+}
+
+// Chain returns next behind everything that this package does.
+func Chain(next http.Handler, opt Options) http.Handler {
+	if opt.Error == nil {
+		opt.Error = Problem
+	}
+	return &chain{opt: opt, proxies: opt.Proxies, rate: newRate(opt.RequestsPerSecond), next: next, start: time.Now()}
+}
+
+// The constant headers; net/http never changes a slice that it was given.
+var (
+	nosniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	deny       = []string{"DENY"}
+	hsts       = []string{"max-age=31536000"}
+	varyGzip   = "Accept-Encoding"
+)
+
+// ServeHTTP implements http.Handler.
+func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	q := &Request{ID: newID()}
+	c.proxies.address(q, r)
+	ctx := context.WithValue(r.Context(), contextKey{}, q)
+	if c.opt.HandleTime > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.opt.HandleTime)
+		defer cancel()
+	}
+	r = r.WithContext(ctx)
+
+	w := writers.Get().(*writer)
+	w.ResponseWriter = rw
+	c.headers(w, r, q)
+	length := r.ContentLength
+	completed := false
+	defer func() {
+		// A handler that aborted leaves an answer that must not look complete.
+		if completed {
+			w.finish()
+		} else {
+			w.abandon()
+		}
+		c.done(w, r.Method, length, q, time.Since(begin))
+		w.free()
+	}()
+	c.guarded(w, r, begin)
+	completed = true
+}
+
+// headers puts on the answer what every answer has.
+func (c *chain) headers(w *writer, r *http.Request, q *Request) {
+	h := w.Header()
+	h["X-Request-Id"] = []string{q.ID}
+	if id := r.Header.Get("X-Request-Id"); id != "" {
+		if q.Correlation = correlation(id); q.Correlation != "" {
+			h["X-Correlation-Id"] = []string{q.Correlation}
+		}
+	}
+	h["X-Content-Type-Options"] = nosniff
+	h["X-Frame-Options"] = deny
+	h["Referrer-Policy"] = noReferrer
+	if q.Scheme == "https" {
+		h["Strict-Transport-Security"] = hsts
+	}
+	h.Add("Vary", varyGzip)
+	w.gzip = r.Method != http.MethodHead && acceptsGzip(r.Header.Get("Accept-Encoding"))
+}
+
+// guarded does what may answer instead of the next handler.
+func (c *chain) guarded(w *writer, r *http.Request, begin time.Time) {
+	defer c.recover(w, r)
+	if c.opt.CORS.apply(w, r) {
+		return
+	}
+	if c.opt.Exempt == nil || !c.opt.Exempt(r) {
+		if wait := c.rate.admit(int64(begin.Sub(c.start))); wait > 0 {
+			c.opt.Error(w, r, &fault.Error{Kind: fault.Throttled, Msg: "too many requests per second", RetryAfter: wait})
+			return
+		}
+		if c.opt.Concurrent > 0 {
+			defer c.active.Add(-1)
+			if c.active.Add(1) > int64(c.opt.Concurrent) {
+				c.opt.Error(w, r, &fault.Error{Kind: fault.Throttled, Msg: "too many requests at the same time", RetryAfter: time.Second})
+				return
+			}
+		}
+	}
+	if c.opt.MaxBody > 0 && r.Body != nil && r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, c.opt.MaxBody)
+	}
+	c.next.ServeHTTP(w, r)
+}
+
+// recover turns a panic into a 500, or cuts the connection when the answer has
+// begun: a client must not take half an answer for a whole one.
+func (c *chain) recover(w *writer, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler { //nolint:errorlint // the sentinel of net/http, compared as it does
+		panic(v)
+	}
+	if c.opt.Log != nil {
+		c.opt.Log.LogAttrs(r.Context(), slog.LevelError, "panic",
+			slog.String("request_id", w.Header().Get("X-Request-Id")), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	}
+	if w.sent {
+		panic(http.ErrAbortHandler)
+	}
+	w.status, w.pending = 0, w.pending[:0]
+	h := w.Header()
+	h.Del("Content-Length")
+	h.Del("ETag")
+	h.Del("Location")
+	c.opt.Error(w, r, &fault.Error{Kind: fault.Internal, Msg: "internal error"})
+}
+
+// done reports a request to the log and the metrics.
+func (c *chain) done(w *writer, method string, in int64, q *Request, d time.Duration) {
+	status := w.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if c.opt.Observe != nil {
+		c.opt.Observe(Observation{Request: q, Method: method, Status: status, BytesIn: in, BytesOut: w.bytes, Duration: d})
+	}
+	if c.opt.Log == nil || !c.opt.Log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	attrs := [10]slog.Attr{
+		slog.String("method", method),
+		slog.String("route", q.Route),
+		slog.Int("status", status),
+		slog.Float64("ms", float64(d.Microseconds())/1000),
+		slog.Int64("bytes", w.bytes),
+		slog.String("service", q.Service),
+		slog.String("operation", q.Operation),
+		slog.String("client", q.ClientIP),
+		slog.String("request_id", q.ID),
+		slog.String("correlation_id", q.Correlation),
+	}
+	n := len(attrs)
+	if q.Correlation == "" {
+		n--
+	}
+	c.opt.Log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs[:n]...)
+}

@@ -1,0 +1,58 @@
+package web
+
+import (
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"testing"
+	"time"
+)
+
+// FuzzForwarded checks that no header of a proxy makes a base URL that is none.
+func FuzzForwarded(f *testing.F) {
+	f.Add("a.example:80", "https", "/x", "1.2.3.4, [::1]:3")
+	f.Add("[::1", "http,https", "/../", ",,")
+	p := proxies{netip.MustParsePrefix("0.0.0.0/0")}
+	f.Fuzz(func(t *testing.T, host, proto, prefix, from string) {
+		r := httptest.NewRequest("GET", "http://self.example/", nil)
+		r.Header["X-Forwarded-Host"] = []string{host}
+		r.Header["X-Forwarded-Proto"] = []string{proto}
+		r.Header["X-Forwarded-Prefix"] = []string{prefix}
+		r.Header["X-Forwarded-For"] = []string{from}
+		var q Request
+		p.address(&q, r)
+		u, err := url.Parse(q.BaseURL())
+		if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			t.Errorf("base URL %q", q.BaseURL())
+		}
+		if _, err := netip.ParseAddr(q.ClientIP); err != nil {
+			t.Errorf("client %q", q.ClientIP)
+		}
+	})
+}
+
+// FuzzAcceptsGzip checks that no header makes the parser fail.
+func FuzzAcceptsGzip(f *testing.F) {
+	f.Add("gzip;q=0.5, *;q=0")
+	f.Fuzz(func(t *testing.T, s string) { acceptsGzip(s) })
+}
+
+func TestRate(t *testing.T) {
+	sec := int64(time.Second)
+	r := newRate(0.5) // one in two seconds
+	if r.admit(0) != 0 {
+		t.Error("the first was refused")
+	}
+	if got := r.admit(0); got != 2*time.Second {
+		t.Errorf("wait %v, want 2s", got)
+	}
+	if r.admit(2*sec) != 0 {
+		t.Error("on time and refused")
+	}
+	free := newRate(0)
+	for range 100 {
+		if free.admit(0) != 0 {
+			t.Fatal("no limit, but refused")
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package web
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+)
+
+// Request is what the chain knows about a request. Handlers read it with From;
+// those that know the route set Route, Service, Type and Operation, for the log
+// and the metrics.
+type Request struct {
+	ID          string // X-Request-Id, made here
+	Correlation string // the client's own X-Request-Id, cut to visible ASCII; may be empty
+	Scheme      string // http or https, as the client sees it
+	Host        string // host[:port], as the client sees it
+	Prefix      string // path in front of ours that a proxy strips; "" or "/x"
+	ClientIP    string // the client, or the last hop that no trusted proxy vouches for
+
+	Route     string // the path with names for values: /{workspace}/{service}/{type}/{id}
+	Service   string // workspace/service; "" for the platform itself
+	Type      string // FHIR resource type, only when it is one
+	Operation string // interaction or operation: read, search-type, $everything
+}
+
+// BaseURL returns the absolute URL of the root, without a trailing slash.
+func (q *Request) BaseURL() string { return q.Scheme + "://" + q.Host + q.Prefix }
+
+type contextKey struct{}
+
+// From returns the Request of a context that passed the chain, or nil.
+func From(ctx context.Context) *Request {
+	q, _ := ctx.Value(contextKey{}).(*Request)
+	return q
+}
+
+// BaseURL returns the absolute URL under which the client reached the root of
+// this server, without a trailing slash. It keeps the port.
+func BaseURL(r *http.Request) string {
+	if q := From(r.Context()); q != nil {
+		return q.BaseURL()
+	}
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+const hexDigits = "0123456789abcdef"
+
+// newID returns 32 hexadecimal digits that no other request has. It is a name,
+// not a secret, so the fast generator of the runtime is enough.
+func newID() string {
+	var b [32]byte
+	for half := range 2 {
+		v := rand.Uint64()
+		for i := range 16 {
+			b[half*16+i] = hexDigits[v&15]
+			v >>= 4
+		}
+	}
+	return string(b[:])
+}
+
+// maxCorrelation bounds what is copied from a client into the answer and the log.
+const maxCorrelation = 128
+
+// correlation returns the client's id when it is short visible ASCII, else "".
+func correlation(id string) string {
+	if len(id) > maxCorrelation {
+		return ""
+	}
+	for i := range len(id) {
+		if id[i] < '!' || id[i] > '~' {
+			return ""
+		}
+	}
+	return id
+}
