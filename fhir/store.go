@@ -108,6 +108,10 @@ type Op struct {
 	MustNotExist bool
 	// NoHistory drops the version that this one replaces.
 	NoHistory bool
+
+	// pinned is set when the service, not the client, chose IfMatch: then a
+	// mismatch means to start again. It says nothing to a store.
+	pinned bool
 }
 
 // Outcome says what an operation found and did.
@@ -140,7 +144,8 @@ type Guard struct {
 	IDs   []Key
 }
 
-// Change is a list of operations that happen together.
+// Change is a list of operations that happen together. A store keeps nothing
+// of it after Apply has returned, however that ended: the memory is used again.
 type Change struct {
 	Ops    []Op
 	Guards []Guard

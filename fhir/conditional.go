@@ -1,0 +1,191 @@
+package fhir
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// condition is what the criteria of an interaction found, and the guard that
+// repeats the question inside the transaction.
+type condition struct {
+	key   Key     // the resource to write
+	found *Record // the one match, if there is one
+	guard Guard
+}
+
+// controls are the parameters beside the criteria of a conditional interaction.
+var controls = []string{"_hardDelete", "hardDelete", "_meta-history", "_format", "_pretty", "_summary"}
+
+// criteria parses the criteria of a condition on one type. They are always
+// strict: a parameter that is not understood, or has no value, would match too much.
+func (s *Service) criteria(in *Interaction, params url.Values, raw string) (*search.Query, error) {
+	rest := url.Values{}
+	for name, vals := range params {
+		rest[name] = vals
+	}
+	for _, c := range controls {
+		rest.Del(c)
+	}
+	for name, vals := range rest {
+		for _, v := range vals {
+			if strings.TrimSpace(v) == "" {
+				return nil, fault.At(fault.Invalid, "required", "", "the condition %s of %s has no value", clip(name), in.Type)
+			}
+		}
+	}
+	opt := s.parseOptions(in)
+	opt.Strict = true
+	q, _, err := s.reg.Parse([]string{in.Type}, nil, rest, raw, opt)
+	if err != nil {
+		return nil, searchError(err)
+	}
+	if len(q.Where) == 0 {
+		return nil, fault.At(fault.Invalid, "required", "", "the condition on %s is not selective enough: it has no search criteria", in.Type)
+	}
+	q.Count, q.Total, q.Sort, q.After = 2, search.TotalNone, nil, ""
+	return q, nil
+}
+
+// criteriaText parses criteria that came as text, in a header or a Bundle entry.
+func (s *Service) criteriaText(in *Interaction, text string) (*search.Query, error) {
+	text = strings.TrimPrefix(text, "?")
+	if typ, rest, ok := strings.Cut(text, "?"); ok {
+		if typ != in.Type {
+			return nil, fault.At(fault.Invalid, "value", "", "the condition %q is not about %s", clip(text), in.Type)
+		}
+		text = rest
+	}
+	params, err := url.ParseQuery(text)
+	if err != nil {
+		return nil, fault.At(fault.Invalid, "value", "", "the condition %q is not a query: %v", clip(text), err)
+	}
+	return s.criteria(in, params, text)
+}
+
+// matches runs q and returns what it found with the guard that pins it.
+func (s *Service) matches(ctx context.Context, q *search.Query) ([]Record, Guard, error) {
+	page, err := s.store.Search(ctx, q)
+	if err != nil {
+		return nil, Guard{}, err
+	}
+	g := Guard{Query: q}
+	for i := range min(len(page.Records), 2) {
+		g.IDs = append(g.IDs, page.Records[i].Key)
+	}
+	return page.Records, g, nil
+}
+
+// conditionalCreate looks for the resource that If-None-Exist describes (R4 section 3.1.0.8.1).
+func (s *Service) conditionalCreate(ctx context.Context, in *Interaction) (condition, error) {
+	if strings.TrimSpace(in.IfNoneExist) == "" {
+		return condition{}, fault.At(fault.Invalid, "required", "", "If-None-Exist must not be empty")
+	}
+	q, err := s.criteriaText(in, in.IfNoneExist)
+	if err != nil {
+		return condition{}, err
+	}
+	recs, g, err := s.matches(ctx, q)
+	if err != nil {
+		return condition{}, err
+	}
+	switch len(recs) {
+	case 0:
+		return condition{guard: g}, nil
+	case 1:
+		return condition{key: recs[0].Key, found: &recs[0], guard: g}, nil
+	}
+	return condition{}, severalMatches(in, in.IfNoneExist)
+}
+
+// conditionalUpdate finds the resource that an update by criteria means (R4 section 3.1.0.4.3).
+func (s *Service) conditionalUpdate(ctx context.Context, in *Interaction) (condition, error) {
+	q, err := s.criteria(in, in.Params, in.RawQuery)
+	if err != nil {
+		return condition{}, err
+	}
+	id := in.Body.Get("id")
+	if id.Valid() && (id.Kind() != resource.String || !ValidID(id.Text())) {
+		return condition{}, fault.At(fault.Invalid, "value", in.Body.Path()+".id", "%q is not a valid id", clip(id.Text()))
+	}
+	recs, g, err := s.matches(ctx, q)
+	if err != nil {
+		return condition{}, err
+	}
+	switch {
+	case len(recs) > 1:
+		return condition{}, severalMatches(in, in.RawQuery)
+	case len(recs) == 1 && id.Valid() && id.Text() != recs[0].ID:
+		return condition{}, fault.At(fault.Invalid, "value", in.Body.Path()+".id",
+			"the id %q of the body is not the id %q of the resource that matches", id.Text(), recs[0].ID)
+	case len(recs) == 1:
+		return condition{key: recs[0].Key, found: &recs[0], guard: g}, nil
+	case id.Valid():
+		return condition{key: Key{in.Type, id.Text()}, guard: g}, nil
+	}
+	return condition{key: Key{in.Type, s.newID()}, guard: g}, nil
+}
+
+// conditionalDelete makes the operations of a delete by criteria (R4 section
+// 3.1.0.7.1). Without _count more than one match is refused; with it up to so
+// many are deleted, each pinned to the version that matched.
+func (s *Service) conditionalDelete(ctx context.Context, in *Interaction) ([]Op, []Guard, error) {
+	if err := knownType(in.Type); err != nil {
+		return nil, nil, err
+	}
+	most, err := s.deleteCount(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	params := url.Values{}
+	for name, vals := range in.Params {
+		if name != "_count" {
+			params[name] = vals
+		}
+	}
+	q, err := s.criteria(in, params, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	q.Count = max(most, 2)
+	recs, g, err := s.matches(ctx, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	guards := []Guard{g}
+	switch {
+	case most > 0:
+		recs, guards = recs[:min(len(recs), most)], nil
+	case len(recs) > 1:
+		return nil, nil, severalMatches(in, in.RawQuery)
+	}
+	ops := make([]Op, len(recs))
+	for i := range recs {
+		ops[i] = deletion(in, recs[i].Key)
+		ops[i].IfMatch = recs[i].Version
+	}
+	return ops, guards, nil
+}
+
+// deleteCount returns _count of a conditional delete, 0 when it is absent.
+func (s *Service) deleteCount(in *Interaction) (int, error) {
+	vals, ok := in.Params["_count"]
+	if !ok {
+		return 0, nil
+	}
+	if len(vals) == 1 {
+		if n, err := strconv.Atoi(vals[0]); err == nil && n >= 1 && n <= s.cfg.ConditionalDeleteMax {
+			return n, nil
+		}
+	}
+	return 0, fault.At(fault.Invalid, "value", "", "_count of a conditional delete must be a number from 1 to %d", s.cfg.ConditionalDeleteMax)
+}
+
+func severalMatches(in *Interaction, criteria string) error {
+	return fault.At(fault.Precondition, "multiple-matches", "", "more than one %s matches the condition %q", in.Type, clip(criteria))
+}

@@ -1,0 +1,287 @@
+package fhir
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/r4"
+	"github.com/hygeia-health/hygeia/spec/resource"
+)
+
+// references knows where the references of one interaction, or of one
+// transaction, point to: entries of the same Bundle by their fullUrl, resources
+// of this server by their absolute URL, and the matches of search URLs
+// (conditional references, R4 section 3.1.0.11.2). After targets are filled it
+// may be used by several goroutines.
+type references struct {
+	s    *Service
+	in   *Interaction // any one of the transaction: for the parse options
+	base string       // with a trailing slash, or ""
+
+	targets map[string]target // by fullUrl
+	urn     bool              // some fullUrl is a urn:
+	abs     bool              // some fullUrl is an absolute URL
+
+	mu    sync.Mutex
+	found map[string]*conditional
+}
+
+// target is the resource behind a fullUrl, with the text that replaces it.
+type target struct {
+	Key
+	json []byte
+}
+
+// conditional is a search URL that was, or is being, resolved.
+type conditional struct {
+	once sync.Once
+	target
+	err error
+}
+
+// references returns the resolver of an interaction that stands alone.
+func (s *Service) references(in *Interaction) *references {
+	r := &references{s: s, in: in}
+	if in.Base != "" {
+		r.base = in.Base + "/"
+	}
+	return r
+}
+
+func newTarget(k Key) target {
+	return target{Key: k, json: resource.AppendString(nil, k.String())}
+}
+
+// add makes fullURL a name of k.
+func (r *references) add(fullURL string, k Key) {
+	if r.targets == nil {
+		r.targets = map[string]target{}
+	}
+	r.targets[fullURL] = newTarget(k)
+	if strings.HasPrefix(fullURL, "urn:") {
+		r.urn = true
+	} else if strings.Contains(fullURL, "://") {
+		r.abs = true
+	}
+}
+
+// resolve maps the text of a reference to a resource of this server, for the
+// index. It is not ok for relative references, which the index reads itself,
+// and for those that point elsewhere.
+func (r *references) resolve(ref string) (typ, id string, ok bool) {
+	if t, ok := r.targets[ref]; ok {
+		return t.Type, t.ID, true
+	}
+	if strings.IndexByte(ref, '?') > 0 {
+		r.mu.Lock()
+		c := r.found[ref]
+		r.mu.Unlock()
+		if c != nil && c.err == nil {
+			return c.Type, c.ID, true
+		}
+		return "", "", false
+	}
+	if r.base == "" || !strings.HasPrefix(ref, r.base) {
+		return "", "", false
+	}
+	typ, rest, ok := strings.Cut(ref[len(r.base):], "/")
+	if !ok || !r4.IsResource(typ) {
+		return "", "", false
+	}
+	id, rest, _ = strings.Cut(rest, "/")
+	if !ValidID(id) || rest != "" && !strings.HasPrefix(rest, "_history/") {
+		return "", "", false
+	}
+	return typ, id, true
+}
+
+// rewrite finds what must change in the resource n and appends the edits. uris
+// is true when an element that is not a Reference was among them.
+func (r *references) rewrite(ctx context.Context, n resource.Node, edits []resource.Edit) (_ []resource.Edit, uris bool, err error) {
+	w := walk{r: r, ctx: ctx, edits: edits}
+	err = w.children(n)
+	return w.edits, w.uris, err
+}
+
+// walk goes once over all strings of a resource, contained ones and extensions included.
+type walk struct {
+	r     *references
+	ctx   context.Context
+	edits []resource.Edit
+	uris  bool
+}
+
+func (w *walk) children(n resource.Node) error {
+	for c := n.First(); c.Valid(); c = c.Next() {
+		switch c.Kind() {
+		case resource.Object, resource.Array:
+			if err := w.children(c); err != nil {
+				return err
+			}
+		case resource.String:
+			if c.KeyIs("reference") {
+				if err := w.reference(c); err != nil {
+					return err
+				}
+			} else if w.r.mayName(c.Raw()) {
+				w.uri(c)
+			}
+		}
+	}
+	return nil
+}
+
+// mayName is a cheap test of a JSON string: could it be one of the fullUrls?
+func (r *references) mayName(raw []byte) bool {
+	return r.urn && bytes.HasPrefix(raw, []byte(`"urn:`)) || r.abs && bytes.HasPrefix(raw, []byte(`"http`))
+}
+
+// reference handles Reference.reference.
+func (w *walk) reference(c resource.Node) error {
+	ref := c.Bytes()
+	if t, ok := w.r.targets[string(ref)]; ok {
+		w.edit(c, t)
+		return nil
+	}
+	if bytes.IndexByte(ref, '?') <= 0 {
+		return nil
+	}
+	typ, query, ok := w.r.searchURL(string(ref))
+	if !ok {
+		return nil
+	}
+	t, err := w.r.lookup(w.ctx, string(ref), typ, query)
+	if err != nil {
+		return locate(err, c.Path())
+	}
+	w.edit(c, t)
+	return nil
+}
+
+// uri handles an element that holds a fullUrl and is not a Reference: it is
+// rewritten if its type is uri or one derived from it (R4 section 3.1.0.11.2).
+func (w *walk) uri(c resource.Node) {
+	t, ok := w.r.targets[string(c.Bytes())]
+	if !ok {
+		return
+	}
+	switch elementType(c) {
+	case "uri", "url", "canonical", "oid", "uuid":
+		w.edit(c, t)
+		w.uris = true
+	}
+}
+
+func (w *walk) edit(c resource.Node, t target) {
+	start, end := c.Offsets()
+	w.edits = append(w.edits, resource.Edit{Start: start, End: end, With: t.json})
+}
+
+// searchURL splits a conditional reference "Patient?identifier=x", relative or below our base.
+func (r *references) searchURL(ref string) (typ, query string, ok bool) {
+	if r.base != "" {
+		ref = strings.TrimPrefix(ref, r.base)
+	}
+	typ, query, ok = strings.Cut(ref, "?")
+	return typ, query, ok && r4.IsResource(typ)
+}
+
+// lookup resolves a conditional reference, once for all that ask.
+func (r *references) lookup(ctx context.Context, ref, typ, query string) (target, error) {
+	r.mu.Lock()
+	if r.found == nil {
+		r.found = map[string]*conditional{}
+	}
+	c := r.found[ref]
+	if c == nil {
+		c = &conditional{}
+		r.found[strings.Clone(ref)] = c
+	}
+	r.mu.Unlock()
+	c.once.Do(func() {
+		var k Key
+		if k, c.err = r.search(ctx, ref, typ, query); c.err == nil {
+			c.target = newTarget(k)
+		}
+	})
+	return c.target, c.err
+}
+
+func (r *references) search(ctx context.Context, ref, typ, query string) (Key, error) {
+	params, err := url.ParseQuery(query)
+	if err != nil {
+		return Key{}, fault.At(fault.Invalid, "value", "", "the reference %q is not a valid search: %v", clip(ref), err)
+	}
+	as := Interaction{Type: typ, Base: r.in.Base}
+	q, err := r.s.criteria(&as, params, query)
+	if err != nil {
+		return Key{}, err
+	}
+	recs, _, err := r.s.matches(ctx, q)
+	if err != nil {
+		return Key{}, err
+	}
+	switch len(recs) {
+	case 0:
+		return Key{}, fault.At(fault.Invalid, "not-found", "", "the reference %q matches no resource", clip(ref))
+	case 1:
+		return recs[0].Key, nil
+	}
+	return Key{}, fault.At(fault.Invalid, "multiple-matches", "", "the reference %q matches more than one resource", clip(ref))
+}
+
+// locate puts a place into the issues of err that have none.
+func locate(err error, path string) error {
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return err
+	}
+	c := *e
+	c.Issues = append([]fault.Issue(nil), e.Issues...)
+	for i := range c.Issues {
+		if c.Issues[i].Expression == "" {
+			c.Issues[i].Expression = path
+		}
+	}
+	return &c
+}
+
+// elementType returns the FHIR type of a primitive value, "" if the definitions
+// do not know the element. It is slow, and only asked about values that equal a
+// fullUrl of the Bundle.
+func elementType(c resource.Node) string {
+	var path [][]byte // names from the value up to its resource
+	n := c
+	for ; n.Valid(); n = n.Parent() {
+		if n.Kind() == resource.Object && n.Get("resourceType").Valid() {
+			break
+		}
+		if key := n.Key(); key != nil {
+			path = append(path, key)
+		}
+	}
+	t := r4.Lookup(n.Get("resourceType").Text())
+	for i := len(path) - 1; i >= 0; i-- {
+		if t == nil {
+			return ""
+		}
+		name, extended := bytes.CutPrefix(path[i], []byte("_"))
+		_, ref, ok := t.Element(name)
+		if !ok {
+			return ""
+		}
+		if i == 0 {
+			return ref.Name
+		}
+		t = ref.Type
+		if extended {
+			t = r4.Lookup("Element")
+		}
+	}
+	return ""
+}

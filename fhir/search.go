@@ -1,0 +1,94 @@
+package fhir
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// search answers GET [base]/Type?.., GET [base]?.. and compartment searches (R4
+// section 3.1.1). Parameters that are not understood are errors when the client
+// asked for strict handling and warnings otherwise; never are they dropped in silence.
+func (s *Service) search(ctx context.Context, in *Interaction) (*Response, error) {
+	q, res, err := s.query(in)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.store.Search(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return &Response{Status: 200, Page: page, Query: q, Dropped: res.Warnings, Used: res.Used}, nil
+}
+
+// query turns the parameters of in into a Query.
+func (s *Service) query(in *Interaction) (*search.Query, *search.Result, error) {
+	var types []string
+	var within *search.CompartmentRef
+	switch {
+	case in.Compartment != "":
+		var err error
+		if types, within, err = s.compartment(in); err != nil {
+			return nil, nil, err
+		}
+	case in.Type != "":
+		if err := knownType(in.Type); err != nil {
+			return nil, nil, err
+		}
+		types = []string{in.Type}
+	}
+	q, res, err := s.reg.Parse(types, within, in.Params, in.RawQuery, s.parseOptions(in))
+	if err != nil {
+		return nil, nil, searchError(err)
+	}
+	return q, res, nil
+}
+
+// compartment returns the types and the restriction of [base]/Patient/id/Observation
+// and [base]/Patient/id/* (R4 section 2.37).
+func (s *Service) compartment(in *Interaction) ([]string, *search.CompartmentRef, error) {
+	if _, err := keyOf(in); err != nil {
+		return nil, nil, err
+	}
+	var types []string
+	if in.Compartment != "*" {
+		if err := knownType(in.Compartment); err != nil {
+			return nil, nil, err
+		}
+		types = []string{in.Compartment}
+	}
+	c, err := s.reg.Compartment(in.Type, in.ID, types)
+	if err != nil {
+		return nil, nil, searchError(err)
+	}
+	return types, c, nil
+}
+
+func (s *Service) parseOptions(in *Interaction) search.ParseOptions {
+	ahds := s.cfg.Compat == CompatAHDS
+	return search.ParseOptions{
+		Strict: in.Strict, Base: in.Base, Now: s.now(),
+		DefaultCount: s.cfg.DefaultCount, MaxCount: s.cfg.MaxCount,
+		DateOverlap: ahds, NumberExact: ahds,
+	}
+}
+
+// searchError gives an error of the search language the kind of the platform.
+func searchError(err error) error {
+	e, ok := errors.AsType[*search.Error](err)
+	if !ok {
+		return fault.Wrap("fhir: search", err)
+	}
+	kind := fault.Invalid
+	if e.Code == "too-costly" {
+		kind = fault.TooCostly
+	}
+	msg := e.Msg
+	if e.Param != "" && !strings.Contains(msg, e.Param) {
+		msg = e.Param + ": " + msg
+	}
+	return fault.At(kind, e.Code, "", "%s", msg)
+}
