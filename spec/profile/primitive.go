@@ -151,7 +151,9 @@ func (f format) checkText(b []byte) string {
 func checkInteger(b []byte, least int64) string {
 	digits, v := b, int64(0)
 	if b[0] == '-' {
-		digits = b[1:]
+		if digits = b[1:]; least >= 0 {
+			return "must not be negative"
+		}
 	}
 	for _, c := range digits {
 		if c < '0' || c > '9' {
@@ -170,10 +172,8 @@ func checkInteger(b []byte, least int64) string {
 	switch {
 	case v > 1<<31-1 || v < -1<<31:
 		return "must fit in 32 bits"
-	case v < least && least == 1:
-		return "must be greater than 0"
 	case v < least:
-		return "must not be negative"
+		return "must be greater than 0"
 	}
 	return ""
 }
@@ -260,14 +260,15 @@ func checkID(b []byte) string {
 }
 
 func checkURI(b []byte) string {
-	for i := 0; i < len(b); i++ {
-		if b[i] <= ' ' || b[i] == 0x7F {
+	for i, c := range b {
+		if c-'!' < 0x7F-'!' {
+			continue
+		}
+		if c < utf8.RuneSelf {
 			return "must not have white space"
 		}
-		if b[i] >= utf8.RuneSelf {
-			if r, _ := utf8.DecodeRune(b[i:]); unicode.IsSpace(r) {
-				return "must not have white space"
-			}
+		if r, _ := utf8.DecodeRune(b[i:]); unicode.IsSpace(r) {
+			return "must not have white space"
 		}
 	}
 	return ""

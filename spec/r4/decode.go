@@ -125,12 +125,7 @@ func (d *definitions) readTypes(r *reader) {
 			refs = e.read(r, types, refs, bindings)
 			members += len(e.Types)
 		}
-		t.byJSON = make(map[string]member, members)
-		for _, e := range t.Elements {
-			for k := range e.Types {
-				t.byJSON[e.Types[k].JSONName] = member{e, &e.Types[k]}
-			}
-		}
+		t.byJSON = newMemberTable(t.Elements, members)
 		d.types[t.Name] = t
 		if t.Kind == Resource && !t.Abstract {
 			d.resources = append(d.resources, t.Name)

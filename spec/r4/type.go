@@ -23,12 +23,7 @@ type Type struct {
 	Regex    string     // primitive types: the format of the value, "" when any
 	Index    int        // position among all types, below TypeCount
 	Elements []*Element // in the order of the definition, inherited ones included
-	byJSON   map[string]member
-}
-
-type member struct {
-	element *Element
-	ref     *TypeRef
+	byJSON   memberTable
 }
 
 // Element is one element of a Type.
@@ -71,8 +66,8 @@ type Binding struct {
 // caller removes the underscore of "_birthDate" first. The returned pointers
 // are shared. It does not allocate.
 func (t *Type) Element(jsonName []byte) (*Element, *TypeRef, bool) {
-	m, ok := t.byJSON[string(jsonName)]
-	return m.element, m.ref, ok
+	e, ref := t.byJSON.find(jsonName)
+	return e, ref, e != nil
 }
 
 // Lookup returns the type with a name such as "Patient", "Patient.contact",
