@@ -71,9 +71,9 @@ func TestSharedData(t *testing.T) {
 }
 
 func TestMaskIsWideEnough(t *testing.T) {
-	for name, tt := range tables().types {
+	for i, tt := range tables().types {
 		if len(tt.elements) > 128 {
-			t.Errorf("type %d has %d elements", name, len(tt.elements))
+			t.Errorf("type %d has %d elements", i, len(tt.elements))
 		}
 	}
 }
