@@ -1,0 +1,317 @@
+package managehttp
+
+import (
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/hygeia-health/hygeia/manage"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/web"
+)
+
+//go:embed openapi.json
+var openapi []byte
+
+// base is where the edge lives.
+const base = "/manage/v1"
+
+// maxBody is far more than the largest set of tags.
+const maxBody = 1 << 20
+
+type handler struct {
+	plane *manage.Plane
+	log   *slog.Logger
+	mux   *http.ServeMux
+}
+
+// Options configure the edge.
+type Options struct {
+	Log *slog.Logger // internal errors; nil = slog.Default()
+}
+
+// New returns the handler of everything below /manage/v1.
+func New(p *manage.Plane, opt Options) http.Handler {
+	h := &handler{plane: p, log: opt.Log, mux: http.NewServeMux()}
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	const workspace, services = "/workspaces/{workspace}", "/workspaces/{workspace}/fhirservices"
+	for _, r := range []struct {
+		method, path string
+		serve        func(w http.ResponseWriter, r *http.Request) error
+	}{
+		{"GET", "/openapi.json", h.openapi},
+		{"GET", "/workspaces", h.listWorkspaces},
+		{"GET", workspace, h.showWorkspace},
+		{"PUT", workspace, h.putWorkspace},
+		{"DELETE", workspace, h.deleteWorkspace},
+		{"GET", services, h.listServices},
+		{"GET", services + "/{service}", h.showService},
+		{"PUT", services + "/{service}", h.putService},
+		{"DELETE", services + "/{service}", h.deleteService},
+	} {
+		h.route(r.method, r.path, r.serve)
+	}
+	for kind, collection := range map[manage.Kind]string{manage.KindDICOM: "dicomservices", manage.KindMedTech: "medtechservices"} {
+		absent := func(http.ResponseWriter, *http.Request) error {
+			return fault.New(fault.NotImplemented, "services of kind %s are not available in this version", kind)
+		}
+		h.route("", workspace+"/"+collection, absent)
+		h.route("", workspace+"/"+collection+"/{service}", absent)
+	}
+	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		web.Problem(w, r, fault.New(fault.NotFound, "there is nothing at this path; see %s/openapi.json", base))
+	})
+	return h
+}
+
+// ServeHTTP implements http.Handler. The mux answers 405 in plain text, so its
+// choice is looked at first.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := h.mux.Handler(r); pattern == "" || pattern == "/" {
+		if allow := h.allowed(r); allow != "" {
+			w.Header().Set("Allow", allow)
+			if r.Method == http.MethodOptions {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			web.Problem(w, r, fault.New(fault.NotAllowed, "%.16s is not possible here; allowed are %s", r.Method, allow))
+			return
+		}
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// allowed lists the methods that the path of r knows; "" when it knows none.
+func (h *handler) allowed(r *http.Request) string {
+	allow := ""
+	for _, m := range []string{"GET", "HEAD", "PUT", "DELETE"} {
+		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+		if _, pattern := h.mux.Handler(probe); pattern != "" && pattern != "/" {
+			if allow != "" {
+				allow += ", "
+			}
+			allow += m
+		}
+	}
+	return allow
+}
+
+func (h *handler) route(method, path string, serve func(http.ResponseWriter, *http.Request) error) {
+	pattern := base + path
+	if method != "" {
+		pattern = method + " " + pattern
+	}
+	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if q := web.From(r.Context()); q != nil {
+			q.Route = base + path
+		}
+		err := serve(w, r)
+		if err == nil {
+			return
+		}
+		e := fault.From(err)
+		if e.Kind == fault.Internal {
+			h.log.LogAttrs(r.Context(), slog.LevelError, "management failed", slog.String("route", path), slog.Any("err", err))
+		}
+		web.Problem(w, r, e)
+	})
+}
+
+func (h *handler) openapi(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(openapi) // the client is gone when this fails
+	return nil
+}
+
+// workspaceView is a workspace as the API shows it, with all its services.
+type workspaceView struct {
+	Name     string            `json:"name"`
+	Tags     map[string]string `json:"tags,omitempty"`
+	Services []serviceView     `json:"services"`
+	Created  time.Time         `json:"created"`
+	Changed  time.Time         `json:"changed"`
+}
+
+// serviceView is a service as the API shows it.
+type serviceView struct {
+	Name      string            `json:"name"`
+	Workspace string            `json:"workspace"`
+	Kind      manage.Kind       `json:"kind"`
+	Compat    string            `json:"compat,omitempty"`
+	Tags      map[string]string `json:"tags,omitempty"`
+	State     manage.State      `json:"state"`
+	URL       string            `json:"url"`
+	Created   time.Time         `json:"created"`
+	Changed   time.Time         `json:"changed"`
+}
+
+func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
+	v := workspaceView{Name: w.Name, Tags: w.Tags, Created: w.Created, Changed: w.Changed, Services: []serviceView{}}
+	for _, s := range w.Services {
+		v.Services = append(v.Services, viewService(r, w.Name, s))
+	}
+	return v
+}
+
+func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
+	return serviceView{
+		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Tags: s.Tags, State: s.State,
+		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
+	}
+}
+
+type list[T any] struct {
+	Value []T `json:"value"`
+}
+
+func (h *handler) listWorkspaces(w http.ResponseWriter, r *http.Request) error {
+	out := list[workspaceView]{Value: []workspaceView{}}
+	for _, ws := range h.plane.Workspaces() {
+		out.Value = append(out.Value, viewWorkspace(r, ws))
+	}
+	return respond(w, http.StatusOK, out)
+}
+
+func (h *handler) showWorkspace(w http.ResponseWriter, r *http.Request) error {
+	ws, err := h.plane.Workspace(r.PathValue("workspace"))
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusOK, viewWorkspace(r, ws))
+}
+
+func (h *handler) putWorkspace(w http.ResponseWriter, r *http.Request) error {
+	var spec manage.WorkspaceSpec
+	if err := decode(w, r, &spec); err != nil {
+		return err
+	}
+	ws, created, err := h.plane.PutWorkspace(r.Context(), r.PathValue("workspace"), spec)
+	if err != nil {
+		return err
+	}
+	return respond(w, status(w, r, created), viewWorkspace(r, ws))
+}
+
+func (h *handler) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
+	force := false
+	if text := r.URL.Query().Get("force"); text != "" {
+		var err error
+		if force, err = strconv.ParseBool(text); err != nil {
+			return fault.New(fault.Invalid, "force is neither true nor false")
+		}
+	}
+	if err := h.plane.DeleteWorkspace(r.Context(), r.PathValue("workspace"), force); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (h *handler) listServices(w http.ResponseWriter, r *http.Request) error {
+	ws, err := h.plane.Workspace(r.PathValue("workspace"))
+	if err != nil {
+		return err
+	}
+	out := list[serviceView]{Value: []serviceView{}}
+	for _, s := range ws.Services {
+		if s.Kind == manage.KindFHIR {
+			out.Value = append(out.Value, viewService(r, ws.Name, s))
+		}
+	}
+	return respond(w, http.StatusOK, out)
+}
+
+func (h *handler) showService(w http.ResponseWriter, r *http.Request) error {
+	ref := refOf(r)
+	s, err := h.plane.Service(ref)
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusOK, viewService(r, ref.Workspace, s))
+}
+
+// serviceBody is what a client may say about a FHIR service.
+type serviceBody struct {
+	Compat string            `json:"compat"`
+	Tags   map[string]string `json:"tags"`
+}
+
+func (h *handler) putService(w http.ResponseWriter, r *http.Request) error {
+	var body serviceBody
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	ref := refOf(r)
+	s, created, err := h.plane.PutService(r.Context(), ref, manage.Spec{Kind: manage.KindFHIR, Compat: body.Compat, Tags: body.Tags})
+	if err != nil {
+		return err
+	}
+	return respond(w, status(w, r, created), viewService(r, ref.Workspace, s))
+}
+
+func (h *handler) deleteService(w http.ResponseWriter, r *http.Request) error {
+	if err := h.plane.DeleteService(r.Context(), refOf(r)); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func refOf(r *http.Request) manage.Ref {
+	return manage.Ref{Workspace: r.PathValue("workspace"), Service: r.PathValue("service")}
+}
+
+// status says 201 with Location for what is new.
+func status(w http.ResponseWriter, r *http.Request, created bool) int {
+	if !created {
+		return http.StatusOK
+	}
+	w.Header().Set("Location", web.BaseURL(r)+r.URL.Path)
+	return http.StatusCreated
+}
+
+// decode reads a JSON object strictly; no body is an empty object.
+func decode(w http.ResponseWriter, r *http.Request, into any) error {
+	if ct := r.Header.Get("Content-Type"); ct != "" {
+		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" {
+			return fault.New(fault.Unsupported, "the body must be application/json")
+		}
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return fault.New(fault.TooLarge, "the body is larger than 1 MiB")
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "the body is not what is expected: %.200s", err.Error())
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fault.New(fault.Invalid, "there is more after the JSON object")
+	}
+	return nil
+}
+
+func respond(w http.ResponseWriter, status int, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fault.Wrap("managehttp: encode", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // the client is gone when this fails
+	return nil
+}

@@ -1,0 +1,306 @@
+package manage
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// Deps are what a Plane needs.
+type Deps struct {
+	Store  Store
+	Runner Runner
+	Now    func() time.Time
+	// First are the workspaces of a first start.
+	First []Workspace
+	// Always are workspaces and services that exist after every start.
+	Always []Workspace
+}
+
+// Plane is the management plane. Its methods may be called from many goroutines.
+type Plane struct {
+	store  Store
+	runner Runner
+	now    func() time.Time
+
+	// change is held for a whole change, including disk and the start or stop
+	// of a service; mu only guards list. Order: change before mu.
+	change sync.Mutex
+	mu     sync.RWMutex
+	list   []Workspace // sorted by name
+}
+
+// New loads the list, finishes deletions that a crash interrupted, creates what
+// Deps asks for and starts every service.
+func New(ctx context.Context, d Deps) (*Plane, error) {
+	p := &Plane{store: d.Store, runner: d.Runner, now: d.Now}
+	list, fresh, err := d.Store.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.list = list
+	for _, w := range slices.Clone(list) {
+		for _, s := range slices.Clone(w.Services) {
+			ref := Ref{w.Name, s.Name}
+			if s.State == StateDeleting {
+				err = p.finishDelete(ctx, ref)
+			} else {
+				err = p.runner.Start(ctx, ref, s.Spec)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	wanted := d.Always
+	if fresh {
+		wanted = append(slices.Clone(d.First), d.Always...)
+	}
+	for _, w := range wanted {
+		if err := p.ensure(ctx, w); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// ensure creates what is missing of w and changes what differs. Tags that were
+// set through the API stay when w has none.
+func (p *Plane) ensure(ctx context.Context, w Workspace) error {
+	if _, err := p.Workspace(w.Name); fault.Is(err, fault.NotFound) {
+		if _, _, err := p.PutWorkspace(ctx, w.Name, w.WorkspaceSpec); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	for _, s := range w.Services {
+		spec := s.Spec
+		if old, err := p.Service(Ref{w.Name, s.Name}); err == nil && spec.Tags == nil {
+			spec.Tags = old.Tags
+		}
+		if _, _, err := p.PutService(ctx, Ref{w.Name, s.Name}, spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Workspaces returns all workspaces, sorted by name.
+func (p *Plane) Workspaces() []Workspace {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	out := make([]Workspace, len(p.list))
+	for i, w := range p.list {
+		out[i] = w.clone()
+	}
+	return out
+}
+
+// Workspace returns one workspace, or NotFound.
+func (p *Plane) Workspace(n string) (Workspace, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	i, ok := p.find(n)
+	if !ok {
+		return Workspace{}, fault.New(fault.NotFound, "there is no workspace %.64q", n)
+	}
+	return p.list[i].clone(), nil
+}
+
+// Service returns one service, or NotFound.
+func (p *Plane) Service(ref Ref) (Service, error) {
+	w, err := p.Workspace(ref.Workspace)
+	if err != nil {
+		return Service{}, err
+	}
+	i, ok := w.find(ref.Service)
+	if !ok {
+		return Service{}, fault.New(fault.NotFound, "there is no service %.64q in workspace %s", ref.Service, ref.Workspace)
+	}
+	return w.Services[i], nil
+}
+
+// PutWorkspace creates or changes a workspace; created says which. It is
+// Invalid for a bad name.
+func (p *Plane) PutWorkspace(ctx context.Context, n string, spec WorkspaceSpec) (w Workspace, created bool, err error) {
+	if err := CheckWorkspaceName(n); err != nil {
+		return w, false, err
+	}
+	if err := checkTags(spec.Tags); err != nil {
+		return w, false, err
+	}
+	p.change.Lock()
+	defer p.change.Unlock()
+	list, now := p.copyList(), p.now().UTC()
+	i, ok := search(list, n)
+	switch {
+	case !ok:
+		list = slices.Insert(list, i, Workspace{Name: n, Created: now, Changed: now, Services: []Service{}})
+	case maps.Equal(list[i].Tags, spec.Tags):
+		return list[i], false, nil
+	default:
+		list[i].Changed = now
+	}
+	list[i].Tags = maps.Clone(spec.Tags)
+	if err := p.save(ctx, list); err != nil {
+		return w, false, err
+	}
+	return list[i].clone(), !ok, nil
+}
+
+// PutService creates or changes a service and makes it answer; created says
+// which. It is Invalid for a bad name or Spec, NotImplemented for a kind that
+// this version cannot run, NotFound without the workspace, Conflict when the
+// kind would change, the service is being deleted, or its host name is taken.
+func (p *Plane) PutService(ctx context.Context, ref Ref, spec Spec) (s Service, created bool, err error) {
+	if err := spec.Check(ref.Service); err != nil {
+		return s, false, err
+	}
+	p.change.Lock()
+	defer p.change.Unlock()
+	before, list, now := p.copyList(), p.copyList(), p.now().UTC()
+	wi, ok := search(list, ref.Workspace)
+	if !ok {
+		return s, false, fault.New(fault.NotFound, "there is no workspace %.64q", ref.Workspace)
+	}
+	w := &list[wi]
+	i, exists := w.find(ref.Service)
+	if exists {
+		if err := mayChange(ref, w.Services[i], spec); err != nil {
+			return s, false, err
+		}
+		if w.Services[i].equal(spec) {
+			return w.Services[i], false, nil
+		}
+	} else {
+		if other, taken := sameHost(list, ref, spec.Kind); taken {
+			return s, false, fault.New(fault.Conflict, "%s would have the same host name as %s", ref, other)
+		}
+		w.Services = slices.Insert(w.Services, i, Service{Name: ref.Service, State: StateRunning, Created: now})
+	}
+	w.Services[i].Spec = spec
+	w.Services[i].Tags = maps.Clone(spec.Tags)
+	w.Services[i].Changed = now
+	if err := p.save(ctx, list); err != nil {
+		return s, false, err
+	}
+	if err := p.runner.Start(ctx, ref, spec); err != nil {
+		// Nothing was acknowledged: what was there before is what stays.
+		err = fault.Wrap("manage: start service", err)
+		return s, false, errors.Join(err, p.save(context.WithoutCancel(ctx), before))
+	}
+	return w.clone().Services[i], !exists, nil
+}
+
+func mayChange(ref Ref, old Service, spec Spec) error {
+	if old.State == StateDeleting {
+		return fault.New(fault.Conflict, "service %s is being deleted", ref)
+	}
+	if old.Kind != spec.Kind {
+		return fault.New(fault.Conflict, "service %s is of kind %s; the kind of a service cannot change", ref, old.Kind)
+	}
+	return nil
+}
+
+// sameHost finds a service whose host name {workspace}-{service} would be that
+// of ref: a-b/c and a/b-c are both a-b-c.
+func sameHost(list []Workspace, ref Ref, kind Kind) (Ref, bool) {
+	host := ref.Workspace + "-" + ref.Service
+	for _, w := range list {
+		rest, ok := strings.CutPrefix(host, w.Name+"-")
+		if !ok {
+			continue
+		}
+		if i, ok := w.find(rest); ok && w.Services[i].Kind == kind && (Ref{w.Name, rest}) != ref {
+			return Ref{w.Name, rest}, true
+		}
+	}
+	return Ref{}, false
+}
+
+// DeleteWorkspace removes a workspace. With services in it, it is Conflict
+// unless force is set, which removes them too. NotFound when there is none.
+func (p *Plane) DeleteWorkspace(ctx context.Context, n string, force bool) error {
+	p.change.Lock()
+	defer p.change.Unlock()
+	w, err := p.Workspace(n)
+	if err != nil {
+		return err
+	}
+	if len(w.Services) > 0 && !force {
+		return fault.New(fault.Conflict, "workspace %s still has %d services; delete them first, or use force", n, len(w.Services))
+	}
+	for _, s := range w.Services {
+		if err := p.deleteService(ctx, Ref{n, s.Name}); err != nil {
+			return err
+		}
+	}
+	return p.save(ctx, slices.DeleteFunc(p.copyList(), func(w Workspace) bool { return w.Name == n }))
+}
+
+// DeleteService stops a service and removes its files. NotFound when there is none.
+func (p *Plane) DeleteService(ctx context.Context, ref Ref) error {
+	p.change.Lock()
+	defer p.change.Unlock()
+	if _, err := p.Service(ref); err != nil {
+		return err
+	}
+	return p.deleteService(ctx, ref)
+}
+
+// deleteService is DeleteService for those who hold change. A client that goes
+// away does not stop it half way.
+func (p *Plane) deleteService(ctx context.Context, ref Ref) error {
+	ctx = context.WithoutCancel(ctx)
+	list := p.copyList()
+	wi, _ := search(list, ref.Workspace)
+	i, _ := list[wi].find(ref.Service)
+	list[wi].Services[i].State = StateDeleting
+	if err := p.save(ctx, list); err != nil {
+		return err
+	}
+	if err := p.runner.Stop(ctx, ref); err != nil {
+		return fault.Wrap("manage: stop service", err)
+	}
+	return p.finishDelete(ctx, ref)
+}
+
+// finishDelete removes the files of a service that does not run, then forgets it.
+func (p *Plane) finishDelete(ctx context.Context, ref Ref) error {
+	if err := p.runner.Remove(ctx, ref); err != nil {
+		return fault.Wrap("manage: remove the files of a service", err)
+	}
+	list := p.copyList()
+	wi, ok := search(list, ref.Workspace)
+	if !ok {
+		return fault.Wrap("manage: delete service", errors.New("the workspace is gone"))
+	}
+	list[wi].Services = slices.DeleteFunc(list[wi].Services, func(s Service) bool { return s.Name == ref.Service })
+	return p.save(ctx, list)
+}
+
+// save keeps the list on disk, then makes it visible.
+func (p *Plane) save(ctx context.Context, list []Workspace) error {
+	if err := p.store.Save(ctx, list); err != nil {
+		return fault.Wrap("manage: save", err)
+	}
+	p.mu.Lock()
+	p.list = list
+	p.mu.Unlock()
+	return nil
+}
+
+func (p *Plane) copyList() []Workspace { return p.Workspaces() }
+
+func (p *Plane) find(n string) (int, bool) { return search(p.list, n) }
+
+func search(list []Workspace, n string) (int, bool) {
+	return slices.BinarySearchFunc(list, n, func(w Workspace, n string) int { return strings.Compare(w.Name, n) })
+}

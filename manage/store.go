@@ -1,0 +1,26 @@
+package manage
+
+import "context"
+
+// Store keeps the list of workspaces. The Plane is its only user and calls it
+// from one goroutine at a time.
+type Store interface {
+	// Load returns what Save kept; fresh is true when there never was a Save.
+	Load(ctx context.Context) (list []Workspace, fresh bool, err error)
+	// Save replaces the list. When it returns without error the new list
+	// survives a crash; when it fails the old one is still there.
+	Save(ctx context.Context, list []Workspace) error
+}
+
+// Runner runs services; the server is one.
+type Runner interface {
+	// Start makes a service answer, or takes over a change of its Spec. It
+	// is called again with the same Ref when a Spec changed.
+	Start(ctx context.Context, ref Ref, s Spec) error
+	// Stop waits for the requests in flight and closes the service. Stopping
+	// what does not run is no error.
+	Stop(ctx context.Context, ref Ref) error
+	// Remove frees the files of a stopped service. Removing what has none is
+	// no error.
+	Remove(ctx context.Context, ref Ref) error
+}

@@ -1,0 +1,128 @@
+package manage
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// Kind says what a service does.
+type Kind string
+
+// The kinds. Only FHIR services can be created in this version.
+const (
+	KindFHIR    Kind = "fhir"
+	KindDICOM   Kind = "dicom"
+	KindMedTech Kind = "medtech"
+)
+
+// Available reports whether this version can run services of kind k.
+func (k Kind) Available() bool { return k == KindFHIR }
+
+// Ref names a service.
+type Ref struct {
+	Workspace string
+	Service   string
+}
+
+// String returns "workspace/service".
+func (r Ref) String() string { return r.Workspace + "/" + r.Service }
+
+// State says where in its life a service is.
+type State string
+
+// The states.
+const (
+	StateRunning  State = "running"
+	StateDeleting State = "deleting" // its files are being removed; it answers no more
+)
+
+// Spec is what a client decides about a service.
+type Spec struct {
+	Kind   Kind              `json:"kind"`
+	Compat string            `json:"compat,omitempty"` // "" (R4) or "ahds"
+	Tags   map[string]string `json:"tags,omitempty"`
+}
+
+// WorkspaceSpec is what a client decides about a workspace.
+type WorkspaceSpec struct {
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// Service is one service.
+type Service struct {
+	Name string `json:"name"`
+	Spec
+	State   State     `json:"state"`
+	Created time.Time `json:"created"`
+	Changed time.Time `json:"changed"`
+}
+
+// Workspace is one workspace with its services, sorted by name.
+type Workspace struct {
+	Name string `json:"name"`
+	WorkspaceSpec
+	Services []Service `json:"services"`
+	Created  time.Time `json:"created"`
+	Changed  time.Time `json:"changed"`
+}
+
+// Check returns an Invalid or NotImplemented fault when no service called n can be as s says.
+func (s Spec) Check(n string) error {
+	if err := CheckServiceName(n); err != nil {
+		return err
+	}
+	switch s.Kind {
+	case KindFHIR:
+	case KindDICOM, KindMedTech:
+		return fault.New(fault.NotImplemented, "services of kind %s are not available in this version", s.Kind)
+	case "":
+		return fault.New(fault.Invalid, "the kind of service is missing; this version offers fhir")
+	default:
+		return fault.New(fault.Invalid, "%.40q is no kind of service; this version offers fhir", string(s.Kind))
+	}
+	if s.Compat != "" && s.Compat != "ahds" {
+		return fault.New(fault.Invalid, `compat %.40q is unknown; it is "" for FHIR R4 or "ahds"`, s.Compat)
+	}
+	return checkTags(s.Tags)
+}
+
+// The limits of AHDS for tags of a resource.
+const (
+	maxTags     = 50
+	maxTagName  = 512
+	maxTagValue = 256
+)
+
+func checkTags(tags map[string]string) error {
+	if len(tags) > maxTags {
+		return fault.New(fault.Invalid, "%d tags are more than %d", len(tags), maxTags)
+	}
+	for k, v := range tags {
+		if k == "" || len(k) > maxTagName || len(v) > maxTagValue {
+			return fault.New(fault.Invalid, "tag %.40q: a name has 1 to %d bytes and a value at most %d", k, maxTagName, maxTagValue)
+		}
+	}
+	return nil
+}
+
+func (s Spec) equal(t Spec) bool {
+	return s.Kind == t.Kind && s.Compat == t.Compat && maps.Equal(s.Tags, t.Tags)
+}
+
+// clone copies w so that a reader never shares memory with a later change.
+func (w Workspace) clone() Workspace {
+	w.Tags = maps.Clone(w.Tags)
+	w.Services = slices.Clone(w.Services)
+	for i := range w.Services {
+		w.Services[i].Tags = maps.Clone(w.Services[i].Tags)
+	}
+	return w
+}
+
+func (w *Workspace) find(n string) (int, bool) {
+	return slices.BinarySearchFunc(w.Services, n, func(s Service, n string) int { return strings.Compare(s.Name, n) })
+}
