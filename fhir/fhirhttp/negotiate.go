@@ -1,0 +1,251 @@
+package fhirhttp
+
+import (
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// The Content-Type headers of answers, shared and never changed.
+var (
+	typeFHIR = []string{"application/fhir+json; charset=utf-8"}
+	typeJSON = []string{"application/json; charset=utf-8"}
+	typeText = []string{"text/json; charset=utf-8"}
+)
+
+// format is how the answer is written.
+type format struct {
+	contentType []string
+	pretty      bool
+	raw         bool // a Binary as its own data
+}
+
+// negotiate reads _format, _pretty, Accept, Prefer and the view.
+func (x *exchange) negotiate() error {
+	x.format.contentType = typeFHIR
+	x.prefer = prefer{strict: x.h.opt.Strict}
+	for _, v := range x.r.Header["Prefer"] {
+		if err := x.prefer.parse(v); err != nil {
+			return err
+		}
+	}
+	x.in.Strict = x.prefer.strict
+	if vals, ok := x.in.Params["_pretty"]; ok {
+		switch vals[0] {
+		case "true":
+			x.format.pretty = true
+		case "false":
+		default:
+			return fault.At(fault.Invalid, "value", "", "_pretty must be true or false, not %q", printable(vals[0]))
+		}
+	}
+	if vals, ok := x.in.Params["_format"]; ok {
+		return x.setFormat(vals[0])
+	}
+	if accept := x.r.Header["Accept"]; len(accept) > 0 {
+		if err := x.accept(strings.Join(accept, ",")); err != nil {
+			return err
+		}
+	}
+	return x.view.set(&x.in)
+}
+
+// setFormat applies _format, which overrides Accept (R4 section 3.1.0.1.11).
+func (x *exchange) setFormat(s string) error {
+	// A plus sign that was not escaped arrives as a blank.
+	typ, _, _ := strings.Cut(strings.ReplaceAll(s, " ", "+"), ";")
+	if strings.EqualFold(typ, "json") {
+		return x.view.set(&x.in)
+	}
+	if ct := jsonType(strings.ToLower(typ)); ct != nil {
+		x.format.contentType = ct
+		return x.view.set(&x.in)
+	}
+	return notAcceptable("_format=" + printable(s))
+}
+
+// accept chooses the format by the Accept header.
+func (x *exchange) accept(header string) error {
+	switch header {
+	case "", "*/*", "application/fhir+json":
+		return nil
+	case "application/json":
+		x.format.contentType = typeJSON
+		return nil
+	}
+	best, quality := []string(nil), 0.0
+	top, topQuality := "", 0.0
+	for r := range strings.SplitSeq(header, ",") {
+		typ, q := mediaRange(r)
+		if q > topQuality {
+			top, topQuality = typ, q
+		}
+		if q <= quality {
+			continue
+		}
+		if ct := acceptType(typ); ct != nil {
+			best, quality = ct, q
+		}
+	}
+	binary := x.in.Type == "Binary" && (x.in.Verb == fhir.VerbRead || x.in.Verb == fhir.VerbVRead)
+	if binary && top != "" && acceptType(top) == nil && jsonType(top) == nil && !strings.HasPrefix(top, "application/fhir") {
+		x.format.raw = true
+		return nil
+	}
+	if best == nil {
+		return notAcceptable("Accept: " + printable(header))
+	}
+	x.format.contentType = best
+	return nil
+}
+
+// mediaRange splits one part of an Accept header. The quality is 0 for what is not wanted.
+func mediaRange(s string) (typ string, q float64) {
+	typ, params, _ := strings.Cut(s, ";")
+	typ, q = strings.ToLower(strings.TrimSpace(typ)), 1
+	for p := range strings.SplitSeq(params, ";") {
+		k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
+		switch strings.ToLower(k) {
+		case "q":
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil || f < 0 {
+				f = 0
+			}
+			q = min(f, 1)
+		case "fhirversion":
+			if v = strings.Trim(v, `"`); v != "4.0" && v != "4.0.1" {
+				q = 0
+			}
+		}
+	}
+	return typ, q
+}
+
+// acceptType returns the Content-Type for a media range, nil if there is none.
+func acceptType(typ string) []string {
+	switch typ {
+	case "*/*", "application/*":
+		return typeFHIR
+	case "text/*":
+		return typeText
+	}
+	return jsonType(typ)
+}
+
+// jsonType returns the Content-Type of the answer for one of the names of JSON.
+// A generic name is answered with the same name (R4 section 3.1.0.1.11).
+func jsonType(typ string) []string {
+	switch typ {
+	case "application/fhir+json", "application/json+fhir":
+		return typeFHIR
+	case "application/json":
+		return typeJSON
+	case "text/json":
+		return typeText
+	}
+	return nil
+}
+
+func notAcceptable(what string) error {
+	return fault.New(fault.NotAcceptable, "%s cannot be answered: this service speaks application/fhir+json only (no XML, no Turtle)", what)
+}
+
+// checkJSON refuses a request body that does not say that it is FHIR JSON.
+func (x *exchange) checkJSON() error {
+	h := x.r.Header.Get("Content-Type")
+	switch h {
+	case "application/fhir+json", "application/json", "application/fhir+json; charset=utf-8":
+		return nil
+	case "":
+		return fault.New(fault.Unsupported, "Content-Type is missing; send application/fhir+json")
+	}
+	typ, params, err := mime.ParseMediaType(h)
+	if err != nil || jsonType(typ) == nil {
+		return fault.New(fault.Unsupported, "Content-Type %q is not supported; send application/fhir+json", printable(h))
+	}
+	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") && !strings.EqualFold(cs, "utf8") {
+		return fault.New(fault.Unsupported, "charset %q is not supported; send UTF-8", printable(cs))
+	}
+	if v := params["fhirversion"]; v != "" && v != "4.0" && v != "4.0.1" {
+		return fault.New(fault.Unsupported, "fhirVersion %q is not supported; this service is R4 (4.0)", printable(v))
+	}
+	return nil
+}
+
+// returns is what a client wants back from a write.
+type returns uint8
+
+// The values of Prefer: return= (R4 section 3.1.0.1.7).
+const (
+	returnDefault returns = iota
+	returnMinimal
+	returnRepresentation
+	returnOutcome
+)
+
+// prefer holds the Prefer header (RFC 7240).
+type prefer struct {
+	returns returns
+	strict  bool
+}
+
+// parse reads one Prefer header.
+func (p *prefer) parse(h string) error {
+	for tok := range strings.FieldsFuncSeq(h, func(r rune) bool { return r == ',' || r == ';' }) {
+		name, val, _ := strings.Cut(strings.TrimSpace(tok), "=")
+		val = strings.Trim(strings.TrimSpace(val), `"`)
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "return":
+			switch strings.ToLower(val) {
+			case "minimal":
+				p.returns = returnMinimal
+			case "representation":
+				p.returns = returnRepresentation
+			case "operationoutcome":
+				p.returns = returnOutcome
+			default:
+				return fault.At(fault.Invalid, "value", "", "Prefer: return must be minimal, representation or OperationOutcome, not %q", printable(val))
+			}
+		case "handling":
+			switch val {
+			case "strict":
+				p.strict = true
+			case "lenient":
+				p.strict = false
+			default:
+				return fault.At(fault.Invalid, "value", "", "Prefer: handling must be strict or lenient, not %q", printable(val))
+			}
+		case "respond-async":
+			return fault.At(fault.Invalid, "not-supported", "", "this request cannot be answered asynchronously; leave out Prefer: respond-async")
+		}
+	}
+	return nil
+}
+
+// setConditions reads the conditional headers into the interaction.
+func (x *exchange) setConditions() error {
+	h := x.r.Header
+	if v, ok := h["If-None-Exist"]; ok {
+		x.in.IfNoneExist, x.in.HasIfNoneExist = strings.Join(v, "&"), true
+	}
+	if v := h["If-Match"]; len(v) > 0 {
+		x.in.IfMatch = v[0]
+		if v[0] == "" || len(v) > 1 {
+			return fault.At(fault.Invalid, "value", "", `If-Match must be one entity tag such as W/"1"`)
+		}
+	}
+	if v := h["If-None-Match"]; len(v) > 0 {
+		x.in.IfNoneMatch = strings.Join(v, ",")
+	}
+	if v := h["If-Modified-Since"]; len(v) > 0 {
+		// RFC 9110 section 13.1.3: an invalid date must be ignored.
+		if t, err := http.ParseTime(v[0]); err == nil {
+			x.in.IfModifiedSince = t
+		}
+	}
+	return nil
+}

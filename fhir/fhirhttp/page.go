@@ -1,0 +1,219 @@
+package fhirhttp
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
+)
+
+// cursorParam is the opaque token of the next page.
+const cursorParam = "ct"
+
+// page answers a search or a history.
+func (x *exchange) page() error {
+	if x.in.Method == http.MethodPost {
+		if err := x.readForm(); err != nil {
+			return err
+		}
+	}
+	x.in.Base = x.baseURL()
+	resp, err := x.h.svc.Do(x.r.Context(), &x.in)
+	if err != nil {
+		return err
+	}
+	if x.out, err = x.appendPage(x.out[:0], &x.in, resp, &x.view); err != nil {
+		return err
+	}
+	x.sendJSON(http.StatusOK, x.out)
+	return nil
+}
+
+// appendPage appends a Bundle of type searchset or history.
+func (x *exchange) appendPage(dst []byte, in *fhir.Interaction, resp *fhir.Response, v *view) ([]byte, error) {
+	page := resp.Page
+	if page == nil {
+		return dst, errNoRecord(in)
+	}
+	history := in.Verb == fhir.VerbHistory
+	dst = append(dst, `{"resourceType":"Bundle","type":"`...)
+	if history {
+		dst = append(dst, `history"`...)
+	} else {
+		dst = append(dst, `searchset"`...)
+	}
+	if page.Total >= 0 {
+		dst = append(dst, `,"total":`...)
+		dst = strconv.AppendInt(dst, page.Total, 10)
+	}
+	dst = x.appendLinks(dst, in, resp)
+	first := true
+	for i := range page.Records {
+		dst = appendSep(dst, &first)
+		var err error
+		if history {
+			dst, err = x.appendVersion(dst, &page.Records[i], v)
+		} else {
+			dst, err = x.appendMatch(dst, &page.Records[i], v)
+		}
+		if err != nil {
+			return dst, err
+		}
+	}
+	if len(resp.Dropped) > 0 {
+		dst = appendSep(dst, &first)
+		dst = appendWarnings(dst, resp, history)
+	}
+	if !first {
+		dst = append(dst, ']')
+	}
+	return append(dst, '}'), nil
+}
+
+// appendSep opens the array of entries, or separates two.
+func appendSep(dst []byte, first *bool) []byte {
+	if *first {
+		*first = false
+		return append(dst, `,"entry":[`...)
+	}
+	return append(dst, ',')
+}
+
+// appendLinks appends the links of a page. Self shows only the parameters that
+// counted (R4 section 3.1.1.5.6), next the same with the token.
+func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Response) []byte {
+	used := url.Values{}
+	for k, vals := range resp.Used {
+		used[k] = vals
+	}
+	if e := in.Params["_elements"]; len(e) > 0 && used["_elements"] == nil {
+		used["_elements"] = e
+	}
+	path := searchPath(in)
+	dst = append(dst, `,"link":[{"relation":"self","url":`...)
+	dst = resource.AppendString(dst, link(x.baseURL(), path, used))
+	if resp.Page.Next != "" {
+		used[cursorParam] = []string{resp.Page.Next}
+		dst = append(dst, `},{"relation":"next","url":`...)
+		dst = resource.AppendString(dst, link(x.baseURL(), path, used))
+	}
+	return append(dst, "}]"...)
+}
+
+// link joins a URL.
+func link(base, path string, params url.Values) string {
+	u := base + "/" + path
+	if len(params) > 0 {
+		u += "?" + params.Encode()
+	}
+	return u
+}
+
+// searchPath is the path that repeats a search or history with GET.
+func searchPath(in *fhir.Interaction) string {
+	p := in.Type
+	if in.ID != "" {
+		p += "/" + in.ID
+	}
+	if in.Compartment != "" {
+		p += "/" + in.Compartment
+	}
+	if in.Verb != fhir.VerbHistory {
+		return p
+	}
+	if p != "" {
+		p += "/"
+	}
+	return p + "_history"
+}
+
+// appendFullURL appends the member fullUrl.
+func (x *exchange) appendFullURL(dst []byte, k fhir.Key) []byte {
+	dst = append(dst, `"fullUrl":"`...)
+	dst = append(dst, x.baseJSON()...)
+	dst = append(dst, '/')
+	dst = append(dst, k.Type...)
+	dst = append(dst, '/')
+	dst = append(dst, k.ID...) // letters, digits, dot and minus only
+	return append(dst, '"')
+}
+
+// appendMatch appends one match of a search.
+func (x *exchange) appendMatch(dst []byte, rec *fhir.Record, v *view) ([]byte, error) {
+	dst = append(dst, '{')
+	dst = x.appendFullURL(dst, rec.Key)
+	dst = append(dst, `,"resource":`...)
+	dst, err := x.appendRecord(dst, rec, v)
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, `,"search":{"mode":"match"}}`...), nil
+}
+
+// appendVersion appends one version of a history (R4 section 3.1.0.10). A
+// deletion has no resource.
+func (x *exchange) appendVersion(dst []byte, rec *fhir.Record, v *view) ([]byte, error) {
+	dst = append(dst, '{')
+	dst = x.appendFullURL(dst, rec.Key)
+	if !rec.Deleted {
+		dst = append(dst, `,"resource":`...)
+		var err error
+		if dst, err = x.appendRecord(dst, rec, v); err != nil {
+			return dst, err
+		}
+	}
+	method, code := rec.Method, "200"
+	switch {
+	case rec.Deleted:
+		method, code = http.MethodDelete, "204"
+	case method == http.MethodPost || rec.Version == 1:
+		code = "201"
+	}
+	if method == "" {
+		method = http.MethodPut
+	}
+	dst = append(dst, `,"request":{"method":"`...)
+	dst = append(dst, method...)
+	dst = append(dst, `","url":"`...)
+	dst = append(dst, rec.Type...)
+	if method != http.MethodPost {
+		dst = append(dst, '/')
+		dst = append(dst, rec.ID...)
+	}
+	dst = append(dst, `"},"response":{"status":"`...)
+	dst = append(dst, code...)
+	dst = append(dst, '"')
+	dst = appendVersionInfo(dst, rec.Version, rec.Seq)
+	return append(dst, "}}"...), nil
+}
+
+// appendVersionInfo appends the members etag and lastModified.
+func appendVersionInfo(dst []byte, version int64, seq fhir.Seq) []byte {
+	dst = append(dst, `,"etag":"W/\"`...)
+	dst = strconv.AppendInt(dst, version, 10)
+	dst = append(dst, `\"","lastModified":`...)
+	return appendInstant(dst, seq.Time())
+}
+
+// appendWarnings appends the outcome entry that names the parameters left out.
+func appendWarnings(dst []byte, resp *fhir.Response, history bool) []byte {
+	dst = append(dst, `{"resource":{"resourceType":"OperationOutcome","issue":[`...)
+	for i, w := range resp.Dropped {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		code := w.Code
+		if code == "" {
+			code = "not-supported"
+		}
+		dst = appendIssue(dst, fault.Issue{Severity: "warning", Code: code, Diagnostics: w.Message})
+	}
+	dst = append(dst, "]}"...)
+	if !history {
+		dst = append(dst, `,"search":{"mode":"outcome"}`...)
+	}
+	return append(dst, '}')
+}

@@ -1,0 +1,163 @@
+package fhirhttp
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// maxParams limits the parameters of one request: a search with more is a
+// mistake or an attack.
+const maxParams = 1000
+
+// setQuery reads the query of the URL into the interaction.
+func (x *exchange) setQuery(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	if err := setQuery(&x.in, raw); err != nil {
+		return err
+	}
+	return setControls(&x.in)
+}
+
+// setQuery parses a query into in.Params and in.RawQuery.
+func setQuery(in *fhir.Interaction, raw string) error {
+	if raw == "" {
+		return nil
+	}
+	if strings.Count(raw, "&") >= maxParams {
+		return fault.At(fault.Invalid, "too-costly", "", "more than %d parameters", maxParams)
+	}
+	params, err := url.ParseQuery(raw)
+	if err != nil {
+		return fault.New(fault.Invalid, "the query is not percent-encoded properly")
+	}
+	in.Params, in.RawQuery = params, raw
+	return nil
+}
+
+// setControls takes the parameters that are no criteria out of the query of a
+// write and puts them into the fields of the interaction. A parameter that would
+// change what a write does is never ignored.
+func setControls(in *fhir.Interaction) error {
+	switch in.Verb {
+	case fhir.VerbDelete:
+		hard, err := flag(in, "_hardDelete")
+		if err != nil {
+			return err
+		}
+		alias, err := flag(in, "hardDelete")
+		if err != nil {
+			return err
+		}
+		in.HardDelete = hard == isTrue || alias == isTrue
+		if v, err := flag(in, "_remove-references"); err != nil || v == isTrue {
+			return notSupported("_remove-references", err)
+		}
+		if v, err := flag(in, "_cascade"); err != nil || v == isTrue {
+			return notSupported("_cascade", err)
+		}
+	case fhir.VerbUpdate, fhir.VerbPatch:
+		keep, err := flag(in, "_meta-history")
+		if err != nil {
+			return err
+		}
+		in.KeepNoOldVersion = keep == isFalse
+	}
+	return nil
+}
+
+func notSupported(param string, err error) error {
+	if err != nil {
+		return err
+	}
+	return fault.At(fault.Invalid, "not-supported", "", "%s is not supported", param)
+}
+
+// truth is a boolean parameter that may be absent.
+type truth uint8
+
+const (
+	isAbsent truth = iota
+	isFalse
+	isTrue
+)
+
+// flag takes a boolean parameter out of the query.
+func flag(in *fhir.Interaction, name string) (truth, error) {
+	vals, ok := in.Params[name]
+	if !ok {
+		return isAbsent, nil
+	}
+	delete(in.Params, name)
+	in.RawQuery = without(in.RawQuery, name)
+	switch {
+	case len(vals) == 1 && strings.EqualFold(vals[0], "true"):
+		return isTrue, nil
+	case len(vals) == 1 && strings.EqualFold(vals[0], "false"):
+		return isFalse, nil
+	}
+	return isAbsent, fault.At(fault.Invalid, "value", "", "%s must be true or false", name)
+}
+
+// without removes a parameter from a raw query.
+func without(raw, name string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(raw, "&") {
+		k, _, _ := strings.Cut(part, "=")
+		if d, err := url.QueryUnescape(k); err == nil && d == name {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+// view is how resources are shown: the parameters of R4 section 3.1.1.5.
+type view struct {
+	summary  string // "", true, text, data
+	elements []string
+}
+
+func (v *view) whole() bool { return v.summary == "" && v.elements == nil }
+
+// setView reads _summary and _elements. Count is left to the service.
+func (v *view) set(in *fhir.Interaction) error {
+	*v = view{}
+	if in.Params == nil {
+		return nil
+	}
+	if vals, ok := in.Params["_summary"]; ok {
+		switch s := vals[len(vals)-1]; s {
+		case "false":
+		case "true", "text", "data":
+			v.summary = s
+		case "count":
+			if in.Verb != fhir.VerbSearch && in.Verb != fhir.VerbHistory {
+				return fault.At(fault.Invalid, "value", "", "_summary=count is for searches and histories only")
+			}
+		default:
+			return fault.At(fault.Invalid, "value", "", "_summary must be true, text, data, count or false, not %q", printable(s))
+		}
+	}
+	for _, list := range in.Params["_elements"] {
+		for name := range strings.SplitSeq(list, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				v.elements = append(v.elements, name)
+			}
+		}
+	}
+	if v.elements == nil {
+		return nil
+	}
+	if s := in.Params.Get("_summary"); s != "" && s != "false" {
+		return fault.At(fault.Invalid, "invalid", "", "_elements and _summary=%s cannot be used together", s)
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package fhirhttp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
+)
+
+const slogError = slog.LevelError
+
+// logAttrs describes a failed request without any of its content.
+func logAttrs(x *exchange, e *fault.Error) []slog.Attr {
+	return []slog.Attr{
+		slog.String("verb", string(x.in.Verb)), slog.String("type", x.in.Type), slog.String("id", x.in.ID),
+		slog.String("op", e.Op), slog.Any("err", e.Err),
+	}
+}
+
+// read answers a read or vread. This is the hot path: one copy from the stored
+// form into a buffer, one Write.
+func (x *exchange) read() error {
+	if err := x.setConditions(); err != nil {
+		return err
+	}
+	resp, err := x.h.svc.Do(x.r.Context(), &x.in)
+	if err != nil {
+		return err
+	}
+	rec := resp.Record
+	if rec == nil {
+		return errNoRecord(&x.in)
+	}
+	if x.format.raw {
+		return x.rawBinary(rec)
+	}
+	if x.out, err = x.appendRecord(x.out[:0], rec, &x.view); err != nil {
+		return err
+	}
+	x.sendRecord(http.StatusOK, rec)
+	return nil
+}
+
+// errNoRecord reports a service that broke its contract.
+func errNoRecord(in *fhir.Interaction) error {
+	return &fault.Error{Kind: fault.Internal, Op: "fhirhttp: " + string(in.Verb), Msg: "internal error", Err: errors.New("the service returned no record")}
+}
+
+// write answers a create or update.
+func (x *exchange) write() error {
+	if err := x.setConditions(); err != nil {
+		return err
+	}
+	if err := x.readResource(); err != nil {
+		return err
+	}
+	x.in.Body, x.in.Base = x.doc.Root(), x.baseURL()
+	var resp *fhir.Response
+	var err error
+	if h, ok := x.r.Header["X-Provenance"]; ok {
+		resp, err = x.withProvenance(h)
+	} else {
+		resp, err = x.h.svc.Do(x.r.Context(), &x.in)
+	}
+	if err != nil {
+		return err
+	}
+	return x.written(resp)
+}
+
+// written renders the answer to a create or update as Prefer asks (R4 section 3.1.0.1.7).
+func (x *exchange) written(resp *fhir.Response) error {
+	rec := resp.Record
+	if rec == nil {
+		return errNoRecord(&x.in)
+	}
+	code := resp.Status
+	if code == 0 {
+		code = http.StatusOK
+	}
+	x.w.Header()["Location"] = []string{string(x.appendLocation(nil, rec.Type, rec.ID, rec.Version))}
+	switch x.prefer.returns {
+	case returnMinimal:
+		x.out = x.out[:0]
+	case returnOutcome:
+		x.out = appendDone(x.out[:0], resp, rec.Type, rec.ID)
+	default:
+		var err error
+		if x.out, err = x.appendRecord(x.out[:0], rec, &x.view); err != nil {
+			return err
+		}
+	}
+	x.sendRecord(code, rec)
+	return nil
+}
+
+// delete answers a delete or $purge-history.
+func (x *exchange) delete() error {
+	if err := x.setConditions(); err != nil {
+		return err
+	}
+	x.in.Base = x.baseURL()
+	resp, err := x.h.svc.Do(x.r.Context(), &x.in)
+	if err != nil {
+		return err
+	}
+	h := x.w.Header()
+	if resp.Version > 0 {
+		h["Etag"] = []string{string(appendETag(nil, resp.Version))}
+	}
+	if x.in.Conditional {
+		h["Items-Deleted"] = []string{strconv.Itoa(resp.Deleted)}
+	}
+	if x.prefer.returns != returnOutcome {
+		x.send(http.StatusNoContent, nil)
+		return nil
+	}
+	x.out = appendDone(x.out[:0], resp, x.in.Type, x.in.ID)
+	x.sendJSON(http.StatusOK, x.out)
+	return nil
+}
+
+// appendDone appends the OperationOutcome of a successful write.
+func appendDone(dst []byte, resp *fhir.Response, typ, id string) []byte {
+	what := "done"
+	switch resp.Outcome {
+	case fhir.Created:
+		what = "created"
+	case fhir.Updated:
+		what = "updated"
+	case fhir.Unchanged:
+		what = "unchanged"
+	case fhir.Deleted:
+		what = "deleted"
+	case fhir.Absent:
+		what = "nothing to delete"
+	}
+	name := typ
+	if id != "" {
+		name += "/" + id
+	}
+	dst = append(dst, `{"resourceType":"OperationOutcome","issue":[`...)
+	dst = appendIssue(dst, fault.Issue{Severity: "information", Code: "informational", Diagnostics: name + ": " + what})
+	return append(dst, "]}"...)
+}
+
+// appendRecord appends a resource, shown as v says.
+func (x *exchange) appendRecord(dst []byte, rec *fhir.Record, v *view) ([]byte, error) {
+	h := resource.Header{Type: rec.Type, ID: rec.ID, Version: rec.Version, LastUpdated: rec.Seq.Time()}
+	if v.whole() {
+		return resource.AppendResource(dst, h, rec.Stored), nil
+	}
+	x.tmp = resource.AppendResource(x.tmp[:0], h, rec.Stored)
+	if err := x.extra.Parse(x.tmp, resource.Options{MaxDepth: maxStoredDepth}); err != nil {
+		return dst, fault.Wrap("fhirhttp: stored resource", err)
+	}
+	return appendSubset(dst, x.extra.Root(), v), nil
+}
+
+// maxStoredDepth is beyond anything that was let in.
+const maxStoredDepth = 10_000
+
+// appendETag appends W/"version".
+func appendETag(dst []byte, version int64) []byte {
+	dst = append(dst, `W/"`...)
+	return append(strconv.AppendInt(dst, version, 10), '"')
+}
+
+// appendLocation appends [base]/Type/id/_history/version.
+func (x *exchange) appendLocation(dst []byte, typ, id string, version int64) []byte {
+	dst = append(dst, x.baseURL()...)
+	dst = append(dst, '/')
+	dst = append(dst, typ...)
+	dst = append(dst, '/')
+	dst = append(dst, id...)
+	dst = append(dst, "/_history/"...)
+	return strconv.AppendInt(dst, version, 10)
+}
+
+// sendRecord sends x.out with the headers of a version. All values of the
+// headers share one string and one slice.
+func (x *exchange) sendRecord(code int, rec *fhir.Record) {
+	body := x.formatted(x.out)
+	var buf [96]byte
+	b := appendETag(buf[:0], rec.Version)
+	n1 := len(b)
+	b = rec.Seq.Time().AppendFormat(b, http.TimeFormat)
+	n2 := len(b)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	s := string(b)
+	vals := []string{s[:n1], s[n1:n2], s[n2:]}
+	h := x.w.Header()
+	h["Etag"] = vals[0:1:1]
+	h["Last-Modified"] = vals[1:2:2]
+	h["Content-Length"] = vals[2:3:3]
+	if len(body) > 0 {
+		h["Content-Type"] = x.format.contentType
+	}
+	x.finish(code, body)
+}
+
+// sendJSON sends a body with its type and length.
+func (x *exchange) sendJSON(code int, body []byte) {
+	body = x.formatted(body)
+	h := x.w.Header()
+	h["Content-Type"] = x.format.contentType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.finish(code, body)
+}
+
+// formatted applies _pretty.
+func (x *exchange) formatted(body []byte) []byte {
+	if !x.format.pretty || len(body) == 0 {
+		return body
+	}
+	x.pretty = append(resource.AppendIndent(x.pretty[:0], body), '\n')
+	return x.pretty
+}
+
+// send sends a status without a body.
+func (x *exchange) send(code int, body []byte) { x.finish(code, body) }
+
+// finish writes the answer.
+func (x *exchange) finish(code int, body []byte) {
+	x.wrote, x.status = true, code
+	x.w.WriteHeader(code)
+	if len(body) == 0 || x.r.Method == http.MethodHead {
+		return
+	}
+	n, err := x.w.Write(body)
+	x.sent = n
+	if err != nil && x.r.Context().Err() == nil {
+		x.h.opt.Log.LogAttrs(context.Background(), slog.LevelDebug, "client went away", slog.Any("err", err))
+	}
+}
+
+// appendInstant appends an instant as a JSON string.
+func appendInstant(dst []byte, t time.Time) []byte {
+	dst = append(dst, '"')
+	dst = resource.AppendInstant(dst, t)
+	return append(dst, '"')
+}
