@@ -96,7 +96,6 @@ func searches(k kit) {
 		{"Observation", "status=final,amended&patient=bob", []string{"hr2"}},
 		{"ValueSet", "url=http://example.org/fhir/ValueSet/x", []string{"vs"}},
 		{"ValueSet", "url=http://example.org/fhir/ValueSet/X", nil},
-		{"ValueSet", "url:below=http://example.org/fhir", []string{"vs"}},
 		{"RiskAssessment", "probability=0.25", []string{"ra"}},
 		{"RiskAssessment", "probability=gt0.2", []string{"ra"}},
 		{"RiskAssessment", "probability=lt0.2", nil},
