@@ -38,6 +38,7 @@ type end struct {
 	json []string
 	typ  *r4.Type
 	refs []string // for references: the types that the element may point to
+	vs   string   // the value set of a required binding
 }
 
 // add makes the Param of a definition.
@@ -136,6 +137,35 @@ func (b *builder) compile(p *Param) {
 	}
 	p.Single = single(p.Kind, branches)
 	p.Targets = targets(d.sp.Target, branches)
+	if p.Kind == Token {
+		p.System = impliedSystem(branches)
+	}
+}
+
+// impliedSystem returns the code system of code elements that are bound to one
+// value set. FHIR names the value set of each of its own code systems after it:
+// http://hl7.org/fhir/ValueSet/x holds http://hl7.org/fhir/x.
+func impliedSystem(branches []branch) string {
+	vs := branches[0].ends[0].vs
+	for _, br := range branches {
+		for _, e := range br.ends {
+			if e.typ.Name != "code" || e.vs != vs {
+				return ""
+			}
+		}
+	}
+	before, after, ok := strings.Cut(vs, "/ValueSet/")
+	if !ok {
+		return ""
+	}
+	return before + "/" + after
+}
+
+func required(e *r4.Element) string {
+	if e.Binding == nil || e.Binding.Strength != "required" {
+		return ""
+	}
+	return e.Binding.ValueSet
 }
 
 // resolvePaths follows paths from a type through the R4 tables.
@@ -181,7 +211,7 @@ func (br *branch) resolve(root *r4.Type) bool {
 					continue
 				}
 				json := append(slices.Clone(st.json), ref.JSONName)
-				following = append(following, end{json: json, typ: ref.Type, refs: ref.TargetProfiles})
+				following = append(following, end{json: json, typ: ref.Type, refs: ref.TargetProfiles, vs: required(e)})
 			}
 		}
 		if len(following) == 0 {

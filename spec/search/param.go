@@ -39,6 +39,10 @@ type Param struct {
 	// references to that resource type.
 	Parts      []*Param
 	PartTarget string
+	// System is set on a token parameter over code elements: the code system
+	// that their required binding implies. The entries have no System; Parse
+	// takes "System|code" for "|code".
+	System string
 	// Unsupported says why the parameter has no index; "" when it has one.
 	Unsupported string
 }

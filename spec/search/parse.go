@@ -362,8 +362,11 @@ func (p *parser) clauseValue(c *Clause, kind Kind, typ, s string) (Value, error)
 	if err != nil {
 		return Value{}, badValue(c.Name, "%s", err.Error())
 	}
-	if kind == Reference {
-		return v, p.inferType(c, typ, &v)
+	switch kind {
+	case Reference:
+		err = p.inferType(c, typ, &v)
+	case Token:
+		c.implySystem(&v)
 	}
-	return v, nil
+	return v, err
 }

@@ -63,6 +63,19 @@ func parseToken(s string) (Value, error) {
 	return Value{}, fmt.Errorf("%q has more than one | (one that is part of a value is written \\|)", s)
 }
 
+// implySystem removes the system from a code that the elements imply it for.
+func (c *Clause) implySystem(v *Value) {
+	if v.System == "" {
+		return
+	}
+	for _, param := range c.Params {
+		if param.System != v.System {
+			return
+		}
+	}
+	v.System = ""
+}
+
 const specialValues = "http://hl7.org/fhir/special-values"
 
 // cutPrefix splits ge5 into its prefix and the rest.

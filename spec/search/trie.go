@@ -164,7 +164,7 @@ func (b *builder) indexComposite(p *Param, d *definition) {
 		for _, e := range br.ends {
 			c, ok := b.composite(p, e.typ)
 			if !ok {
-				p.Unsupported = "a component names an element that " + e.typ.Name + " does not have"
+				p.Unsupported = "its components do not fit the elements of " + e.typ.Name
 				return
 			}
 			only := br
@@ -176,8 +176,20 @@ func (b *builder) indexComposite(p *Param, d *definition) {
 	}
 }
 
-// composite compiles the components of p relative to its base element.
+// composite compiles the components of p relative to its base element. R4 has a
+// composite whose two expressions stand in the wrong order
+// (DocumentReference.relationship); the types of the components tell.
 func (b *builder) composite(p *Param, base *r4.Type) (*composite, bool) {
+	c, ok := compileComponents(p, base)
+	if !ok && len(p.Components) == 2 {
+		x, y := &p.Components[0], &p.Components[1]
+		x.Expression, y.Expression = y.Expression, x.Expression
+		c, ok = compileComponents(p, base)
+	}
+	return c, ok
+}
+
+func compileComponents(p *Param, base *r4.Type) (*composite, bool) {
 	c := &composite{param: p}
 	for _, part := range p.Components {
 		expr, err := fhirpath.Compile(part.Expression)
@@ -196,6 +208,9 @@ func (b *builder) composite(p *Param, base *r4.Type) (*composite, bool) {
 		t := &trie{}
 		for _, br := range branches {
 			t.insert(br, leafAction(part.Param))
+		}
+		if len(t.acts)+len(t.edges) == 0 {
+			return nil, false
 		}
 		t.finish()
 		c.parts = append(c.parts, component{trie: t})
