@@ -27,6 +27,13 @@ const seqEpoch = 1577836800000 // 2020-01-01T00:00:00Z in Unix milliseconds
 // SeqAt returns the first Seq of a millisecond.
 func SeqAt(t time.Time) Seq { return Seq((t.UnixMilli() - seqEpoch) << 20) }
 
+// SeqAtMilli returns the first Seq of a Unix millisecond; times before 2020 or
+// far in the future give the ends of the range.
+func SeqAtMilli(ms int64) Seq {
+	const most = 1<<42 - 1
+	return Seq(min(max(ms-seqEpoch, 0), most) << 20)
+}
+
 // Time returns the instant of s, in UTC with millisecond precision.
 func (s Seq) Time() time.Time { return time.UnixMilli(int64(s>>20) + seqEpoch).UTC() }
 

@@ -195,6 +195,8 @@ func (e *txEntry) request() string {
 		u += "/_history/" + in.VersionID
 	case in.Verb == VerbHistory:
 		u += "/_history"
+	case in.Verb == VerbPurgeHistory:
+		u += "/$purge-history"
 	}
 	if in.RawQuery != "" {
 		u += "?" + in.RawQuery
