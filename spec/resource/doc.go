@@ -7,7 +7,7 @@
 // subtree can be taken as they are. A Doc is meant to be reused; a Node is a
 // cheap handle that lives as long as the Doc is not parsed again.
 //
-// Reading order: doc.go (this page), parse.go (the scanner), node.go (the
-// handle), text.go (strings, white space, edits), stored.go (the form that the
-// store keeps, and how it is rendered).
+// Reading order: doc.go (this page), parse.go (the scanner), names.go (duplicate
+// names), node.go (the handle), text.go (strings, white space, edits), stored.go
+// (the form that the store keeps, and how it is rendered).
 package resource

@@ -6,7 +6,6 @@ import (
 	"math/bits"
 	"slices"
 	"unicode/utf8"
-	"unsafe"
 )
 
 // Options limits what Parse accepts.
@@ -327,16 +326,6 @@ func (p *parser) object(pos int, i int32) int {
 	}
 }
 
-// names knows the member names of the object that is being read: a filter of
-// 64 bits decides most cases, a scan over the siblings the rest, and a set
-// takes over for large objects so that no input costs quadratic time.
-type names struct {
-	filter uint64
-	count  int
-	prev   int32
-	set    map[string]struct{}
-}
-
 // name reads a member name and its colon; it returns the new node and the
 // position of the value.
 func (p *parser) name(pos int, up int32, names *names) (int32, int) {
@@ -374,89 +363,6 @@ func (p *parser) name(pos int, up int32, names *names) (int32, int) {
 	return i, p.space(pos + 1)
 }
 
-// unique reports whether the object up has no member of this name yet.
-func (p *parser) unique(names *names, key, size int, flags uint8, up int32) bool {
-	name := p.src[key : key+size]
-	if flags != 0 {
-		name = unescape(nil, name)
-	}
-	if names.set == nil {
-		bit := uint64(1) << (hashName(name) >> 58)
-		if names.filter&bit == 0 {
-			names.filter |= bit
-			if names.count < mapMembers {
-				return true
-			}
-		}
-		if names.count < mapMembers {
-			for c := (Node{p.scan(), up}).First(); c.Valid(); c = c.Next() {
-				if string(c.Key()) == string(name) {
-					return p.duplicate(key, up, name)
-				}
-			}
-			return true
-		}
-		names.set = p.acquire()
-		for c := (Node{p.scan(), up}).First(); c.Valid(); c = c.Next() {
-			names.set[view(c.Key())] = struct{}{}
-		}
-	}
-	before := len(names.set)
-	names.set[view(name)] = struct{}{}
-	if len(names.set) == before {
-		return p.duplicate(key, up, name)
-	}
-	return true
-}
-
-// scan lends the nodes read so far to the Doc, so that Node can be used on them.
-func (p *parser) scan() *Doc {
-	p.d.nodes = p.nodes
-	return p.d
-}
-
-func (p *parser) duplicate(key int, up int32, name []byte) bool {
-	p.fail(key, up, "structure", "the member "+string(AppendString(nil, string(name)))+" appears twice")
-	p.atKey = string(name)
-	return false
-}
-
-func (p *parser) acquire() map[string]struct{} {
-	if n := len(p.d.maps); n > 0 {
-		m := p.d.maps[n-1]
-		p.d.maps = p.d.maps[:n-1]
-		return m
-	}
-	return make(map[string]struct{}, 2*mapMembers)
-}
-
-// release keeps a set for later; a huge one is left to the collector.
-func (p *parser) release(m map[string]struct{}) {
-	if len(m) <= keepMap {
-		clear(m)
-		p.d.maps = append(p.d.maps, m)
-	}
-}
-
-// view is b as a string without a copy; the sets never outlive the source.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// hashName mixes the length and up to eight bytes at each end of a name.
-func hashName(b []byte) uint64 {
-	var x uint64
-	switch {
-	case len(b) >= 8:
-		x = binary.LittleEndian.Uint64(b) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(b[len(b)-8:]), 29)
-	case len(b) >= 4:
-		x = uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[len(b)-4:]))<<32
-	default:
-		for _, c := range b {
-			x = x<<8 | uint64(c)
-		}
-	}
-	return (x ^ uint64(len(b))<<56) * 0x9E3779B97F4A7C15
-}
-
 const (
 	ones = 0x0101010101010101
 	tops = 0x8080808080808080
@@ -475,6 +381,9 @@ func (p *parser) text(pos int, i int32) (end int, flags uint8) {
 			m := (x | (x - ' '*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)) & tops
 			if m != 0 {
 				pos += bits.TrailingZeros64(m) >> 3
+				if src[pos] == '"' {
+					return pos + 1, flags
+				}
 				break
 			}
 			pos += 8
