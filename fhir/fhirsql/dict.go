@@ -1,0 +1,239 @@
+package fhirsql
+
+import (
+	"encoding/hex"
+	"sync"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
+)
+
+// dict is one of the dictionaries of names: type, param, sys. Ids are given
+// by the writer and never change. Reading is safe from any goroutine.
+type dict struct {
+	insert string
+	mu     sync.RWMutex
+	ids    map[string]int64
+	names  map[int64]string
+	next   int64
+	fresh  []string // given in the open transaction
+}
+
+func newDict(table string) *dict {
+	return &dict{insert: "INSERT INTO " + table + " (id, name) VALUES ($1, $2)", ids: map[string]int64{}, names: map[int64]string{}, next: 1}
+}
+
+func (d *dict) load(c *db.Conn, table string) error {
+	return c.Query("SELECT id, name FROM "+table, func(s *db.Stmt) error {
+		id, name := s.ColInt(0), s.ColText(1)
+		d.ids[name], d.names[id] = id, name
+		d.next = max(d.next, id+1)
+		return nil
+	})
+}
+
+// id returns the id of a name; 0 when it has none, and then nothing stored uses it.
+func (d *dict) id(name string) int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.ids[name]
+}
+
+// all returns every name, in no order.
+func (d *dict) all() []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	out := make([]string, 0, len(d.ids))
+	for n := range d.ids {
+		out = append(out, n)
+	}
+	return out
+}
+
+func (d *dict) name(id int64) string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.names[id]
+}
+
+// give returns the id of a name, making it if needed. Writer only.
+func (d *dict) give(c *db.Conn, name string) (int64, error) {
+	if id := d.id(name); id != 0 {
+		return id, nil
+	}
+	name = string(append([]byte(nil), name...)) // it may alias a request's memory
+	id := d.next
+	if err := c.Exec(d.insert, id, name); err != nil {
+		return 0, err
+	}
+	d.mu.Lock()
+	d.next++
+	d.ids[name], d.names[id] = id, name
+	d.mu.Unlock()
+	d.fresh = append(d.fresh, name)
+	return id, nil
+}
+
+// keep ends a transaction that was committed.
+func (d *dict) keep() {
+	clear(d.fresh)
+	d.fresh = d.fresh[:0]
+}
+
+// forget takes back the names given since there were n fresh ones.
+func (d *dict) forget(n int) {
+	d.mu.Lock()
+	for _, name := range d.fresh[n:] {
+		delete(d.names, d.ids[name])
+		delete(d.ids, name)
+	}
+	d.mu.Unlock()
+	clear(d.fresh[n:])
+	d.fresh = d.fresh[:n]
+}
+
+// idBytes is the form of a resource id in the tables: a canonical UUID takes
+// its 16 bytes, any other id its text behind a zero byte, so that the two never meet.
+func idBytes(id string) []byte {
+	if isUUID(id) {
+		var b [16]byte
+		j := 0
+		for i := 0; i < 36; i += 2 {
+			if id[i] == '-' {
+				i++
+			}
+			_, _ = hex.Decode(b[j:j+1], []byte{id[i], id[i+1]})
+			j++
+		}
+		return b[:]
+	}
+	return append(append(make([]byte, 0, len(id)+1), 0), id...)
+}
+
+// idText is the inverse of idBytes. A text id of 15 characters has the length
+// of a UUID; its zero byte tells it apart, because UUIDs that begin with a
+// zero byte are kept as text.
+func idText(b []byte) string {
+	if len(b) == 16 && b[0] != 0 {
+		var t [36]byte
+		hex.Encode(t[0:8], b[0:4])
+		t[8], t[13], t[18], t[23] = '-', '-', '-', '-'
+		hex.Encode(t[9:13], b[4:6])
+		hex.Encode(t[14:18], b[6:8])
+		hex.Encode(t[19:23], b[8:10])
+		hex.Encode(t[24:], b[10:16])
+		return string(t[:])
+	}
+	if len(b) == 0 {
+		return ""
+	}
+	return string(b[1:])
+}
+
+func isUUID(s string) bool {
+	if len(s) != 36 || s[:2] == "00" {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if c != '-' {
+				return false
+			}
+		} else if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// rids gives resources their rid. Only the writer uses it.
+type rids struct {
+	next, limit int64 // free ids; limit is what the database has set aside
+	cache       map[fhir.Key]int64
+}
+
+const (
+	ridBlock = 4096  // ids set aside at once; the rest of a block is lost at a crash
+	ridCache = 50000 // names remembered
+)
+
+// find returns the rid of a name, 0 if it has none.
+func (s *Store) find(c *db.Conn, k fhir.Key) (int64, error) {
+	if rid := s.rids.cache[k]; rid != 0 {
+		return rid, nil
+	}
+	t := s.types.id(k.Type)
+	if t == 0 && k.Type != "" {
+		return 0, nil
+	}
+	rid, err := lookup(c, t, k.ID)
+	if rid != 0 {
+		s.remember(k, rid)
+	}
+	return rid, err
+}
+
+func lookup(c *db.Conn, t int64, id string) (rid int64, err error) {
+	st, err := c.Prepare("SELECT rid FROM key WHERE t=$1 AND id=$2")
+	if err != nil {
+		return 0, err
+	}
+	defer st.Reset()
+	st.Int(0, t)
+	st.Blob(1, idBytes(id))
+	if ok, err := st.Step(); err != nil || !ok {
+		return 0, err
+	}
+	return st.ColInt(0), nil
+}
+
+// intern returns the rid of a name, making it if needed. Type "" holds URLs of elsewhere.
+func (s *Store) intern(c *db.Conn, k fhir.Key) (int64, error) {
+	rid, err := s.find(c, k)
+	if rid != 0 || err != nil {
+		return rid, err
+	}
+	var t int64
+	if k.Type != "" {
+		if t, err = s.types.give(c, k.Type); err != nil {
+			return 0, err
+		}
+	}
+	if s.rids.next == s.rids.limit {
+		s.rids.limit += ridBlock
+		if err := c.Exec("INSERT INTO meta (k, v) VALUES ('rid', $1) ON CONFLICT (k) DO UPDATE SET v = excluded.v", s.rids.limit); err != nil {
+			return 0, err
+		}
+	}
+	rid = s.rids.next
+	st, err := c.Prepare("INSERT INTO key (t, id, rid) VALUES ($1, $2, $3)")
+	if err != nil {
+		return 0, err
+	}
+	st.Int(0, t)
+	st.Blob(1, idBytes(k.ID))
+	st.Int(2, rid)
+	if err := st.Run(); err != nil {
+		return 0, err
+	}
+	s.rids.next++
+	s.remember(k, rid)
+	return rid, nil
+}
+
+func (s *Store) remember(k fhir.Key, rid int64) {
+	if len(s.rids.cache) >= ridCache {
+		clear(s.rids.cache)
+	}
+	// The strings of the key may belong to a request.
+	s.rids.cache[fhir.Key{Type: s.typeName(k.Type), ID: string(append([]byte(nil), k.ID...))}] = rid
+}
+
+// typeName returns the dictionary's own copy of a type name.
+func (s *Store) typeName(name string) string {
+	if id := s.types.id(name); id != 0 {
+		return s.types.name(id)
+	}
+	return string(append([]byte(nil), name...))
+}

@@ -1,0 +1,144 @@
+package fhirsql
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// History implements fhir.Store. Versions come in the order of the change
+// sequence, so a page begins behind the seq that the one before ended with. The
+// first page of a newest-first listing also fixes nothing: later changes lie
+// before it and are not seen; an oldest-first listing sees them at its end.
+func (s *Store) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, error) {
+	after, err := decodeCursor(q.After, historyPrint(q), 1)
+	if err != nil {
+		return nil, err
+	}
+	page := &fhir.Page{Total: -1}
+	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+		src, args, err := s.historySource(c, q)
+		if err != nil {
+			return err
+		}
+		lo, hi := int64(0), int64(1)<<62
+		if !q.Since.IsZero() {
+			lo = int64(fhir.SeqAt(q.Since))
+		}
+		if !q.Before.IsZero() {
+			hi = int64(fhir.SeqAt(q.Before))
+		}
+		if q.Total {
+			if err := s.historyTotal(c, src, args, lo, hi, page); err != nil {
+				return err
+			}
+		}
+		if len(after) == 1 {
+			at, _ := after[0].(int64)
+			if q.Ascending {
+				lo = max(lo, at+1)
+			} else {
+				hi = min(hi, at)
+			}
+		}
+		if q.Count <= 0 {
+			return nil
+		}
+		return s.historyPage(c, q, src, args, lo, hi, page)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+// historySource returns the parts whose union are the versions of q, each a
+// FROM clause with a first condition.
+func (s *Store) historySource(c *db.Conn, q fhir.HistoryQuery) (parts [2]string, arg int64, err error) {
+	switch {
+	case q.ID != "":
+		k := fhir.Key{Type: q.Type, ID: q.ID}
+		t := s.types.id(q.Type)
+		if t == 0 {
+			return parts, 0, unknown(k)
+		}
+		rid, err := lookup(c, t, q.ID)
+		if err != nil || rid == 0 {
+			return parts, 0, orUnknown(err, k)
+		}
+		found := false
+		for _, table := range []string{"body", "hist"} {
+			if err := c.Query("SELECT 1 FROM "+table+" WHERE rid=$1 LIMIT 1", func(*db.Stmt) error { found = true; return nil }, rid); err != nil {
+				return parts, 0, err
+			}
+		}
+		if !found {
+			return parts, 0, unknown(k)
+		}
+		return [2]string{"FROM body x WHERE x.rid=$1", "FROM hist x WHERE x.rid=$1"}, rid, nil
+	case q.Type != "":
+		return [2]string{"FROM res r CROSS JOIN body x ON x.rid=r.rid WHERE r.t=$1", "FROM hist x WHERE x.t=$1"}, s.types.id(q.Type), nil
+	}
+	return [2]string{"FROM chg g CROSS JOIN body x ON x.rid=g.rid AND x.seq=g.seq WHERE $1=0", "FROM hist x WHERE $1=0"}, 0, nil
+}
+
+// seqOf names the column that a part is ordered by.
+func seqOf(part string) string {
+	switch {
+	case strings.HasPrefix(part, "FROM res"):
+		return "r.seq"
+	case strings.HasPrefix(part, "FROM chg"):
+		return "g.seq"
+	}
+	return "x.seq"
+}
+
+func (s *Store) historyTotal(c *db.Conn, parts [2]string, arg, lo, hi int64, page *fhir.Page) error {
+	page.Total = 0
+	for _, part := range parts {
+		col := seqOf(part)
+		err := c.Query("SELECT count(*) "+part+" AND "+col+">=$2 AND "+col+"<$3", func(st *db.Stmt) error {
+			page.Total += st.ColInt(0)
+			return nil
+		}, arg, lo, hi)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) historyPage(c *db.Conn, q fhir.HistoryQuery, parts [2]string, arg, lo, hi int64, page *fhir.Page) error {
+	dir := "DESC"
+	if q.Ascending {
+		dir = "ASC"
+	}
+	var sel [2]string
+	for i, part := range parts {
+		col := seqOf(part)
+		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.ver, x.seq, x.op, x.z, x.t, x.id %s AND %s>=$2 AND %s<$3 ORDER BY %s %s LIMIT $4)", part, col, col, col, dir)
+	}
+	text := sel[0] + " UNION ALL " + sel[1] + " ORDER BY 2 " + dir + " LIMIT $4"
+	err := c.Query(text, func(st *db.Stmt) error {
+		if len(page.Records) == q.Count {
+			page.Next = encodeCursor(historyPrint(q), []any{int64(page.Records[q.Count-1].Seq)})
+			return nil
+		}
+		rec := fhir.Record{Key: fhir.Key{Type: s.types.name(st.ColInt(4)), ID: idText(st.ColBlob(5, nil))}}
+		if err := s.version(st, &rec); err != nil {
+			return err
+		}
+		page.Records = append(page.Records, rec)
+		return nil
+	}, arg, lo, hi, q.Count+1)
+	return fault.Wrap("fhirsql: history", err)
+}
+
+// historyPrint binds a cursor to the listing it came from.
+func historyPrint(q fhir.HistoryQuery) string {
+	return fmt.Sprint("h", q.Type, "/", q.ID, q.Since.UnixNano(), q.Before.UnixNano(), q.Ascending)
+}

@@ -1,0 +1,249 @@
+package fhirsql
+
+import (
+	"strings"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// The index rows of a resource, in the order of the tables' keys.
+type (
+	tokRow struct {
+		p      int64
+		c      string
+		s, pat int64
+		rid    int64
+	}
+	refRow struct{ h, p, rid int64 }
+	strRow struct {
+		p   int64
+		v   string
+		rid int64
+	}
+	datRow struct{ p, lo, hi, rid int64 }
+	qtyRow struct {
+		p    int64
+		v, w float64
+		s    int64
+		c    string
+		rid  int64
+	}
+	cvqRow struct {
+		p    int64
+		c    string
+		s    int64
+		v, w float64
+		us   int64
+		uc   string
+		rid  int64
+	}
+)
+
+// null is the value of a slot that is empty.
+const null = int64(-1 << 63)
+
+// resRow is the narrow row of a resource.
+type resRow struct {
+	st, pat, enc int64
+	d, e         [3]int64
+}
+
+// rows are all index rows of one resource.
+type rows struct {
+	res resRow
+	tok []tokRow
+	ref []refRow
+	str []strRow
+	dat []datRow
+	qty []qtyRow
+	cvq []cvqRow
+}
+
+func (r *rows) reset() {
+	r.tok, r.ref, r.str, r.dat, r.qty, r.cvq = r.tok[:0], r.ref[:0], r.str[:0], r.dat[:0], r.qty[:0], r.cvq[:0]
+	r.res = resRow{st: null, pat: null, enc: null, d: [3]int64{null, null, null}, e: [3]int64{null, null, null}}
+}
+
+// build turns the index entries of a resource into rows, giving ids to the
+// names it meets. Writer only.
+func (s *Store) build(c *db.Conn, typ string, rid int64, v *search.Values, out *rows) error {
+	out.reset()
+	b := builder{s: s, c: c, lay: s.layouts.of(typ), rid: rid, out: out}
+	if typ == "Patient" {
+		out.res.pat = rid
+	}
+	b.references(v.References)
+	if b.pat = out.res.pat; b.pat == null {
+		b.pat = 0
+	}
+	b.tokens(v.Tokens)
+	b.uris(v.URIs)
+	b.dates(v.Dates)
+	b.numbers(v.Numbers)
+	b.strings(v.Strings)
+	b.composites(v.Composites)
+	return b.err
+}
+
+type builder struct {
+	s   *Store
+	c   *db.Conn
+	lay *layout
+	rid int64
+	pat int64
+	out *rows
+	err error
+}
+
+func (b *builder) param(p *search.Param) int64 {
+	if id := b.s.paramID(p); id != 0 {
+		return id
+	}
+	return b.give(b.s.params, p.Key())
+}
+
+func (b *builder) system(name string) int64 {
+	if name == "" {
+		return 0
+	}
+	return b.give(b.s.systems, name)
+}
+
+func (b *builder) give(d *dict, name string) int64 {
+	id, err := d.give(b.c, name)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	return id
+}
+
+func (b *builder) intern(k fhir.Key) int64 {
+	rid, err := b.s.intern(b.c, k)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	return rid
+}
+
+func (b *builder) references(list []search.ReferenceValue) {
+	for i := range list {
+		r := &list[i]
+		if r.Type == "" {
+			b.out.ref = append(b.out.ref, refRow{b.intern(fhir.Key{ID: r.URL}), b.param(r.Param), b.rid})
+			if url, _, ok := strings.Cut(r.URL, "|"); ok { // a canonical is found with and without its version
+				b.out.ref = append(b.out.ref, refRow{b.intern(fhir.Key{ID: url}), b.param(r.Param), b.rid})
+			}
+			continue
+		}
+		h := b.intern(fhir.Key{Type: r.Type, ID: r.ID})
+		switch {
+		case r.Param == b.lay.patient && r.Type == "Patient":
+			b.out.res.pat = h
+		case r.Param == b.lay.enc && r.Type == "Encounter":
+			b.out.res.enc = h
+		default:
+			b.out.ref = append(b.out.ref, refRow{h, b.param(r.Param), b.rid})
+		}
+	}
+}
+
+func (b *builder) tokens(list []search.TokenValue) {
+	for i := range list {
+		t := &list[i]
+		if t.Code == "" {
+			continue // text only: found by :text, not by code
+		}
+		if t.Param == b.lay.status {
+			b.out.res.st = b.system(t.Code)
+		}
+		b.out.tok = append(b.out.tok, tokRow{b.param(t.Param), t.Code, b.system(t.System), b.pat, b.rid})
+	}
+}
+
+func (b *builder) uris(list []search.URIValue) {
+	for i := range list {
+		b.out.tok = append(b.out.tok, tokRow{b.param(list[i].Param), list[i].URI, 0, b.pat, b.rid})
+	}
+}
+
+func (b *builder) dates(list []search.DateValue) {
+	for i := range list {
+		d := &list[i]
+		if n := b.lay.dateSlot(d.Param); n > 0 {
+			b.out.res.d[n-1], b.out.res.e[n-1] = d.Lo, d.Hi-d.Lo
+			continue
+		}
+		b.out.dat = append(b.out.dat, datRow{b.param(d.Param), d.Lo, d.Hi, b.rid})
+	}
+}
+
+func (b *builder) numbers(list []search.NumberValue) {
+	for i := range list {
+		n := &list[i]
+		p, sys := b.param(n.Param), b.system(n.System)
+		b.out.qty = append(b.out.qty, qtyRow{p, n.Lo, n.Hi, sys, n.Code, b.rid})
+		if n.Unit != "" && n.Unit != n.Code { // `5||mg` finds a code or a unit
+			b.out.qty = append(b.out.qty, qtyRow{p, n.Lo, n.Hi, unitOnly, n.Unit, b.rid})
+		}
+	}
+}
+
+// unitOnly is the system of a quantity row that holds the human unit.
+const unitOnly = -1
+
+func (b *builder) strings(list []search.StringValue) {
+	for i := range list {
+		if list[i].Norm != "" {
+			b.out.str = append(b.out.str, strRow{b.param(list[i].Param), list[i].Norm, b.rid})
+		}
+	}
+}
+
+// composites keeps token-quantity combinations; others are searched by their
+// parts and checked against the body.
+func (b *builder) composites(list []search.CompositeValue) {
+	for i := range list {
+		v := &list[i]
+		if !isTokenQuantity(v.Param) || len(v.Parts) != 2 {
+			continue
+		}
+		p := b.param(v.Param)
+		for _, t := range v.Parts[0].Tokens {
+			if t.Code == "" {
+				continue
+			}
+			for _, n := range v.Parts[1].Numbers {
+				b.out.cvq = append(b.out.cvq, cvqRow{p, t.Code, b.system(t.System), n.Lo, n.Hi, b.system(n.System), n.Code, b.rid})
+			}
+		}
+	}
+}
+
+func isTokenQuantity(p *search.Param) bool {
+	return p.Kind == search.Composite && len(p.Components) == 2 &&
+		p.Components[0].Param.Kind == search.Token && p.Components[1].Param.Kind == search.Quantity
+}
+
+// less removes from a and b the rows that both have: what is left of a has to
+// be deleted, what is left of b inserted.
+func less[R comparable](a, b []R) (gone, fresh []R) {
+	in := make(map[R]bool, len(a))
+	for _, r := range a {
+		in[r] = true
+	}
+	for _, r := range b {
+		if _, ok := in[r]; ok {
+			in[r] = false
+		} else {
+			fresh = append(fresh, r)
+		}
+	}
+	for _, r := range a {
+		if in[r] {
+			gone = append(gone, r)
+		}
+	}
+	return gone, fresh
+}

@@ -1,0 +1,364 @@
+package fhirsql
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// Search implements fhir.Store.
+func (s *Store) Search(ctx context.Context, q *search.Query) (page *fhir.Page, err error) {
+	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+		page, err = s.search(ctx, c, q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+// search runs on any connection: a reader's, or the writer's for a guard.
+func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.Page, error) {
+	r := &run{s: s, ctx: ctx, c: c, q: q, page: &fhir.Page{Total: -1}}
+	types := q.Types
+	if len(types) == 0 {
+		types = s.types.all()
+	}
+	types = slices.Clone(types)
+	slices.Sort(types)
+	for _, t := range types {
+		pl, err := s.plan(c, q, t)
+		if err != nil {
+			return nil, err
+		}
+		if pl != nil {
+			r.plans = append(r.plans, pl)
+		}
+	}
+	if err := r.total(); err != nil {
+		return nil, err
+	}
+	var err error
+	if q.Count > 0 {
+		if len(q.Sort) > 0 && len(r.plans) > 1 {
+			err = r.merged()
+		} else {
+			err = r.listed()
+		}
+	}
+	return r.page, err
+}
+
+// run is one search under way.
+type run struct {
+	s     *Store
+	ctx   context.Context
+	c     *db.Conn
+	q     *search.Query
+	plans []*plan
+	page  *fhir.Page
+	seen  int // candidates looked at
+	look  reader
+}
+
+// row is one candidate: the values it is ordered by, rid last.
+type row []any
+
+func (r row) rid() int64 { return r[len(r)-1].(int64) }
+
+// print binds a cursor to the search it came from.
+func (r *run) print() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "s%v|%v", r.q.Types, r.q.Sort)
+	if r.q.Compartment != nil {
+		fmt.Fprintf(&b, "|%s/%s", r.q.Compartment.Type, r.q.Compartment.ID)
+	}
+	for _, cl := range r.q.Where {
+		fmt.Fprintf(&b, "|%s", cl.Name)
+		for _, v := range cl.Values {
+			// Lo and Hi of a relative date move with the clock, so they do not count.
+			fmt.Fprintf(&b, ",%d%s%s%s%s%v", v.Op, v.System, v.Code, v.Text, v.RefType, v.Num)
+		}
+	}
+	return b.String()
+}
+
+// cursor splits q.After into the type and the row behind which to go on.
+func (r *run) cursor() (typ string, after row, err error) {
+	if r.q.After == "" {
+		return "", nil, nil
+	}
+	vals, err := decodeCursor(r.q.After, r.print(), -1)
+	if err != nil {
+		return "", nil, err
+	}
+	bad := fault.At(fault.Invalid, "invalid", "", "the page token is not valid for this request: start again at the first page")
+	if len(vals) < 2 {
+		return "", nil, bad
+	}
+	typ, ok := vals[0].(string)
+	if _, rid := vals[len(vals)-1].(int64); !ok || !rid {
+		return "", nil, bad
+	}
+	return typ, vals[1:], nil
+}
+
+// hit is an answer: its plan, the row that it is ordered by, and the record.
+type hit struct {
+	pl  *plan
+	row row
+	rec fhir.Record
+}
+
+// listed fills the page type by type, each in the order of its plan. One hit
+// more than the page holds tells that there is a next one.
+func (r *run) listed() error {
+	typ, after, err := r.cursor()
+	if err != nil {
+		return err
+	}
+	var hits []hit
+	for _, pl := range r.plans {
+		if pl.typ < typ {
+			continue
+		}
+		at := after
+		if pl.typ != typ {
+			at = nil
+		}
+		if hits, err = r.fill(hits, pl, at, r.q.Count+1-len(hits)); err != nil {
+			return err
+		}
+		if len(hits) > r.q.Count {
+			break
+		}
+	}
+	return r.finish(hits)
+}
+
+// merged fills the page from several types in one order.
+func (r *run) merged() error {
+	_, after, err := r.cursor()
+	if err != nil {
+		return err
+	}
+	var hits []hit
+	for _, pl := range r.plans {
+		more, err := r.fill(nil, pl, after, r.q.Count+1)
+		if err != nil {
+			return err
+		}
+		hits = append(hits, more...)
+	}
+	slices.SortFunc(hits, func(a, b hit) int { return r.compare(a, b) })
+	return r.finish(hits)
+}
+
+func (r *run) compare(a, b hit) int {
+	desc := false
+	for i, k := range a.pl.sort {
+		desc = k.desc
+		if c := compareValues(a.row[i], b.row[i]); c != 0 {
+			if desc {
+				return -c
+			}
+			return c
+		}
+	}
+	c := cmp.Compare(a.row.rid(), b.row.rid())
+	if desc {
+		return -c
+	}
+	return c
+}
+
+// compareValues orders as the database does: NULL, numbers, text, blobs.
+func compareValues(a, b any) int {
+	class := func(v any) int {
+		switch v.(type) {
+		case nil:
+			return 0
+		case int64, float64:
+			return 1
+		case string:
+			return 2
+		}
+		return 3
+	}
+	if c := cmp.Compare(class(a), class(b)); c != 0 {
+		return c
+	}
+	switch x := a.(type) {
+	case int64:
+		if y, ok := b.(int64); ok {
+			return cmp.Compare(x, y)
+		}
+		return cmp.Compare(float64(x), b.(float64))
+	case float64:
+		if y, ok := b.(int64); ok {
+			return cmp.Compare(x, float64(y))
+		}
+		return cmp.Compare(x, b.(float64))
+	case string:
+		return cmp.Compare(x, b.(string))
+	}
+	return 0
+}
+
+// finish puts the hits into the page and makes the token of the next one.
+func (r *run) finish(hits []hit) error {
+	if len(hits) > r.q.Count {
+		hits = hits[:r.q.Count]
+		last := hits[len(hits)-1]
+		r.page.Next = encodeCursor(r.print(), append([]any{last.pl.typ}, last.row...))
+	}
+	r.page.Records = make([]fhir.Record, len(hits))
+	for i := range hits {
+		if hits[i].rec.Version == 0 {
+			if err := r.load(&hits[i]); err != nil {
+				return err
+			}
+		}
+		r.page.Records[i] = hits[i].rec
+	}
+	return nil
+}
+
+// fill appends up to want hits of one plan.
+func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
+	if after != nil && len(after) != pl.width() {
+		// Another path is the best one now; the token holds the columns of the old one.
+		return nil, fault.At(fault.Invalid, "invalid", "", "the page token has expired: start again at the first page")
+	}
+	batch := want
+	for want > 0 {
+		rows, err := r.rows(pl, after, batch)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range rows {
+			h := hit{pl: pl, row: x}
+			ok, err := r.holds(&h)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				hits = append(hits, h)
+				if want--; want == 0 {
+					break
+				}
+			}
+			after = x
+		}
+		if len(rows) < batch {
+			break
+		}
+		batch = min(batch*4, 2000)
+	}
+	return hits, nil
+}
+
+// rows fetches candidates.
+func (r *run) rows(pl *plan, after row, n int) ([]row, error) {
+	if err := r.ctx.Err(); err != nil {
+		return nil, &fault.Error{Kind: fault.Timeout, Op: "fhirsql: search", Msg: "the search took too long", Err: err}
+	}
+	b := pl.keys(after, n)
+	width := pl.width()
+	var out []row
+	err := r.c.Query(string(b.text), func(st *db.Stmt) error {
+		x := make(row, width)
+		for i := range x {
+			x[i] = st.ColValue(i)
+		}
+		out = append(out, x)
+		return nil
+	}, b.args...)
+	if r.seen += len(out); r.seen > r.s.opt.ScanLimit {
+		return nil, fault.At(fault.TooCostly, "too-costly", "", "the search looks at more than %d resources: add a more selective parameter", r.s.opt.ScanLimit)
+	}
+	return out, err
+}
+
+// holds checks the clauses that the index does not decide. Without any, the
+// body is not read yet.
+func (r *run) holds(h *hit) (bool, error) {
+	if len(h.pl.post) == 0 {
+		return true, nil
+	}
+	if err := r.load(h); err != nil {
+		return false, err
+	}
+	if err := r.s.extract(h.rec.Key, h.rec.Stored, &r.look); err != nil {
+		return false, err
+	}
+	q := search.Query{Where: h.pl.post}
+	return search.Match(&q, h.rec.Type, h.rec.ID, h.rec.Seq.Time().UnixMilli(), &r.look.values), nil
+}
+
+// load reads the current version of a hit.
+func (r *run) load(h *hit) error {
+	st, err := r.c.Prepare("SELECT ver, seq, op, z, id FROM body WHERE rid=$1")
+	if err != nil {
+		return err
+	}
+	defer st.Reset()
+	st.Int(0, h.row.rid())
+	ok, err := st.Step()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fault.Wrap("fhirsql: search", fmt.Errorf("index row without a body: rid %d", h.row.rid()))
+	}
+	id := zPool.get()
+	defer zPool.put(id)
+	*id = st.ColBlob(4, (*id)[:0])
+	h.rec.Key = fhir.Key{Type: h.pl.typ, ID: idText(*id)}
+	return r.s.version(st, &h.rec)
+}
+
+// total counts all matches when the query wants to know. An estimate stops at probe.
+func (r *run) total() error {
+	if r.q.Total == search.TotalNone {
+		return nil
+	}
+	r.page.Total = 0
+	for _, pl := range r.plans {
+		if len(pl.post) > 0 {
+			counter := &run{s: r.s, ctx: r.ctx, c: r.c, q: r.q, page: &fhir.Page{}}
+			hits, err := counter.fill(nil, pl, nil, r.s.opt.ScanLimit+1)
+			if err != nil {
+				return err
+			}
+			r.page.Total += int64(len(hits))
+			continue
+		}
+		count := *pl
+		count.sort, count.cols = nil, nil
+		b := &sqlb{}
+		b.w("SELECT count(*) FROM (")
+		count.compound(b, nil)
+		b.w(")")
+		if err := r.c.Query(string(b.text), func(st *db.Stmt) error { r.page.Total += st.ColInt(0); return nil }, b.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// width is the number of values in a row of pl.
+func (pl *plan) width() int {
+	if len(pl.sort) > 0 {
+		return len(pl.sort) + 1
+	}
+	return len(pl.cols) + 1
+}

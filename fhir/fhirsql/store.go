@@ -1,0 +1,220 @@
+package fhirsql
+
+import (
+	"context"
+	"embed"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+//go:embed migrations/sqlite/*.sql
+var migrations embed.FS
+
+// Options of a store. The zero value is ready to use.
+type Options struct {
+	DB  db.Options
+	Now func() time.Time // the clock of meta.lastUpdated; default time.Now
+	// ScanLimit is how many candidates one page may look at before the search
+	// is refused as too costly; default 200,000.
+	ScanLimit int
+}
+
+// Store is a fhir.Store on one SQLite file.
+type Store struct {
+	db      *db.DB
+	opt     Options
+	reg     *search.Registry
+	layouts layouts
+	types   *dict
+	params  *dict
+	systems *dict
+	pids    sync.Map // *search.Param -> int64
+
+	// The writer's own state.
+	rids    rids
+	last    fhir.Seq // the newest seq given
+	pending pending
+	work    scratch
+
+	integrity atomic.Pointer[error] // result of the check after a crash; nil while it runs
+}
+
+var _ fhir.Store = (*Store)(nil)
+
+// Open opens or creates the store in the file at path.
+func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (*Store, error) {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.ScanLimit <= 0 {
+		opt.ScanLimit = 200_000
+	}
+	d, err := db.Open(path, opt.DB)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg},
+		types: newDict("type"), params: newDict("param"), systems: newDict("sys"),
+		rids: rids{next: 1, limit: 1, cache: map[fhir.Key]int64{}},
+	}
+	s.pending.clear()
+	d.OnFlush(s.beforeCommit)
+	d.OnRollback(s.afterRollback)
+	if err := s.start(ctx); err != nil {
+		_ = d.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) start(ctx context.Context) error {
+	files, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	if err := s.db.Migrate(ctx, files); err != nil {
+		return err
+	}
+	crashed := false
+	err = s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
+		if err := s.load(c, &crashed); err != nil {
+			return &db.Broken{Err: err}
+		}
+		return nil
+	}})
+	if err != nil {
+		return err
+	}
+	var ok error
+	if !crashed {
+		s.integrity.Store(&ok)
+		return nil
+	}
+	go func() {
+		err := s.db.QuickCheck(context.Background())
+		s.integrity.Store(&err)
+	}()
+	return nil
+}
+
+// load reads the dictionaries and counters and marks the database as in use.
+func (s *Store) load(c *db.Conn, crashed *bool) error {
+	for table, d := range map[string]*dict{"type": s.types, "param": s.params, "sys": s.systems} {
+		if err := d.load(c, table); err != nil {
+			return err
+		}
+	}
+	err := c.Query("SELECT k, v FROM meta", func(st *db.Stmt) error {
+		switch st.ColText(0) {
+		case "rid":
+			s.rids.next, s.rids.limit = st.ColInt(1), st.ColInt(1)
+		case "open":
+			*crashed = st.ColInt(1) != 0
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.Query("SELECT coalesce(max(seq), 0) FROM chg", func(st *db.Stmt) error { s.last = fhir.Seq(st.ColInt(0)); return nil }); err != nil {
+		return err
+	}
+	return c.Exec("INSERT INTO meta (k, v) VALUES ('open', 1) ON CONFLICT (k) DO UPDATE SET v = 1")
+}
+
+func (s *Store) beforeCommit(c *db.Conn) error {
+	if err := s.pending.flush(c); err != nil {
+		return err
+	}
+	for _, d := range []*dict{s.types, s.params, s.systems} {
+		d.keep()
+	}
+	return nil
+}
+
+// afterRollback forgets what the transaction gave: names, rids, rows.
+func (s *Store) afterRollback() {
+	s.pending.clear()
+	clear(s.rids.cache)
+	s.pids.Clear()
+	for _, d := range []*dict{s.types, s.params, s.systems} {
+		d.forget(0)
+	}
+	// The limit may have been raised in the transaction, and ids of the block
+	// may be known to readers: start a new block.
+	s.rids.next = s.rids.limit
+}
+
+// Check returns nil when the store answers a read and no damage was found.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.integrity.Load(); err != nil && *err != nil {
+		return *err
+	}
+	return s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT 1", func(*db.Stmt) error { return nil })
+	})
+}
+
+// Integrity says how the check of the file went that follows a crash: "ok",
+// "running" or "damaged".
+func (s *Store) Integrity() string {
+	switch err := s.integrity.Load(); {
+	case err == nil:
+		return "running"
+	case *err != nil:
+		return "damaged"
+	}
+	return "ok"
+}
+
+// Stats returns the counters of the writer.
+func (s *Store) Stats() db.WriterStats { return s.db.Stats() }
+
+// OnCommit sets a function that is told the duration of each commit.
+func (s *Store) OnCommit(f func(commit time.Duration, works int)) { s.db.OnCommit(f) }
+
+// Close finishes the writes that were submitted and closes the file.
+func (s *Store) Close() error {
+	_ = s.db.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
+		return c.Exec("UPDATE meta SET v = 0 WHERE k = 'open'")
+	}})
+	return s.db.Close()
+}
+
+// paramID returns the id of a parameter, 0 when no stored resource has a value for it.
+func (s *Store) paramID(p *search.Param) int64 {
+	if v, ok := s.pids.Load(p); ok {
+		return v.(int64)
+	}
+	id := s.params.id(p.Key())
+	if id != 0 {
+		s.pids.Store(p, id)
+	}
+	return id
+}
+
+// extract returns the index entries of a stored body, with the tree they point into.
+func (s *Store) extract(k fhir.Key, stored []byte, w *reader) error {
+	w.text = resource.AppendResource(w.text[:0], resource.Header{Type: k.Type, ID: k.ID}, stored)
+	if err := w.doc.Parse(w.text, resource.Options{}); err != nil {
+		return fault.Wrap("fhirsql: parse stored "+k.Type, err)
+	}
+	w.values.Reset()
+	return fault.Wrap("fhirsql: extract", s.reg.Extract(w.doc.Root(), nil, &w.values))
+}
+
+// reader is reusable memory to look into a stored body.
+type reader struct {
+	text   []byte
+	doc    resource.Doc
+	values search.Values
+}
