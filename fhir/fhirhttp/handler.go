@@ -56,8 +56,8 @@ type Options struct {
 	Name, Version string
 	// Handlers answer exact paths below the base, without a leading slash: ".well-known/smart-configuration".
 	Handlers map[string]http.Handler
-	// Observe, if set, is called after every request with the sizes of the
-	// request body and of the response body.
+	// Observe, if set, is called after every request but those to Handlers,
+	// with the sizes of the request body and of the response body.
 	Observe func(verb, resourceType string, status int, d time.Duration, in, out int)
 	// Log receives internal errors: operation and cause, never a body. nil means slog.Default().
 	Log *slog.Logger
@@ -158,7 +158,7 @@ func (x *exchange) end() {
 		x.h.opt.Log.Error("panic in a FHIR request", "verb", string(x.in.Verb), "type", x.in.Type, "panic", v, "stack", string(debug.Stack()))
 		x.fail(fault.New(fault.Internal, "internal error"))
 	}
-	if f := x.h.opt.Observe; f != nil {
+	if f := x.h.opt.Observe; f != nil && x.status != 0 {
 		f(string(x.in.Verb), x.in.Type, x.status, time.Since(x.begun), len(x.body), x.sent)
 	}
 	if x.r.Context().Err() != nil {
@@ -187,8 +187,8 @@ func (x *exchange) serve() error {
 		return unknownRoute()
 	}
 	if h := x.h.opt.Handlers[strings.TrimPrefix(path, "/")]; h != nil {
+		x.wrote = true
 		h.ServeHTTP(x.w, x.r)
-		x.wrote, x.status = true, http.StatusOK
 		return nil
 	}
 	if err := x.target.parse(path); err != nil {
