@@ -48,8 +48,8 @@ func sum(ev *eval, a, b Value, sign int) (Value, error) {
 		}
 		return numberResult(x.add(y), bothIntegers(a, b)), nil
 	}
-	q, isQ := b.quantity()
-	if !isQ {
+	q, isQ := asQuantity(b)
+	if !isQ || !(ok && ok2) && bareNumber(a, b) {
 		return Value{}, errTypes(op, a, b)
 	}
 	switch a.kind {
@@ -60,13 +60,19 @@ func sum(ev *eval, a, b Value, sign int) (Value, error) {
 		}
 		return Value{kind: a.kind, p: t}, nil
 	}
-	if p, ok := a.quantity(); ok {
+	if p, ok := asQuantity(a); ok {
 		if r, ok := p.add(q, sign); ok {
 			return Value{kind: kindQuantity, p: r}, nil
 		}
 		return Value{}, nil
 	}
 	return Value{}, errTypes(op, a, b)
+}
+
+// bareNumber reports a date or time beside a number without a unit.
+func bareNumber(a, b Value) bool {
+	_, isNumber := b.number()
+	return isNumber && (a.kind == kindDate || a.kind == kindDateTime || a.kind == kindTime)
 }
 
 func times(_ *eval, a, b Value) (Value, error)  { return product(a, b, "*") }

@@ -303,7 +303,11 @@ func (c *compiler) call(x *call) (fn, error) {
 		return nil, err
 	}
 	args := make([]fn, len(x.args))
+	desc := make([]bool, len(x.args))
 	for i, a := range x.args {
+		if u, ok := a.(*unary); ok && x.name == "sort" && u.op == "-" {
+			a, desc[i] = u.x, true // -key means descending, whatever its type
+		}
 		if args[i], err = c.compile(a); err != nil {
 			return nil, err
 		}
@@ -316,7 +320,7 @@ func (c *compiler) call(x *call) (fn, error) {
 		if err = ev.step(1 + len(in)); err != nil {
 			return nil, err
 		}
-		dst, err = def.run(&invocation{ev: ev, f: f, in: in, args: args}, dst)
+		dst, err = def.run(&invocation{ev: ev, f: f, in: in, args: args, desc: desc}, dst)
 		if err != nil {
 			return nil, c.located(err, x.pos)
 		}

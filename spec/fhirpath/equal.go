@@ -2,6 +2,7 @@ package fhirpath
 
 import (
 	"strings"
+	"unicode"
 
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
@@ -30,14 +31,24 @@ func (v Value) quantity() (*quantity, bool) {
 	if !ok || v.node.Get("comparator").Valid() {
 		return nil, false
 	}
-	unit := v.node.Get("code").Text()
-	if unit == "" || !v.node.Get("system").Is("http://unitsofmeasure.org") {
-		if unit = v.node.Get("unit").Text(); unit == "" {
-			unit = "1"
+	code, system := v.node.Get("code").Text(), v.node.Get("system")
+	switch {
+	case code == "" && !system.Valid():
+		if code = v.node.Get("unit").Text(); code == "" {
+			code = "1"
 		}
+	case !system.Is("http://unitsofmeasure.org") || code == "":
+		return nil, false
 	}
-	return &quantity{val: d, unit: unit}, true
+	if word, ok := ucumCalendar[code]; ok {
+		return &quantity{d, word, true}, true
+	}
+	return &quantity{val: d, unit: code}, true
 }
+
+// ucumCalendar gives the calendar durations that the UCUM codes of a FHIR
+// Quantity stand for.
+var ucumCalendar = map[string]string{"a": "year", "mo": "month", "d": "day", "h": "hour", "min": "minute", "s": "second"}
 
 // moment returns a date or date-time.
 func (v Value) moment() (*temporal, bool) {
@@ -211,8 +222,16 @@ func (ev *eval) equivalent(a, b Value) (bool, error) {
 	return t == yes, err
 }
 
-// fold is the form of a string that ~ compares: lower case, white space alike.
-func fold(s string) string { return strings.Join(strings.Fields(strings.ToLower(s)), " ") }
+// fold is the form of a string that ~ compares: lower case, and every character
+// of white space alike.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToLower(s))
+}
 
 // equivalentAll is ~ on collections: the same items in any order.
 func (ev *eval) equivalentAll(a, b []Value) (bool, error) {
@@ -261,8 +280,8 @@ func compare(a, b Value) (c int, known bool, err error) {
 		c, known = a.p.(*temporal).compare(b.p.(*temporal))
 		return c, known, nil
 	}
-	if x, ok := a.quantity(); ok {
-		if y, ok := b.quantity(); ok {
+	if x, ok := asQuantity(a); ok {
+		if y, ok := asQuantity(b); ok {
 			c, known = x.compare(y, false)
 			return c, known, nil
 		}

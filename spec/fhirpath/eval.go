@@ -21,14 +21,14 @@ type Env struct {
 	Now time.Time
 	// Trace is called by trace(); nil drops what is traced.
 	Trace func(name string, items []Value)
-	// MaxSteps bounds the work of one Eval; 0 means 5 million.
+	// MaxSteps bounds the work of one Eval; 0 means 1 million.
 	MaxSteps int
 }
 
 const (
-	defaultMaxSteps = 5_000_000
+	defaultMaxSteps = 1_000_000
 	maxText         = 1 << 20 // bytes of a computed string
-	maxItems        = 1 << 20 // items of one collection
+	maxItems        = 100_000 // items of one collection
 )
 
 // ErrTooCostly is returned by Eval when the expression needs more steps, or
@@ -142,7 +142,9 @@ func single(items []Value) (v Value, ok bool, err error) {
 	case 0:
 		return Value{}, false, nil
 	case 1:
-		return items[0].system(), true, nil
+		// A primitive that has extensions but no value is nothing to compute with.
+		v = items[0].system()
+		return v, v.kind != kindNode || v.node.Valid(), nil
 	}
 	return Value{}, false, errMany
 }

@@ -14,6 +14,9 @@ type invocation struct {
 	f    *frame
 	in   []Value
 	args []fn
+	desc []bool // sort(): which keys descend
+	// noFlags says that the second argument is no list of regular expression flags.
+	noFlags bool
 }
 
 // function is an entry of the function tables.

@@ -3,6 +3,7 @@ package fhirpath
 import (
 	"errors"
 	"math"
+	"slices"
 )
 
 // collectionFunctions are those of N1 sections 5.1 to 5.4, 5.8 and 7.
@@ -36,6 +37,7 @@ var collectionFunctions = map[string]function{
 	"not":        {0, 0, not},
 	"iif":        {2, 3, iif},
 	"trace":      {1, 2, trace},
+	"sort":       {0, math.MaxInt, sortItems},
 	"coalesce":   {1, math.MaxInt, coalesce},
 	"children": {0, 0, func(c *invocation, dst []Value) ([]Value, error) {
 		start := len(dst)
@@ -314,4 +316,65 @@ func coalesce(c *invocation, dst []Value) ([]Value, error) {
 		}
 	}
 	return dst, nil
+}
+
+// sortItems orders the input by its keys, or by itself; an empty
+// key comes first in both directions.
+func sortItems(c *invocation, dst []Value) ([]Value, error) {
+	args, desc := c.args, c.desc
+	if len(args) == 0 {
+		args, desc = []fn{this}, []bool{false}
+	}
+	type row struct {
+		item Value
+		keys []Value
+	}
+	rows := make([]row, 0, len(c.in))
+	err := c.each(func(i int, f *frame) (bool, error) {
+		r := row{item: c.in[i]}
+		for _, a := range args {
+			v, _, err := c.ev.one(a, f)
+			if err != nil {
+				return false, err
+			}
+			r.keys = append(r.keys, v)
+		}
+		rows = append(rows, r)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(rows, func(x, y row) int {
+		for i := range args {
+			n, e := compareKeys(x.keys[i], y.keys[i])
+			if e != nil {
+				err = e
+			}
+			if desc[i] && x.keys[i].kind != kindNone && y.keys[i].kind != kindNone {
+				n = -n
+			}
+			if n != 0 {
+				return n
+			}
+		}
+		return 0
+	})
+	for _, r := range rows {
+		dst = append(dst, r.item)
+	}
+	return dst, err
+}
+
+func compareKeys(a, b Value) (int, error) {
+	switch {
+	case a.kind == kindNone && b.kind == kindNone:
+		return 0, nil
+	case a.kind == kindNone:
+		return -1, nil
+	case b.kind == kindNone:
+		return 1, nil
+	}
+	n, _, err := compare(a, b)
+	return n, err
 }

@@ -2,6 +2,7 @@ package fhirpath
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -19,8 +20,20 @@ var conversionFunctions = map[string]function{
 	"now": clock(kindDateTime, func(t time.Time) *temporal {
 		return &temporal{t: t.Truncate(time.Millisecond), prec: precSecond, zoned: true, digits: 3}
 	}),
-	"today":     clock(kindDate, func(t time.Time) *temporal { return &temporal{t: wall(t), prec: precDay} }),
-	"timeOfDay": clock(kindTime, timeOfDay),
+	"today":         clock(kindDate, func(t time.Time) *temporal { return &temporal{t: wall(t), prec: precDay} }),
+	"timeOfDay":     clock(kindTime, timeOfDay),
+	"precision":     {0, 0, precision},
+	"lowBoundary":   {0, 1, boundary(-1)},
+	"highBoundary":  {0, 1, boundary(1)},
+	"yearOf":        part(kindDate, precYear, func(t time.Time) int { return t.Year() }),
+	"monthOf":       part(kindDate, precMonth, func(t time.Time) int { return int(t.Month()) }),
+	"dayOf":         part(kindDate, precDay, func(t time.Time) int { return t.Day() }),
+	"hourOf":        part(kindTime, precHour, func(t time.Time) int { return t.Hour() }),
+	"minuteOf":      part(kindTime, precMinute, func(t time.Time) int { return t.Minute() }),
+	"secondOf":      part(kindTime, precSecond, func(t time.Time) int { return t.Second() }),
+	"millisecondOf": part(kindTime, precSecond, func(t time.Time) int { return t.Nanosecond() / 1e6 }),
+	"dateOf":        {0, 0, dateOf},
+	"timeOf":        {0, 0, timeOf},
 	"toQuantity": {0, 1, func(c *invocation, dst []Value) ([]Value, error) {
 		v, ok, err := c.convert(toQuantity)
 		return appendIf(dst, v, ok), err
@@ -89,8 +102,11 @@ func (c *invocation) convert(f func(Value) (Value, bool)) (Value, bool, error) {
 		return v, false, err
 	}
 	q := v.p.(*quantity)
-	zero := &quantity{val: intDecimal(0), unit: unit}
-	r, ok := zero.add(q, 1)
+	word, calendar := calendarUnit(unit)
+	if calendar {
+		unit = word
+	}
+	r, ok := q.convert(unit, calendar)
 	if !ok {
 		return v, false, nil
 	}
@@ -214,3 +230,67 @@ func toQuantity(v Value) (Value, bool) {
 }
 
 var errNotOffered = errors.New("the function needs a terminology or profile service, which this engine has not")
+
+// part makes yearOf() and its like: one field of a temporal value, which must
+// be a date-time or of the given kind. It is empty when the value is less precise.
+func part(kind kind, prec int, f func(time.Time) int) function {
+	return function{0, 0, func(c *invocation, dst []Value) ([]Value, error) {
+		v, ok, err := c.input()
+		if err != nil || !ok {
+			return dst, err
+		}
+		if v.kind != kindDateTime && v.kind != kind {
+			return dst, nil
+		}
+		if t := v.p.(*temporal); t.prec >= prec {
+			dst = append(dst, Integer(int64(f(t.t))))
+		}
+		return dst, nil
+	}}
+}
+
+// precision counts the digits of a decimal's fraction, or of a temporal value.
+func precision(c *invocation, dst []Value) ([]Value, error) {
+	v, ok, err := c.input()
+	if err != nil || !ok {
+		return dst, err
+	}
+	if d, ok := v.number(); ok {
+		return append(dst, Integer(int64(d.scale))), nil
+	}
+	switch v.kind {
+	case kindDate, kindDateTime, kindTime:
+		t := *v.p.(*temporal)
+		n := [...]int{precYear: 4, precMonth: 6, precDay: 8, precHour: 10, precMinute: 12, precSecond: 14}[t.prec] + t.digits
+		if v.kind == kindTime {
+			n -= 8
+		}
+		return append(dst, Integer(int64(n))), nil
+	}
+	return nil, fmt.Errorf("%s has no precision", v.describe())
+}
+
+// dateOf takes the date of a date or date-time.
+func dateOf(c *invocation, dst []Value) ([]Value, error) {
+	v, ok, err := c.input()
+	if err != nil || !ok || v.kind == kindString {
+		return dst, err
+	}
+	d, ok := toDate(v)
+	return appendIf(dst, d, ok), nil
+}
+
+// timeOf takes the time of day of a date-time.
+func timeOf(c *invocation, dst []Value) ([]Value, error) {
+	v, ok, err := c.input()
+	if err != nil || !ok || v.kind != kindDateTime {
+		return dst, err
+	}
+	t := *v.p.(*temporal)
+	if t.prec <= precDay {
+		return dst, nil
+	}
+	h, m, s := t.t.Clock()
+	t.t, t.zoned = time.Date(1, 1, 1, h, m, s, t.t.Nanosecond(), time.UTC), false
+	return append(dst, Value{kind: kindTime, p: &t}), nil
+}

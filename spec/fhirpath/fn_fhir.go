@@ -62,7 +62,7 @@ func hasValue(c *invocation, dst []Value) ([]Value, error) {
 }
 
 func getValue(c *invocation, dst []Value) ([]Value, error) {
-	if len(c.in) == 1 && c.in[0].isPrimitive() {
+	if len(c.in) == 1 && (c.in[0].kind != kindNode || c.in[0].isPrimitive()) {
 		return append(dst, c.in[0].system()), nil
 	}
 	return dst, nil

@@ -25,8 +25,8 @@ var stringFunctions = map[string]function{
 	"trim":           stringMap(strings.TrimSpace),
 	"substring":      {1, 2, substring},
 	"replace":        {2, 2, replace},
-	"matches":        {1, 1, matches("(?s)", "")},
-	"matchesFull":    {1, 1, matches(`(?s)\A(?:`, `)\z`)},
+	"matches":        {1, 2, matches("", "")},
+	"matchesFull":    {1, 2, matches(`\A(?:`, `)\z`)},
 	"replaceMatches": {2, 2, replaceMatches},
 	"length":         {0, 0, length},
 	"toChars":        {0, 0, toChars},
@@ -134,11 +134,28 @@ func (c *invocation) pattern(before, after string) (*regexp.Regexp, bool, error)
 	if err := c.ev.step(100 + 10*len(p)); err != nil {
 		return nil, false, err
 	}
-	re, err := regexp.Compile(before + p + after)
+	flags, err := c.flags()
+	if err != nil {
+		return nil, false, err
+	}
+	re, err := regexp.Compile(flags + before + p + after)
 	if err != nil {
 		return nil, false, fmt.Errorf("the regular expression cannot be used: %w", err)
 	}
 	return re, true, nil
+}
+
+// flags reads the second argument of matches() and matchesFull(): i ignores
+// case, m lets ^ and $ match at lines. A dot always matches a line end.
+func (c *invocation) flags() (string, error) {
+	if len(c.args) < 2 || c.noFlags {
+		return "(?s)", nil
+	}
+	given, _, err := c.str(1)
+	if strings.Trim(given, "im") != "" {
+		err = fmt.Errorf("the flags %q are not known", given)
+	}
+	return "(?s" + given + ")", err
 }
 
 // matches makes matches() and matchesFull(); both take the input as one line.
@@ -172,6 +189,7 @@ func replaceMatches(c *invocation, dst []Value) ([]Value, error) {
 	if p == "" {
 		return append(dst, String(s)), nil
 	}
+	c.noFlags = true
 	re, _, err := c.pattern("", "")
 	if err != nil {
 		return nil, err
@@ -236,11 +254,18 @@ func join(c *invocation, dst []Value) ([]Value, error) {
 		return dst, nil
 	}
 	var b strings.Builder
+	first := 0
 	for i, v := range c.in {
-		if v = v.system(); v.kind != kindString {
+		if v = v.system(); v.kind == kindNode && !v.node.Valid() {
+			if first == i {
+				first++ // no separator before the first text
+			}
+			continue
+		}
+		if v.kind != kindString {
 			return nil, fmt.Errorf("join() takes strings, not %s", v.describe())
 		}
-		if i > 0 {
+		if i > first {
 			b.WriteString(sep)
 		}
 		b.WriteString(v.s)

@@ -59,6 +59,8 @@ func (v Value) child(s *pathStep, dst []Value) []Value {
 	switch {
 	case v.kind == kindType:
 		return v.typeInfo(s.name, dst)
+	case v.kind == kindQuantity:
+		return v.p.(*quantity).child(s.name, dst)
 	case v.kind != kindNode:
 		return dst
 	case v.typ == nil:
@@ -68,6 +70,9 @@ func (v Value) child(s *pathStep, dst []Value) []Value {
 	}
 	e := elementOf(v.typ, s.name)
 	switch {
+	case e == nil && s.name == "resourceType" && v.typ.Kind == r4.Resource:
+		// Not an element, but widely used: where(resourceType = 'Patient').
+		return append(dst, String(v.typ.Name))
 	case e == nil:
 		return dst
 	case e.Choice:
@@ -93,18 +98,14 @@ func (v Value) untypedChild(s *pathStep, dst []Value) []Value {
 	return appendElement(dst, nil, v.node.Get(s.name), v.node.Get(s.under))
 }
 
-// primitiveChild finds id and extension of a primitive in the object beside it,
-// and value in itself.
+// primitiveChild finds id and extension of a primitive in the object beside it.
+// The primitive is its own value, so there is no element of that name.
 func (v Value) primitiveChild(s *pathStep, dst []Value) []Value {
 	switch s.name {
 	case "id":
 		return appendElement(dst, r4.Lookup("string"), v.ext.Get("id"), resource.Node{})
 	case "extension":
 		return appendElement(dst, r4.Lookup("Extension"), v.ext.Get("extension"), resource.Node{})
-	case "value":
-		if sys := v.system(); sys.kind != kindNode {
-			return append(dst, sys)
-		}
 	}
 	return dst
 }
@@ -163,7 +164,7 @@ func appendItem(dst []Value, t *r4.Type, n, ext resource.Node) []Value {
 	if !n.Valid() && !ext.Valid() {
 		return dst
 	}
-	if t == nil || t.Kind == r4.Resource {
+	if t != nil && t.Kind == r4.Resource {
 		if rt := n.Get("resourceType"); rt.Valid() {
 			if known := r4.LookupBytes(rt.Bytes()); known != nil {
 				t = known

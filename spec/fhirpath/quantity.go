@@ -108,24 +108,38 @@ func (q *quantity) compare(r *quantity, loose bool) (int, bool) {
 	return x.cmp(y), true
 }
 
-// add returns q+r (or q-r) in the unit of q.
-func (q *quantity) add(r *quantity, sign int) (*quantity, bool) {
-	v := r.val
-	if q.unit != r.unit || q.calendar != r.calendar {
-		x, ux, ok := r.measure(false)
-		one := &quantity{intDecimal(1), q.unit, q.calendar}
-		y, uy, ok2 := one.measure(false)
-		if !ok || !ok2 || ux.dim != uy.dim {
-			return nil, false
-		}
-		n, d := x.mul(uy.div()), y.mul(ux.div())
-		if n == nil || d == nil {
-			return nil, false
-		}
-		if v = n.quo(d); v == nil {
-			return nil, false
-		}
+// convert returns q in another unit.
+func (q *quantity) convert(code string, calendar bool) (*quantity, bool) {
+	if q.unit == code && q.calendar == calendar {
+		return q, true
 	}
+	x, ux, ok := q.measure(false)
+	one := &quantity{intDecimal(1), code, calendar}
+	y, uy, ok2 := one.measure(false)
+	if !ok || !ok2 || ux.dim != uy.dim {
+		return nil, false
+	}
+	n, d := x.mul(uy.div()), y.mul(ux.div())
+	if n == nil || d == nil {
+		return nil, false
+	}
+	v := n.quo(d)
+	return &quantity{v, code, calendar}, v != nil
+}
+
+// add returns q+r (or q-r) in the finer of the two units (N1 section 6.6.3).
+func (q *quantity) add(r *quantity, sign int) (*quantity, bool) {
+	one, other := &quantity{intDecimal(1), q.unit, q.calendar}, &quantity{intDecimal(1), r.unit, r.calendar}
+	ok := true
+	if c, comparable := one.compare(other, false); comparable && c > 0 {
+		q, ok = q.convert(r.unit, r.calendar)
+	} else {
+		r, ok = r.convert(q.unit, q.calendar)
+	}
+	if !ok {
+		return nil, false
+	}
+	v := r.val
 	if sign < 0 {
 		v = v.neg()
 	}
@@ -136,27 +150,34 @@ func (q *quantity) add(r *quantity, sign int) (*quantity, bool) {
 // times multiplies or divides; the unit is written as a UCUM product.
 func (q *quantity) times(r *quantity, op string) (*quantity, bool) {
 	a, b := q.code(), r.code()
+	switch {
+	case b == "1" && op == "*":
+		v := q.val.mul(r.val)
+		return &quantity{v, q.unit, q.calendar}, v != nil
+	case b == "1":
+		v := q.val.quo(r.val)
+		return &quantity{v, q.unit, q.calendar}, v != nil
+	case a == "1" && op == "*":
+		v := r.val.mul(q.val)
+		return &quantity{v, r.unit, r.calendar}, v != nil
+	}
 	var v *decimal
 	unit := a
+	if q.calendar || r.calendar {
+		return nil, false // calendar durations have no products
+	}
 	if op == "*" {
 		v = q.val.mul(r.val)
-		switch {
-		case a == "1":
-			unit = b
-		case b != "1":
-			unit = a + "." + b
-		}
+		unit = a + "." + b
 	} else {
 		v = q.val.quo(r.val)
-		switch {
-		case a == b:
+		unit = a + "/" + b
+		if a == b {
 			unit = "1"
-		case b != "1":
-			if strings.ContainsAny(b, "./") {
-				b = "(" + b + ")"
-			}
-			unit = a + "/" + b
 		}
+	}
+	if op == "/" && strings.ContainsAny(b, "./") && a != b {
+		return nil, false // the subset of UCUM has no parentheses
 	}
 	return &quantity{val: v, unit: unit}, v != nil
 }
@@ -166,4 +187,15 @@ func (q *quantity) code() string {
 		return calendarUCUM[q.unit]
 	}
 	return q.unit
+}
+
+// child gives the members of a System.Quantity.
+func (q *quantity) child(name string, dst []Value) []Value {
+	switch name {
+	case "value":
+		return append(dst, decimalValue(q.val))
+	case "unit":
+		return append(dst, String(q.unit))
+	}
+	return dst
 }

@@ -129,7 +129,7 @@ func parseZone(s string) (*time.Location, bool) {
 	}
 	h, _, ok := field(s[1:3], 2)
 	m, _, ok2 := field(s[4:], 2)
-	if !ok || !ok2 || h > 14 || m > 59 {
+	if !ok || !ok2 || h > 14 || m > 59 || h == 14 && m > 0 {
 		return nil, false
 	}
 	off := h*3600 + m*60
