@@ -129,7 +129,7 @@ func modulo(_ *eval, a, b Value) (Value, error) {
 
 // durations are the units that a date or time can be moved by, as nanoseconds;
 // the calendar units year and month have none. UCUM years and months are not
-// calendar durations and are refused (N1 section 6.6.7).
+// calendar durations and are refused (N1 section 6.7).
 var durations = map[string]int64{
 	"week": 7 * 24 * 3600e9, "day": 24 * 3600e9, "hour": 3600e9, "minute": 60e9, "second": 1e9, "millisecond": 1e6,
 	"wk": 7 * 24 * 3600e9, "d": 24 * 3600e9, "h": 3600e9, "min": 60e9, "s": 1e9, "ms": 1e6,

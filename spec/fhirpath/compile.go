@@ -98,7 +98,7 @@ func compileVariable(name string) fn {
 	return this
 }
 
-// external compiles %name (N1 section 9, R4 section 2.9.1.3).
+// external compiles %name (N1 section 9, http://hl7.org/fhir/R4/fhirpath.html#variables).
 func (c *compiler) external(x *external) fn {
 	return func(ev *eval, _ *frame, dst []Value) ([]Value, error) {
 		if v, ok := ev.env.Variables[x.name]; ok {

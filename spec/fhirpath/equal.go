@@ -18,8 +18,7 @@ func (v Value) number() (*decimal, bool) {
 	return nil, false
 }
 
-// quantity returns a System.Quantity, or a FHIR Quantity converted to one (R4
-// section 2.9.1.1): by its UCUM code, or by its unit.
+// quantity returns a System.Quantity, or a FHIR Quantity converted to one (http://hl7.org/fhir/R4/fhirpath.html#types): by its UCUM code, or by its unit.
 func (v Value) quantity() (*quantity, bool) {
 	switch {
 	case v.kind == kindQuantity:

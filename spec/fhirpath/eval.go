@@ -104,7 +104,7 @@ func (ev *eval) get() []Value {
 		ev.free = ev.free[:n-1]
 		return s[:0]
 	}
-	return make([]Value, 0, 8)
+	return make([]Value, 0, 4)
 }
 
 func (ev *eval) put(s []Value) {

@@ -7,7 +7,7 @@ import (
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
-// fhirFunctions are the additions of FHIR R4 (section 2.9.1.2).
+// fhirFunctions are the additions of FHIR R4 (http://hl7.org/fhir/R4/fhirpath.html#functions).
 var fhirFunctions = map[string]function{
 	"extension":    {1, 1, extension},
 	"hasExtension": {1, 1, hasExtension},

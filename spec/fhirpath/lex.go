@@ -70,7 +70,7 @@ func (l *lexer) fail(pos int, format string, args ...any) error {
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 
-// space skips white space and comments (N1 section 12.1).
+// space skips white space and comments (N1 sections 8.1 and 8.2).
 func (l *lexer) space() error {
 	for l.pos < len(l.src) {
 		switch c := l.src[l.pos]; {
@@ -271,7 +271,7 @@ func (l *lexer) unicode() (rune, error) {
 	return rune(n), nil
 }
 
-// temporal reads a date, date-time or time literal (N1 section 4.1.4 to 4.1.6).
+// temporal reads a date, date-time or time literal (N1 sections 4.1.5 to 4.1.7).
 // Whether the digits are a real date is decided by the parser.
 func (l *lexer) temporal() (token, error) {
 	start := l.pos

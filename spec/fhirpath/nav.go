@@ -209,6 +209,9 @@ func (v Value) children(dst []Value) []Value {
 				continue
 			}
 			t = ref.Type
+			if ext.Valid() && t != nil && t.Kind != r4.Primitive {
+				continue // "_name" belongs to primitives alone
+			}
 		}
 		if !ext.Valid() && (t == nil || t.Kind == r4.Primitive) {
 			ext = v.node.Get("_" + string(key))

@@ -76,7 +76,7 @@ func (p *parser) enter() error {
 
 func (p *parser) leave() { p.depth-- }
 
-// precedence gives the binding strength of an infix operator (N1 section 6.7,
+// precedence gives the binding strength of an infix operator (N1 section 6.8,
 // from the weakest); 0 means that the token is none.
 func (p *parser) precedence() int {
 	if p.tok.kind != tokOp && p.tok.kind != tokWord {

@@ -17,7 +17,7 @@ func quantityOf(d *decimal, unit string, calendar bool) Value {
 	return Value{kind: kindQuantity, p: &quantity{d, unit, calendar}}
 }
 
-// calendarUnit returns the singular of a calendar duration (N1 section 4.1.8.1).
+// calendarUnit returns the singular of a calendar duration (N1 section 4.1.8).
 func calendarUnit(word string) (string, bool) {
 	unit := strings.TrimSuffix(word, "s")
 	switch unit {

@@ -2,7 +2,7 @@ package fhirpath
 
 import "github.com/hygeia-health/hygeia/spec/resource"
 
-// system converts a primitive node to its System value (R4 section 2.9.1.1);
+// system converts a primitive node to its System value (http://hl7.org/fhir/R4/fhirpath.html#types);
 // any other value is returned as it is. A primitive without a value, or with
 // one that does not have the format of its type, stays a node.
 func (v Value) system() Value {

@@ -104,7 +104,7 @@ func (v Value) String() string {
 	return string(v.node.AppendCompact(nil))
 }
 
-// text is toString() (N1 section 5.5.5); false for what has no text.
+// text is toString() (N1 section 5.5); false for what has no text.
 func (v Value) text() (string, bool) {
 	s := v.system()
 	switch s.kind {
