@@ -132,6 +132,9 @@ func (k kit) search(q *search.Query) []string {
 		for _, r := range page.Records {
 			ids = append(ids, r.Key.String())
 		}
+		if len(ids) > 5000 {
+			break
+		}
 		if page.Next == "" {
 			return ids
 		}
@@ -140,7 +143,7 @@ func (k kit) search(q *search.Query) []string {
 		}
 		c.After = page.Next
 	}
-	k.Fatal("the pages do not end")
+	k.Fatalf("the pages do not end: %q", ids[:min(len(ids), 2*q.Count+2)])
 	return nil
 }
 
