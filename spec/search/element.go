@@ -2,6 +2,7 @@ package search
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -282,9 +283,7 @@ func (x *extractor) reference(p *Param, o op, is string, n resource.Node) {
 	case n.Kind() == resource.String:
 		ref = text(n)
 	case o == opInline:
-		if id := text(n.Get("id")); id != "" {
-			x.v.References = append(x.v.References, ReferenceValue{p, text(n.Get("resourceType")), id, ""})
-		}
+		x.inline(p, n)
 		return
 	default:
 		for c := n.First(); c.Valid(); c = c.Next() {
@@ -304,6 +303,15 @@ func (x *extractor) reference(p *Param, o op, is string, n resource.Node) {
 		return
 	}
 	x.v.References = append(x.v.References, e)
+}
+
+// inline takes a resource for a reference to it, if it is of a type that p
+// points to: the first entry of a Bundle is only in documents a Composition.
+func (x *extractor) inline(p *Param, n resource.Node) {
+	typ, id := text(n.Get("resourceType")), text(n.Get("id"))
+	if id != "" && (len(p.Targets) == 0 || slices.Contains(p.Targets, typ)) {
+		x.v.References = append(x.v.References, ReferenceValue{p, typ, id, ""})
+	}
 }
 
 // locate decides what a reference points to. A bare id, which is not valid but

@@ -46,6 +46,7 @@ type extractor struct {
 	root    resource.Node
 	resolve Resolve
 	v       *Values
+	names   nameSet // of the members of the base element of composites
 }
 
 // text returns a JSON string without copying it when it has no escapes.
@@ -70,6 +71,12 @@ func (x *extractor) walk(t *trie, n resource.Node) {
 			x.walk(t, c)
 		}
 		return
+	}
+	if t.gather {
+		x.names = 0
+		for c := n.First(); c.Valid(); c = c.Next() {
+			x.names |= nameBit(c.Key())
+		}
 	}
 	for i := range t.acts {
 		x.act(&t.acts[i], n)
@@ -133,6 +140,11 @@ func (x *extractor) act(a *action, n resource.Node) {
 // composite makes one entry from a base element, if every part has a value.
 // The last part is tried first, as it is the one that is mostly missing.
 func (x *extractor) composite(c *composite, n resource.Node) {
+	for i := range c.parts {
+		if t := c.parts[i].trie; t != nil && t.names&x.names == 0 && len(t.acts) == 0 {
+			return
+		}
+	}
 	v := x.v
 	entry := v.addComposite(c.param, len(c.parts))
 	for i := len(c.parts) - 1; i >= 0; i-- {

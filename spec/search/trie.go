@@ -15,6 +15,20 @@ type trie struct {
 	acts   []action
 	edges  []edge
 	bySize []uint16 // bySize[n] is the first edge with a name of n bytes or more
+	names  nameSet  // the names of the edges
+	// gather is true when one of the acts is a composite, which wants to know
+	// the names of the members before it looks at any of them.
+	gather bool
+}
+
+// nameSet is a set of element names that may hold too many (a Bloom filter).
+type nameSet uint64
+
+func nameBit(name []byte) nameSet {
+	if len(name) == 0 {
+		return 0
+	}
+	return 1 << ((len(name)*9 + int(name[0])*5 + int(name[len(name)-1])) & 63)
 }
 
 // edge leads to a child element, for those children that cond holds for.
@@ -71,8 +85,10 @@ func (t *trie) child(name string, c condition) *trie {
 // finish sorts the edges for lookup.
 func (t *trie) finish() {
 	slices.SortStableFunc(t.edges, func(a, b edge) int { return len(a.name) - len(b.name) })
+	t.gather = slices.ContainsFunc(t.acts, func(a action) bool { return a.op == opComposite })
 	longest := 0
 	for i := range t.edges {
+		t.names |= nameBit([]byte(t.edges[i].name))
 		longest = max(longest, len(t.edges[i].name))
 		t.edges[i].to.finish()
 	}
