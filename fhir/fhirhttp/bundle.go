@@ -1,6 +1,7 @@
 package fhirhttp
 
 import (
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -232,7 +233,7 @@ func (x *exchange) appendFailure(dst []byte, err error) []byte {
 	e := fault.From(err)
 	code, _ := status(e.Kind)
 	if e.Kind == fault.Internal {
-		x.h.opt.Log.LogAttrs(x.r.Context(), slogError, "entry of a FHIR batch failed", logAttrs(x, e)...)
+		x.h.opt.Log.LogAttrs(x.r.Context(), slog.LevelError, "entry of a FHIR batch failed", logAttrs(x, e)...)
 	}
 	dst = append(dst, `{"response":{"status":"`...)
 	dst = strconv.AppendInt(dst, int64(code), 10)

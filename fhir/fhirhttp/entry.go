@@ -142,6 +142,9 @@ func (x *exchange) routeEntry(method, url string, in *fhir.Interaction) error {
 	if err := setQuery(in, query); err != nil {
 		return err
 	}
+	if err := checkConditions(in); err != nil {
+		return err
+	}
 	return setControls(in)
 }
 

@@ -258,7 +258,7 @@ func (x *exchange) options() error {
 	x.in.Method = http.MethodOptions
 	x.w.Header()["Allow"] = []string{x.target.allow()}
 	if x.target.place != atSystem && x.target.place != atMetadata {
-		x.send(http.StatusNoContent, nil)
+		x.finish(http.StatusNoContent, nil)
 		return nil
 	}
 	x.in.Verb = fhir.VerbCapabilities

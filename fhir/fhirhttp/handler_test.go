@@ -4,16 +4,22 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
+	"github.com/hygeia-health/hygeia/fhir/fhirtest"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/search"
 )
 
 // broken is a Service that fails as told.
@@ -58,7 +64,7 @@ func TestKinds(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/Patient/1", nil))
 		got := lookup(t, w.Body.String(), "issue.0.code")
-		if code, issue, _ := strings.Cut(want, " "); code != itoa(w.Code) || issue != got {
+		if code, issue, _ := strings.Cut(want, " "); code != strconv.Itoa(w.Code) || issue != got {
 			t.Errorf("kind %d: %d %s, want %s", kind, w.Code, got, want)
 		}
 		if strings.Contains(w.Body.String(), "secret") {
@@ -142,4 +148,37 @@ func TestGoneClient(t *testing.T) {
 	r.Header.Set("Content-Type", "application/fhir+json")
 	s.h.ServeHTTP(httptest.NewRecorder(), r)
 	s.play([]step{{do: "GET /metadata", status: 200}})
+}
+
+// TestConcurrent checks that no answer shows bytes of another request: all
+// buffers are pooled.
+func TestConcurrent(t *testing.T) {
+	n := atomic.Int64{}
+	svc, err := fhir.New(fhir.Deps{Store: fhirtest.NewMemory(search.Default()), NewID: func() string { return "n" + strconv.FormatInt(n.Add(1), 10) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, h: fhirhttp.New(svc, fhirhttp.Options{BasePath: "/default/fhir"})}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 40 {
+				family := fmt.Sprintf("family-%d-%d-%s", g, i, strings.Repeat("x", i*20))
+				body := `{"resourceType":"Patient","name":[{"family":"` + family + `"}]}`
+				w := s.call("POST", "/Patient", body)
+				id := lookup(t, w.Body.String(), "id")
+				b := s.call("POST", "/", bundleOf("transaction", entryOf("", "PUT", "Observation/"+id, `{"resourceType":"Observation","id":"`+id+`","status":"final","code":{"text":"`+family+`"}}`, "")))
+				if b.Code != 200 {
+					t.Errorf("bundle: %d %s", b.Code, b.Body)
+				}
+				for url, path := range map[string]string{"/Patient/" + id: "name.0.family", "/Patient/" + id + "?_summary=true": "name.0.family", "/Patient?_id=" + id + "&_pretty=true": "entry.0.resource.name.0.family", "/Observation/" + id: "code.text"} {
+					w := s.call("GET", url, "")
+					if got := lookup(t, w.Body.String(), path); got != family {
+						t.Errorf("%s: %q, want %q", url, got, family)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

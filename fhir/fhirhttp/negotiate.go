@@ -247,5 +247,19 @@ func (x *exchange) setConditions() error {
 			x.in.IfModifiedSince = t
 		}
 	}
+	return checkConditions(&x.in)
+}
+
+// checkConditions refuses conditions that an interaction does not know: to
+// ignore one could destroy what the client meant to protect.
+func checkConditions(in *fhir.Interaction) error {
+	switch {
+	case in.IfNoneMatch != "" && in.Method != http.MethodGet:
+		return fault.At(fault.Invalid, "not-supported", "", "If-None-Match is for reads only")
+	case in.HasIfNoneExist && in.Verb != fhir.VerbCreate:
+		return fault.At(fault.Invalid, "not-supported", "", "If-None-Exist is for creates only")
+	case in.IfMatch != "" && in.Verb == fhir.VerbDelete && in.Conditional:
+		return fault.At(fault.Invalid, "not-supported", "", "If-Match is not possible on a conditional delete")
+	}
 	return nil
 }

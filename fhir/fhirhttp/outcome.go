@@ -3,6 +3,7 @@ package fhirhttp
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -69,7 +70,7 @@ func (x *exchange) fail(err error) {
 	e := fault.From(err)
 	code, _ := status(e.Kind)
 	if e.Kind == fault.Internal && !errors.Is(err, context.Canceled) {
-		x.h.opt.Log.LogAttrs(x.r.Context(), slogError, "FHIR request failed", logAttrs(x, e)...)
+		x.h.opt.Log.LogAttrs(x.r.Context(), slog.LevelError, "FHIR request failed", logAttrs(x, e)...)
 	}
 	h := x.w.Header()
 	if m, ok := errors.AsType[*methodError](err); ok {
@@ -80,7 +81,7 @@ func (x *exchange) fail(err error) {
 	}
 	setRetry(h, e)
 	if code == http.StatusNotModified {
-		x.send(code, nil)
+		x.finish(code, nil)
 		return
 	}
 	if x.format.contentType == nil {

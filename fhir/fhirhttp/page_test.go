@@ -177,6 +177,10 @@ func TestConditional(t *testing.T) {
 		{do: "DELETE /Patient?family=Smith&_hardDelete=true", status: 204, header: map[string]string{"Items-Deleted": "1"}},
 		{do: "GET /Patient/p2", status: 404},
 		{do: "GET /Patient/p1", status: 200},
+		{do: "DELETE /Patient?family=Meyer", headers: []string{"If-Match", `W/"1"`}, status: 400},
+		{do: "PUT /Patient/p1", body: pat, headers: []string{"If-None-Match", "*"}, status: 400},
+		{do: "PUT /Patient/p1", body: pat, headers: []string{"If-None-Exist", "family=x"}, status: 400},
+		{do: "POST /", body: bundleOf("transaction", entryOf("", "PUT", "Patient/p1", pat, `,"ifNoneMatch":"*"`)), status: 400, has: []string{"PUT Patient/p1"}},
 	}...)}})
 }
 
@@ -205,6 +209,7 @@ func TestMetadata(t *testing.T) {
 		{do: "GET /metadata?_format=xml", status: 406},
 		{do: "GET /metadata?_summary=x", status: 400},
 		{do: "GET /metadata?_elements=foo", status: 400},
+		{do: "GET /metadata?_elements=", status: 400},
 		{do: "GET /metadata?_elements=fhirVersion", status: 200, want: map[string]string{"fhirVersion": "4.0.1", "software": "", "kind": "instance"}},
 		{do: "GET /metadata?_summary=true", status: 200, want: map[string]string{"fhirVersion": "4.0.1"}},
 		{do: "HEAD /metadata", status: 200},

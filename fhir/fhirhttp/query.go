@@ -127,7 +127,7 @@ type view struct {
 
 func (v *view) whole() bool { return v.summary == "" && v.elements == nil }
 
-// setView reads _summary and _elements. Count is left to the service.
+// set reads _summary and _elements. Count is left to the service.
 func (v *view) set(in *fhir.Interaction) error {
 	*v = view{}
 	if in.Params == nil {
@@ -154,7 +154,10 @@ func (v *view) set(in *fhir.Interaction) error {
 		}
 	}
 	if v.elements == nil {
-		return nil
+		if _, ok := in.Params["_elements"]; ok && in.Verb != fhir.VerbSearch && in.Verb != fhir.VerbHistory {
+			return fault.At(fault.Invalid, "value", "", "_elements has no value")
+		}
+		return nil // a search warns
 	}
 	if s := in.Params.Get("_summary"); s != "" && s != "false" {
 		return fault.At(fault.Invalid, "invalid", "", "_elements and _summary=%s cannot be used together", s)

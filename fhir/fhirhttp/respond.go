@@ -13,8 +13,6 @@ import (
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
-const slogError = slog.LevelError
-
 // logAttrs describes a failed request without any of its content.
 func logAttrs(x *exchange, e *fault.Error) []slog.Attr {
 	return []slog.Attr{
@@ -118,7 +116,7 @@ func (x *exchange) delete() error {
 		h["Items-Deleted"] = []string{strconv.Itoa(resp.Deleted)}
 	}
 	if x.prefer.returns != returnOutcome {
-		x.send(http.StatusNoContent, nil)
+		x.finish(http.StatusNoContent, nil)
 		return nil
 	}
 	x.out = appendDone(x.out[:0], resp, x.in.Type, x.in.ID)
@@ -222,9 +220,6 @@ func (x *exchange) formatted(body []byte) []byte {
 	x.pretty = append(resource.AppendIndent(x.pretty[:0], body), '\n')
 	return x.pretty
 }
-
-// send sends a status without a body.
-func (x *exchange) send(code int, body []byte) { x.finish(code, body) }
 
 // finish writes the answer.
 func (x *exchange) finish(code int, body []byte) {

@@ -16,6 +16,8 @@ import (
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
 	"github.com/hygeia-health/hygeia/fhir/fhirtest"
+	"github.com/hygeia-health/hygeia/spec/profile"
+	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -123,6 +125,7 @@ func (s *server) check(name string, st *step, w *httptest.ResponseRecorder) {
 			s.t.Errorf("%s: Content-Type of an error %q", name, ct)
 		}
 	}
+	s.valid(name, w)
 	for path, v := range st.want {
 		if got := lookup(s.t, body, path); got != v {
 			s.t.Errorf("%s: %s = %q, want %q\n%s", name, path, got, v, body)
@@ -137,6 +140,18 @@ func (s *server) check(name string, st *step, w *httptest.ResponseRecorder) {
 		if strings.Contains(body, f) {
 			s.t.Errorf("%s: body must not contain %s\n%s", name, f, body)
 		}
+	}
+}
+
+// valid checks that what the edge says is itself a valid resource.
+func (s *server) valid(name string, w *httptest.ResponseRecorder) {
+	s.t.Helper()
+	var d resource.Doc
+	if d.Parse(w.Body.Bytes(), resource.Options{}) != nil || !d.Root().Get("resourceType").Valid() {
+		return // raw data, $versions, HEAD
+	}
+	for _, is := range profile.Check(d.Root(), "") {
+		s.t.Errorf("%s: the answer is not valid: %s: %s\n%.2000s", name, is.Expression, is.Diagnostics, w.Body)
 	}
 }
 
