@@ -159,7 +159,7 @@ func (x *exchange) end() {
 		x.fail(fault.New(fault.Internal, "internal error"))
 	}
 	if f := x.h.opt.Observe; f != nil && x.status != 0 {
-		f(string(x.in.Verb), x.in.Type, x.status, time.Since(x.begun), len(x.body), x.sent)
+		f(x.operationName(), x.in.Type, x.status, time.Since(x.begun), len(x.body), x.sent)
 	}
 	if x.r.Context().Err() != nil {
 		return // somebody may still be working with the body

@@ -188,7 +188,7 @@ func (x *exchange) sendRecord(code int, rec *fhir.Record) {
 	var buf [96]byte
 	b := appendETag(buf[:0], rec.Version)
 	n1 := len(b)
-	b = rec.Seq.Time().AppendFormat(b, http.TimeFormat)
+	b = appendHTTPTime(b, rec.Seq.Time())
 	n2 := len(b)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
 	s := string(b)
@@ -233,6 +233,25 @@ func (x *exchange) finish(code int, body []byte) {
 	if err != nil && x.r.Context().Err() == nil {
 		x.h.opt.Log.LogAttrs(context.Background(), slog.LevelDebug, "client went away", slog.Any("err", err))
 	}
+}
+
+// appendHTTPTime appends t as http.TimeFormat, which Time.AppendFormat does at
+// a quarter of the cost of a whole read. t is in UTC and has a year of four digits.
+func appendHTTPTime(dst []byte, t time.Time) []byte {
+	const days, months = "SunMonTueWedThuFriSat", "JanFebMarAprMayJunJulAugSepOctNovDec"
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	two := func(v int, sep byte) { dst = append(dst, byte('0'+v/10), byte('0'+v%10), sep) }
+	w := 3 * int(t.Weekday())
+	dst = append(append(dst, days[w:w+3]...), ", "...)
+	two(day, ' ')
+	dst = append(append(dst, months[3*month-3:3*month]...), ' ')
+	dst = append(dst, byte('0'+year/1000%10), byte('0'+year/100%10))
+	two(year%100, ' ')
+	two(hour, ':')
+	two(minute, ':')
+	two(second, ' ')
+	return append(dst, "GMT"...)
 }
 
 // appendInstant appends an instant as a JSON string.

@@ -1,8 +1,10 @@
 package fhirhttp
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -133,4 +135,13 @@ func FuzzQuery(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestHTTPTime compares with the standard library.
+func TestHTTPTime(t *testing.T) {
+	for d := time.Date(2019, 12, 30, 3, 4, 5, 0, time.UTC); d.Year() < 2032; d = d.Add(37*time.Hour + 13*time.Minute + 7*time.Second) {
+		if got, want := string(appendHTTPTime(nil, d)), d.Format(http.TimeFormat); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
 }
