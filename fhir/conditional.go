@@ -166,7 +166,7 @@ func (s *Service) conditionalDelete(ctx context.Context, in *Interaction) ([]Op,
 	}
 	ops := make([]Op, len(recs))
 	for i := range recs {
-		ops[i] = deletion(in, recs[i].Key)
+		ops[i] = s.deletion(in, recs[i].Key)
 		ops[i].IfMatch = recs[i].Version
 	}
 	return ops, guards, nil

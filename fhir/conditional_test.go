@@ -137,6 +137,15 @@ func TestSearchReferences(t *testing.T) {
 	if n := r.count("Observation?subject=Patient/a"); n != 2 {
 		t.Errorf("the index knows %d of 2", n)
 	}
+	for ref, want := range map[string]string{
+		base + "/Patient/a": "Patient/a", base + "/Patient/a/_history/1": "Patient/a/_history/1",
+		base + "/Foo/a": base + "/Foo/a", base + "/Patient/a/b": base + "/Patient/a/b", "http://other.test/Patient/a": "http://other.test/Patient/a",
+	} {
+		id := r.do(201, "POST", "Observation", obs(ref)).Record.ID
+		if text := r.text("Observation/" + id); !strings.Contains(text, `"reference":"`+want+`"`) {
+			t.Errorf("%s became %s", ref, text)
+		}
+	}
 	r.do(201, "PUT", "Observation/o", obs("Patient?identifier=urn:mrn|1"))
 	e := r.fail(fault.Invalid, "POST", "Observation", obs("Patient?identifier=urn:mrn|2"))
 	if len(e.Issues) != 1 || e.Issues[0].Expression != "Observation.subject.reference" {

@@ -13,7 +13,7 @@ func (s *Service) delete(ctx context.Context, in *Interaction) (*Response, error
 	if in.Conditional {
 		return again(ctx, func() (*Response, error) { return s.deleteWhere(ctx, in) })
 	}
-	op, err := deleteOp(in)
+	op, err := s.deleteOp(in)
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (s *Service) delete(ctx context.Context, in *Interaction) (*Response, error
 }
 
 // deleteOp returns the operation for a delete by id.
-func deleteOp(in *Interaction) (Op, error) {
+func (s *Service) deleteOp(in *Interaction) (Op, error) {
 	k, err := keyOf(in)
 	if err != nil {
 		return Op{}, err
@@ -34,17 +34,18 @@ func deleteOp(in *Interaction) (Op, error) {
 	if err != nil {
 		return Op{}, err
 	}
-	op := deletion(in, k)
+	op := s.deletion(in, k)
 	op.IfMatch, op.MustExist = v, v > 0
 	return op, nil
 }
 
-func deletion(in *Interaction, k Key) Op {
+// deletion returns the operation without its conditions.
+func (s *Service) deletion(in *Interaction, k Key) Op {
 	kind := OpDelete
 	if in.HardDelete {
 		kind = OpHardDelete
 	}
-	return Op{Kind: kind, Key: k, Method: "DELETE"}
+	return Op{Kind: kind, Key: k, Method: "DELETE", NoHistory: s.cfg.VersioningOf(k.Type) == NoVersion}
 }
 
 // deleteWhere deletes what matches the criteria: one resource, or up to _count.

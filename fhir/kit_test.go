@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/fhirtest"
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -31,12 +34,35 @@ func newRig(t *testing.T, cfg fhir.Config) *rig {
 	t.Helper()
 	r := &rig{T: t, store: fhirtest.NewMemory(search.Default()), now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
 	r.store.Now = func() time.Time { return r.now }
-	svc, err := fhir.New(fhir.Deps{Store: r.store, Now: r.store.Now, Config: cfg})
+	svc, err := fhir.New(fhir.Deps{Store: &auditor{r.store, t}, Now: r.store.Now, Config: cfg})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.svc = svc
 	return r
+}
+
+// auditor checks of every put that its index entries are those of its text.
+type auditor struct {
+	fhir.Store
+	t *testing.T
+}
+
+func (a *auditor) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, error) {
+	for _, op := range c.Ops {
+		if op.Kind != fhir.OpPut {
+			continue
+		}
+		text := resource.AppendResource(nil, resource.Header{Type: op.Key.Type, ID: op.Key.ID, Version: 1}, op.Stored)
+		var want search.Values
+		if err := search.Default().Extract(node(a.t, string(text)), nil, &want); err != nil {
+			a.t.Errorf("%s: %v", op.Key, err)
+		}
+		if d := cmp.Diff(&want, op.Values, cmp.Comparer(func(a, b *search.Param) bool { return a == b }), cmpopts.EquateEmpty()); d != "" {
+			a.t.Errorf("%s: index entries differ from those of %s:\n%s", op.Key, text, d)
+		}
+	}
+	return a.Store.Apply(ctx, c)
 }
 
 func node(t testing.TB, body string) resource.Node {

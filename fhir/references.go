@@ -86,6 +86,11 @@ func (r *references) resolve(ref string) (typ, id string, ok bool) {
 		}
 		return "", "", false
 	}
+	return r.own(ref)
+}
+
+// own splits the absolute URL of a resource, or of a version, of this service.
+func (r *references) own(ref string) (typ, id string, ok bool) {
 	if r.base == "" || !strings.HasPrefix(ref, r.base) {
 		return "", "", false
 	}
@@ -93,9 +98,14 @@ func (r *references) resolve(ref string) (typ, id string, ok bool) {
 	if !ok || !r4.IsResource(typ) {
 		return "", "", false
 	}
-	id, rest, _ = strings.Cut(rest, "/")
-	if !ValidID(id) || rest != "" && !strings.HasPrefix(rest, "_history/") {
+	id, version, versioned := strings.Cut(rest, "/")
+	if !ValidID(id) {
 		return "", "", false
+	}
+	if versioned {
+		if version, versioned = strings.CutPrefix(version, "_history/"); !versioned || !ValidID(version) {
+			return "", "", false
+		}
 	}
 	return typ, id, true
 }
@@ -147,6 +157,15 @@ func (w *walk) reference(c resource.Node) error {
 	if t, ok := w.r.targets[string(ref)]; ok {
 		w.edit(c, t)
 		return nil
+	}
+	if w.r.base != "" && bytes.HasPrefix(ref, []byte(w.r.base)) {
+		// Stored relative, it stays right when the service gets another address,
+		// and a store can read it without knowing the address.
+		if _, _, ok := w.r.own(string(ref)); ok {
+			start, end := c.Offsets()
+			w.edits = append(w.edits, resource.Edit{Start: start, End: end, With: resource.AppendString(nil, string(ref[len(w.r.base):]))})
+			return nil
+		}
 	}
 	if bytes.IndexByte(ref, '?') <= 0 {
 		return nil

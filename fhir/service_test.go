@@ -186,6 +186,10 @@ func TestVersioningPolicies(t *testing.T) {
 	if n := r.count("Patient/a/_history"); n != 1 {
 		t.Errorf("no-version: %d versions", n)
 	}
+	r.do(204, "DELETE", "Patient/a", "")
+	if n := r.count("Patient/a/_history"); n != 1 {
+		t.Errorf("no-version: %d versions after the delete", n)
+	}
 	group := func(name string) string {
 		return `{"resourceType":"Group","id":"g","type":"person","actual":true,"name":"` + name + `"}`
 	}

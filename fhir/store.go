@@ -103,12 +103,14 @@ const (
 
 // Op is one operation, fully prepared: parsed, validated, extracted.
 type Op struct {
-	Kind    OpKind
-	Key     Key
-	Method  string         // for the history: POST, PUT, PATCH, DELETE
-	Stored  []byte         // OpPut: the stored form
-	Values  *search.Values // OpPut: the index entries
-	IfMatch int64          // > 0: the current version must be this one, else Precondition
+	Kind   OpKind
+	Key    Key
+	Method string // for the history: POST, PUT, PATCH, DELETE
+	Stored []byte // OpPut: the stored form
+	// Values are, for OpPut, the index entries: exactly what Extract finds in
+	// Stored, so that a store may find them again when the version is replaced.
+	Values  *search.Values
+	IfMatch int64 // > 0: the current version must be this one, else Precondition
 	// MustExist refuses (NotFound, or Gone) when there is no live resource.
 	MustExist bool
 	// MustNotExist refuses (Conflict) when the id is already taken by a live resource.
@@ -130,7 +132,7 @@ const (
 	Updated                      // a new version of a live resource
 	Unchanged                    // the content is the same: no new version
 	Deleted
-	Absent // a delete found nothing
+	Absent // a delete or a purge found nothing
 )
 
 // Applied is the result of one Op. Version and Seq are those of the current

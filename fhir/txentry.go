@@ -59,7 +59,7 @@ func (e *txEntry) identifyDelete(ctx context.Context, s *Service) (err error) {
 		return err
 	}
 	e.ops = e.one[:]
-	e.one[0], err = deleteOp(e.in)
+	e.one[0], err = s.deleteOp(e.in)
 	return err
 }
 
