@@ -291,7 +291,7 @@ func (s *Store) write(c *db.Conn, ch *change, i int, st *state) error {
 		ch.out[i], err = s.erase(c, op, st)
 	case fhir.OpPurgeHistory:
 		ch.out[i] = fhir.Applied{Outcome: fhir.Updated, Version: st.ver, Seq: st.seq}
-		if st.rid == 0 {
+		if st.ver == 0 {
 			ch.out[i].Outcome = fhir.Absent
 			return nil
 		}
@@ -329,6 +329,13 @@ func (s *Store) put(c *db.Conn, op *fhir.Op, z []byte, st *state) (fhir.Applied,
 			return out, err
 		}
 	} else {
+		if op.NoHistory && st.ver > 0 { // it replaces a deletion
+			for _, text := range []string{"DELETE FROM hist WHERE seq=$1", "DELETE FROM chg WHERE seq=$1"} {
+				if err := c.Exec(text, int64(st.seq)); err != nil {
+					return out, err
+				}
+			}
+		}
 		s.pending.add(&w.now)
 		if err := insertRes(c, st.rid, t, out.Seq, &w.now.res); err != nil {
 			return out, err

@@ -21,6 +21,7 @@ const (
 	tagInt
 	tagFloat
 	tagText
+	tagBlob
 )
 
 func fingerprint(text string) uint64 {
@@ -39,6 +40,8 @@ func encodeCursor(print string, vals []any) string {
 			b = binary.BigEndian.AppendUint64(append(b, tagFloat), math.Float64bits(v))
 		case string:
 			b = append(binary.AppendUvarint(append(b, tagText), uint64(len(v))), v...)
+		case []byte:
+			b = append(binary.AppendUvarint(append(b, tagBlob), uint64(len(v))), v...)
 		default:
 			b = append(b, tagNull)
 		}
@@ -75,12 +78,16 @@ func decodeCursor(text, print string, n int) ([]any, error) {
 				return nil, bad
 			}
 			v, b = math.Float64frombits(binary.BigEndian.Uint64(b)), b[8:]
-		case tagText:
+		case tagText, tagBlob:
 			x, w := binary.Uvarint(b)
 			if w <= 0 || x > uint64(len(b)-w) {
 				return nil, bad
 			}
-			v, b = string(b[w:w+int(x)]), b[w+int(x):]
+			content := b[w : w+int(x)]
+			if v = string(content); tag == tagBlob {
+				v = content
+			}
+			b = b[w+int(x):]
 		default:
 			return nil, bad
 		}

@@ -61,23 +61,9 @@ func (s *Store) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, e
 func (s *Store) historySource(c *db.Conn, q fhir.HistoryQuery) (parts [2]string, arg int64, err error) {
 	switch {
 	case q.ID != "":
-		k := fhir.Key{Type: q.Type, ID: q.ID}
-		t := s.types.id(q.Type)
-		if t == 0 {
-			return parts, 0, unknown(k)
-		}
-		rid, err := lookup(c, t, q.ID)
-		if err != nil || rid == 0 {
-			return parts, 0, orUnknown(err, k)
-		}
-		found := false
-		for _, table := range []string{"body", "hist"} {
-			if err := c.Query("SELECT 1 FROM "+table+" WHERE rid=$1 LIMIT 1", func(*db.Stmt) error { found = true; return nil }, rid); err != nil {
-				return parts, 0, err
-			}
-		}
-		if !found {
-			return parts, 0, unknown(k)
+		rid, err := lookup(c, s.types.id(q.Type), q.ID)
+		if err != nil {
+			return parts, 0, err
 		}
 		return [2]string{"FROM body x WHERE x.rid=$1", "FROM hist x WHERE x.rid=$1"}, rid, nil
 	case q.Type != "":

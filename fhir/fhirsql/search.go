@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -209,6 +210,8 @@ func compareValues(a, b any) int {
 		return cmp.Compare(x, b.(float64))
 	case string:
 		return cmp.Compare(x, b.(string))
+	case []byte:
+		return bytes.Compare(x, b.([]byte))
 	}
 	return 0
 }
