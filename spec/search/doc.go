@@ -10,5 +10,13 @@
 //   - Match evaluates a Query against Values by brute force. It is the model
 //     that every store is tested against.
 //
-// Reading order: param.go, values.go, extract.go, query.go, parse.go, match.go.
+// The Registry holds the Params. For each resource type it compiles, when the
+// type is first asked for, the FHIRPath of all parameters into one trie of
+// element names (trie.go); the few expressions that are not simple paths go
+// through the interpreter.
+//
+// Reading order: param.go, values.go; registry.go, compile.go, parts.go,
+// trie.go, leaf.go; extract.go, element.go; query.go, parse.go,
+// parse_control.go, parse_value.go; match.go. The literals are in date.go,
+// number.go, escape.go and fold.go.
 package search

@@ -138,7 +138,7 @@ func (p *parser) parameter(name string, values []string) error {
 		return &Error{Code: "too-costly", Msg: "the search has too many parameters"}
 	}
 	base, modifier, _ := strings.Cut(name, ":")
-	if handle, ok := controls[base]; ok {
+	if handle := control(base); handle != nil {
 		if modifier != "" && base != "_include" && base != "_revinclude" {
 			return invalid(name, "%s has no modifiers", base)
 		}

@@ -8,31 +8,33 @@ import (
 	"github.com/hygeia-health/hygeia/spec/r4"
 )
 
-// controls are the parameters that do not select resources (R4 section
-// 3.1.1.5), and the selecting ones of R4 that need more than an index.
-var controls map[string]func(p *parser, name string, values []string) error
-
-func init() { // a map literal would be a cycle of initialisation
-	controls = map[string]func(p *parser, name string, values []string) error{
-		"_format":        (*parser).passed,
-		"_pretty":        (*parser).passed,
-		"_type":          func(*parser, string, []string) error { return nil }, // see typeParameter
-		"_count":         (*parser).count,
-		"_total":         (*parser).total,
-		"_summary":       (*parser).summary,
-		"_elements":      (*parser).elements,
-		"_sort":          (*parser).sort,
-		"_include":       (*parser).include,
-		"_revinclude":    (*parser).include,
-		"ct":             (*parser).token,
-		"_text":          (*parser).notOffered,
-		"_content":       (*parser).notOffered,
-		"_query":         (*parser).notOffered,
-		"_filter":        (*parser).notOffered,
-		"_list":          (*parser).notOffered,
-		"_contained":     (*parser).notOffered,
-		"_containedType": (*parser).notOffered,
+// control returns the reader of a parameter that does not select resources (R4
+// section 3.1.1.5), or of a selecting one of R4 that needs more than an index;
+// nil for all others.
+func control(name string) func(p *parser, name string, values []string) error {
+	switch name {
+	case "_format", "_pretty":
+		return (*parser).passed
+	case "_type": // was read first, see typeParameter
+		return func(*parser, string, []string) error { return nil }
+	case "_count":
+		return (*parser).count
+	case "_total":
+		return (*parser).total
+	case "_summary":
+		return (*parser).summary
+	case "_elements":
+		return (*parser).elements
+	case "_sort":
+		return (*parser).sort
+	case "_include", "_revinclude":
+		return (*parser).include
+	case "ct":
+		return (*parser).token
+	case "_text", "_content", "_query", "_filter", "_list", "_contained", "_containedType":
+		return (*parser).notOffered
 	}
+	return nil
 }
 
 // passed keeps a parameter that the edge answers.

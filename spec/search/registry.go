@@ -68,7 +68,7 @@ func (r *Registry) schema(resourceType string) *schema {
 	return l.s
 }
 
-// rowFields are parameters that stores answer from the resource's own row.
+// rowField reports whether a parameter is answered from the resource's own row.
 func rowField(code string) bool { return code == "_id" || code == "_lastUpdated" }
 
 // unindexed says why a parameter of Resource or DomainResource has no index.
