@@ -1,0 +1,134 @@
+package crash
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startLimit is how long the server may take until it answers.
+const startLimit = 30 * time.Second
+
+// build compiles the program and returns the path of the binary.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "hygeia")
+	cmd := exec.Command("go", "build", "-o", bin, "./cmd/hygeia")
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build ./cmd/hygeia: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// process is a running server.
+type process struct {
+	cmd  *exec.Cmd
+	base string // the FHIR base URL
+	log  *logBuffer
+	done chan struct{} // closed when the process has ended
+	err  error         // how it ended; read it after done
+}
+
+var serverURL = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
+
+// start starts the server on a folder and waits until it says that it is ready.
+func start(t *testing.T, bin, data string) *process {
+	t.Helper()
+	p := &process{log: &logBuffer{}, done: make(chan struct{})}
+	p.cmd = exec.Command(bin, "serve", "--insecure", "--data", data, "--listen", "127.0.0.1:0")
+	p.cmd.Stderr = p.log
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	url := make(chan string, 1)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			fmt.Fprintln(p.log, sc.Text())
+			if u := serverURL.FindString(sc.Text()); u != "" {
+				select {
+				case url <- u:
+				default:
+				}
+			}
+		}
+	})
+	go func() {
+		reading.Wait() // Wait closes the pipe, so everything must be read before
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(p.kill)
+	select {
+	case u := <-url:
+		p.base = u + "/default/fhir"
+	case <-p.done:
+		t.Fatalf("the server ended before it was ready: %v\n%s", p.err, p.log)
+	case <-time.After(startLimit):
+		t.Fatalf("the server was not ready after %s\n%s", startLimit, p.log)
+	}
+	return p
+}
+
+// kill ends the process at once, whatever it does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	<-p.done
+}
+
+// stop ends the process in an orderly way; its exit code must be 0.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+		if p.err != nil {
+			t.Fatalf("the server ended with %v after SIGTERM\n%s", p.err, p.log)
+		}
+	case <-ctx.Done():
+		t.Fatalf("the server does not end after SIGTERM\n%s", p.log)
+	}
+}
+
+// logBuffer keeps the last output of the server for messages.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.buf.Len() > 1<<20 {
+		b.buf.Reset()
+	}
+	return b.buf.Write(p)
+}
+
+// String returns the end of the output.
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := b.buf.Bytes()
+	return string(out[max(0, len(out)-4000):])
+}
