@@ -23,7 +23,7 @@ type Measurement struct {
 	P50       float64 `json:"p50_ms"`
 	P99       float64 `json:"p99_ms"`
 	Max       float64 `json:"max_ms"`
-	CPU       float64 `json:"server_cpu_ms,omitempty"` // per resource written, or per request
+	CPU       float64 `json:"server_cpu_ms,omitempty"` // per request; per resource in the phase load
 	RSS       int64   `json:"server_rss_mib,omitempty"`
 	Ratio     float64 `json:"ratio_to_bare,omitempty"`
 	First     string  `json:"first_wrong_answer,omitempty"`
@@ -91,15 +91,22 @@ func (r *run) measure(ctx context.Context, phase, name string, conc int, limit t
 			return nil, err
 		}
 	}
-	m := summary(workers, wall, cpu)
+	m := summary(workers, wall)
 	m.Phase, m.Name, m.Conc = phase, name, conc
+	per := float64(m.Requests)
+	if phase == "load" {
+		per = m.Resources * m.Seconds
+	}
+	if per > 0 {
+		m.CPU = float64(cpu) / float64(time.Millisecond) / per
+	}
 	m.RSS = processRSS(r.opt.PID) >> 20
 	r.report.add(r.opt, m)
 	return m, nil
 }
 
 // summary puts the notes of the workers together.
-func summary(workers []*worker, wall, cpu time.Duration) *Measurement {
+func summary(workers []*worker, wall time.Duration) *Measurement {
 	m := &Measurement{Seconds: wall.Seconds()}
 	var all []time.Duration
 	resources := 0
@@ -116,13 +123,6 @@ func summary(workers []*worker, wall, cpu time.Duration) *Measurement {
 	m.PerSecond = float64(len(all)) / m.Seconds
 	m.Resources = float64(resources) / m.Seconds
 	m.P50, m.P99, m.Max = percentile(all, 50), percentile(all, 99), percentile(all, 100)
-	per := len(all)
-	if resources > 0 {
-		per = resources
-	}
-	if per > 0 {
-		m.CPU = float64(cpu) / float64(time.Millisecond) / float64(per)
-	}
 	return m
 }
 

@@ -61,7 +61,7 @@ func (p *Report) table(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%d patients from %d bundles, %d CPUs. cpu ms is the server's, per resource written or per request.\n", p.Patients, p.Templates, p.CPUs)
+	fmt.Fprintf(out, "\n%d patients from %d bundles, %d CPUs. cpu ms is the server's, per request; in the phase load per resource.\n", p.Patients, p.Templates, p.CPUs)
 	if p.RSSAfter > 0 {
 		fmt.Fprintf(out, "Memory of the server: %d MiB before, %d MiB after.\n", p.RSSBefore, p.RSSAfter)
 	}
