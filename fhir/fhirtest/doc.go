@@ -13,6 +13,6 @@
 //	}
 //
 // Files in reading order: memory.go (the model), order.go (sorting and
-// cursors), fixture.go (resources for the tests), run.go (the list of parts),
+// cursors), clone.go, run.go (the list of parts), kit.go (what the parts share),
 // versions.go, change.go, history.go, search.go, machine.go (the parts).
 package fhirtest
