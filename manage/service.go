@@ -73,12 +73,10 @@ func New(ctx context.Context, d Deps) (*Plane, error) {
 // ensure creates what is missing of w and changes what differs. Tags that were
 // set through the API stay when w has none.
 func (p *Plane) ensure(ctx context.Context, w Workspace) error {
-	if _, err := p.Workspace(w.Name); fault.Is(err, fault.NotFound) {
+	if _, err := p.Workspace(w.Name); err != nil || w.Tags != nil {
 		if _, _, err := p.PutWorkspace(ctx, w.Name, w.WorkspaceSpec); err != nil {
 			return err
 		}
-	} else if err != nil {
-		return err
 	}
 	for _, s := range w.Services {
 		spec := s.Spec

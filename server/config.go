@@ -1,0 +1,279 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hygeia-health/hygeia/manage"
+)
+
+// Config is the whole configuration. The tags are its documentation: yaml is
+// the key, default and doc are what docs/config.md shows, flag names the flag
+// of hygeia serve that sets the same value, secret marks what is never printed.
+type Config struct {
+	Listen         string            `yaml:"listen" default:"127.0.0.1:8080" flag:"--listen" doc:"Address and port to answer on. Port 0 takes a free one. This version has no authentication, so the address must be a loopback one."`
+	Data           string            `yaml:"data" default:"./hygeia-data" flag:"--data" doc:"Folder that holds everything: the list of workspaces and one folder per service. Created when it does not exist."`
+	Database       string            `yaml:"database" secret:"url" doc:"Empty: SQLite files below the data folder. Nothing else is supported by this version."`
+	Blobs          string            `yaml:"blobs" secret:"url" doc:"Empty: a folder below the data folder. Nothing else is supported by this version."`
+	Bus            string            `yaml:"bus" secret:"url" doc:"Empty: in process. Nothing else is supported by this version."`
+	TLS            TLSConfig         `yaml:"tls"`
+	Domain         string            `yaml:"domain" doc:"When set, {workspace}-{service}.fhir.DOMAIN reaches the same service as /{workspace}/{service}."`
+	TrustedProxies []string          `yaml:"trusted_proxies" doc:"Addresses or networks (10.0.0.0/8) whose X-Forwarded-For, -Host, -Proto and -Prefix are believed. Those of anybody else are ignored."`
+	Limits         LimitsConfig      `yaml:"limits"`
+	CORS           CORSConfig        `yaml:"cors"`
+	Log            LogConfig         `yaml:"log"`
+	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir."`
+
+	// Insecure is the flag --insecure: run without authentication. It is no
+	// key of the file, so that nobody switches it on by copying one.
+	Insecure bool `yaml:"-"`
+}
+
+// TLSConfig serves HTTPS when both cert and key are set.
+type TLSConfig struct {
+	Cert     string `yaml:"cert" doc:"PEM file of the certificate chain. Together with tls.key it turns HTTPS on."`
+	Key      string `yaml:"key" doc:"PEM file of the private key."`
+	ClientCA string `yaml:"client_ca" doc:"PEM file of certificate authorities. When set, every client must present a certificate that one of them signed."`
+}
+
+// LimitsConfig bounds what one request, or all of them together, may take.
+type LimitsConfig struct {
+	Body              Size          `yaml:"body" default:"32MiB" doc:"Largest request body; larger ones get 413."`
+	Headers           Size          `yaml:"headers" default:"64KiB" doc:"Largest request line with all headers; larger ones get 431."`
+	RequestsPerSecond float64       `yaml:"requests_per_second" default:"0" doc:"Requests per second of all clients together, with bursts of one second; more get 429 with Retry-After. 0 is no limit."`
+	Concurrent        int           `yaml:"concurrent" default:"0" doc:"Requests in flight; more get 429 with Retry-After. 0 is no limit."`
+	HeaderTime        time.Duration `yaml:"header_time" default:"10s" doc:"How long a client may take to send the headers."`
+	ReadTime          time.Duration `yaml:"read_time" default:"5m" doc:"How long a client may take to send a whole request."`
+	HandleTime        time.Duration `yaml:"handle_time" default:"2m" doc:"How long an answer may take before its work is given up. 0 is no limit."`
+	IdleTime          time.Duration `yaml:"idle_time" default:"2m" doc:"How long an idle connection is kept open."`
+	ShutdownTime      time.Duration `yaml:"shutdown_time" default:"30s" doc:"How long requests in flight may take after SIGTERM before they are cut off."`
+}
+
+// CORSConfig lets pages of other origins call the services (Fetch standard, section 3.3).
+type CORSConfig struct {
+	Origins     []string      `yaml:"origins" doc:"Origins such as https://app.example.org that browsers may call from; * allows all. Empty: none."`
+	Methods     []string      `yaml:"methods" default:"GET, HEAD, POST, PUT, PATCH, DELETE" doc:"Methods that such pages may use."`
+	Headers     []string      `yaml:"headers" default:"*" doc:"Request headers that such pages may set; * allows all that they ask for."`
+	MaxAge      time.Duration `yaml:"max_age" default:"10m" doc:"How long a browser may keep the answer to a preflight."`
+	Credentials bool          `yaml:"credentials" default:"false" doc:"Lets such pages send cookies and client certificates. Not together with the origin *."`
+}
+
+// LogConfig shapes the log on standard error.
+type LogConfig struct {
+	Level  string `yaml:"level" default:"info" doc:"debug, info, warn or error. Requests are logged at info."`
+	Format string `yaml:"format" default:"json" doc:"json or text."`
+}
+
+// WorkspaceConfig is one workspace that has to exist.
+type WorkspaceConfig struct {
+	Name     string            `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter."`
+	Services []ServiceConfig   `yaml:"services" doc:"The services of the workspace."`
+	Tags     map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
+}
+
+// ServiceConfig is one service that has to exist.
+type ServiceConfig struct {
+	Name        string            `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter; not events."`
+	Kind        string            `yaml:"kind" doc:"fhir. The kinds dicom and medtech are not available in this version."`
+	Compat      string            `yaml:"compat,omitempty" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services."`
+	Tags        map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
+	Destination string            `yaml:"destination,omitempty" doc:"Only for kind medtech: the FHIR service that gets the observations."`
+}
+
+// Defaults returns the configuration of a server that was told nothing.
+func Defaults() Config {
+	var c Config
+	for _, f := range fields(&c) {
+		if f.def == "" {
+			continue
+		}
+		if err := f.set(f.def); err != nil {
+			panic("server: default of " + f.key + ": " + err.Error()) // a wrong tag; the tests run this
+		}
+	}
+	return c
+}
+
+var domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+
+// Validate says what is wrong with c, naming the key; nil when nothing is.
+func (c *Config) Validate() error {
+	if err := c.validateListen(); err != nil {
+		return err
+	}
+	if c.Data == "" {
+		return errors.New("data: a folder is needed")
+	}
+	for _, e := range []struct{ key, value string }{{"database", c.Database}, {"blobs", c.Blobs}, {"bus", c.Bus}} {
+		if e.value != "" {
+			return fmt.Errorf("%s: %s is not supported by this version; leave it empty", e.key, scheme(e.value))
+		}
+	}
+	if err := c.TLS.validate(); err != nil {
+		return err
+	}
+	if c.Domain != "" && !domainName.MatchString(c.Domain) {
+		return fmt.Errorf("domain: %q is no lower-case domain name", c.Domain)
+	}
+	for _, p := range c.TrustedProxies {
+		if _, err := parseNetwork(p); err != nil {
+			return fmt.Errorf("trusted_proxies: %q is neither an address nor a network", p)
+		}
+	}
+	if err := c.Limits.validate(); err != nil {
+		return err
+	}
+	if err := c.CORS.validate(); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		return fmt.Errorf("log.level: %q is not one of debug, info, warn, error", c.Log.Level)
+	}
+	if c.Log.Format != "json" && c.Log.Format != "text" {
+		return fmt.Errorf("log.format: %q is neither json nor text", c.Log.Format)
+	}
+	return validateWorkspaces(c.Workspaces)
+}
+
+// validateListen refuses addresses that others can reach: nobody is asked who he is yet.
+func (c *Config) validateListen() error {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %q is not host:port", c.Listen)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("listen: %q is no port", port)
+	}
+	ip, err := netip.ParseAddr(host)
+	if host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return fmt.Errorf("listen: %s is not a loopback address, and this version has no authentication; use 127.0.0.1:%s", c.Listen, port)
+	}
+	return nil
+}
+
+func (t TLSConfig) validate() error {
+	switch {
+	case t.Cert == "" && t.Key != "":
+		return errors.New("tls.cert: needed together with tls.key")
+	case t.Cert != "" && t.Key == "":
+		return errors.New("tls.key: needed together with tls.cert")
+	case t.ClientCA != "" && t.Cert == "":
+		return errors.New("tls.client_ca: needs tls.cert and tls.key")
+	}
+	for _, f := range []struct{ key, path string }{{"tls.cert", t.Cert}, {"tls.key", t.Key}, {"tls.client_ca", t.ClientCA}} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.Stat(f.path); err != nil {
+			return fmt.Errorf("%s: %w", f.key, err)
+		}
+	}
+	return nil
+}
+
+func (l LimitsConfig) validate() error {
+	switch {
+	case l.Body < 1024:
+		return fmt.Errorf("limits.body: %s is less than 1KiB", l.Body)
+	case l.Headers < 4096:
+		return fmt.Errorf("limits.headers: %s is less than 4KiB", l.Headers)
+	case l.Headers > 16<<20:
+		return fmt.Errorf("limits.headers: %s is more than 16MiB", l.Headers)
+	case !(l.RequestsPerSecond >= 0 && l.RequestsPerSecond <= 1e9):
+		return fmt.Errorf("limits.requests_per_second: %v is not between 0 and 1000000000", l.RequestsPerSecond)
+	case l.Concurrent < 0:
+		return errors.New("limits.concurrent: may not be negative")
+	}
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+		zero  bool
+	}{
+		{"header_time", l.HeaderTime, false}, {"read_time", l.ReadTime, false}, {"handle_time", l.HandleTime, true},
+		{"idle_time", l.IdleTime, false}, {"shutdown_time", l.ShutdownTime, false},
+	} {
+		if d.value < 0 || d.value == 0 && !d.zero {
+			return fmt.Errorf("limits.%s: %s is too short", d.key, d.value)
+		}
+	}
+	return nil
+}
+
+func (c CORSConfig) validate() error {
+	for _, o := range c.Origins {
+		if o == "*" {
+			if c.Credentials {
+				return errors.New("cors.credentials: not together with the origin *; name the origins")
+			}
+			continue
+		}
+		u, err := url.Parse(o)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+			return fmt.Errorf("cors.origins: %q is no origin such as https://app.example.org", o)
+		}
+	}
+	if c.MaxAge < 0 {
+		return errors.New("cors.max_age: may not be negative")
+	}
+	return nil
+}
+
+func validateWorkspaces(list []WorkspaceConfig) error {
+	seen := map[string]bool{}
+	for _, w := range list {
+		if err := manage.CheckWorkspaceName(w.Name); err != nil {
+			return fmt.Errorf("workspaces: %w", err)
+		}
+		if seen[w.Name] {
+			return fmt.Errorf("workspaces: %s is there twice", w.Name)
+		}
+		seen[w.Name] = true
+		for _, s := range w.Services {
+			if s.Destination != "" && s.Kind != string(manage.KindMedTech) {
+				return fmt.Errorf("workspaces: service %s/%s: destination is only for kind medtech", w.Name, s.Name)
+			}
+			if err := s.spec().Check(s.Name); err != nil {
+				return fmt.Errorf("workspaces: service %s/%s: %w", w.Name, s.Name, err)
+			}
+			if seen[w.Name+"/"+s.Name] {
+				return fmt.Errorf("workspaces: service %s/%s is there twice", w.Name, s.Name)
+			}
+			seen[w.Name+"/"+s.Name] = true
+		}
+	}
+	return nil
+}
+
+// spec returns the service in the terms of the management plane.
+func (s ServiceConfig) spec() manage.Spec {
+	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Tags: s.Tags}
+}
+
+// scheme names a store by the beginning of its URL, without what may be secret.
+func scheme(s string) string {
+	if before, _, ok := strings.Cut(s, "://"); ok {
+		return before + "://"
+	}
+	return "this value"
+}
+
+// parseNetwork reads an address or a network.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		return netip.ParsePrefix(s)
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return a.Prefix(a.BitLen())
+}

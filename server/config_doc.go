@@ -1,0 +1,91 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// ConfigDoc returns docs/config.md, made from the tags of Config. A test keeps
+// the file equal to it.
+func ConfigDoc() []byte {
+	var b bytes.Buffer
+	b.WriteString(docHead)
+	c := Defaults()
+	b.WriteString("| key | default | variable | meaning |\n|---|---|---|---|\n")
+	for _, f := range fields(&c) {
+		def := f.def
+		if def == "" {
+			def = "empty"
+		} else {
+			def = "`" + def + "`"
+		}
+		doc := f.doc
+		if f.flag != "" {
+			doc += " Flag: `" + f.flag + "`."
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", f.key, def, f.env(), doc)
+	}
+	b.WriteString("\n## A workspace\n\n")
+	docStruct(&b, reflect.TypeFor[WorkspaceConfig]())
+	b.WriteString("\n## A service\n\n")
+	docStruct(&b, reflect.TypeFor[ServiceConfig]())
+	b.WriteString(docTail)
+	return b.Bytes()
+}
+
+func docStruct(b *bytes.Buffer, t reflect.Type) {
+	b.WriteString("| key | meaning |\n|---|---|\n")
+	for i := range t.NumField() {
+		f := t.Field(i)
+		key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		fmt.Fprintf(b, "| `%s` | %s |\n", key, f.Tag.Get("doc"))
+	}
+}
+
+const docHead = `# Configuration
+
+<!-- Generated from the tags in server/config.go by go test ./server -update. -->
+
+Hygeia needs no configuration. What there is to say stands in one YAML file, in the environment, or in flags; flags win
+over the environment, the environment over the file.
+
+` + "```console" + `
+$ hygeia serve --config hygeia.yaml --check     # validate and exit
+$ hygeia config print --config hygeia.yaml      # the effective values, with secrets masked
+` + "```" + `
+
+The file is strict: an unknown key is an error that names the line and the nearest known key, and so is an unknown
+variable. A size is a number of bytes with an optional unit (` + "`32MiB`, `500kB`" + `), a duration a number with a unit
+(` + "`30s`, `2m`" + `). In a variable, a list of texts is separated by commas, and ` + "`HYGEIA_WORKSPACES`" + ` is YAML or JSON.
+
+` + "```yaml" + `
+listen: 127.0.0.1:8080
+data: ./hygeia-data
+limits: {body: 32MiB, requests_per_second: 0, concurrent: 0}
+workspaces:
+  - name: default
+    services:
+      - {name: fhir, kind: fhir}
+` + "```" + `
+
+## Keys
+
+`
+
+const docTail = `
+## First start
+
+Without ` + "`workspaces`" + `, the first start creates workspace ` + "`default`" + ` with one service, ` + "`fhir`" + `, at
+` + "`/default/fhir`" + `. The services ` + "`dicom`" + ` and ` + "`medtech`" + ` will stand beside it when their kinds are available. What is
+created or deleted later, through the API or the command line, stays so after a restart.
+
+The data folder holds ` + "`manage.json`" + `, the list of workspaces, and one folder ` + "`WORKSPACE/SERVICE`" + ` per service with its
+database. One process uses it at a time.
+
+## Authentication
+
+This version has none. It therefore answers on loopback addresses only, with or without ` + "`--insecure`" + `, and says so in
+the log and on the portal page. ` + "`--insecure`" + ` is no key of the file, so that nobody switches authentication off by copying one.
+`

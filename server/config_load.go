@@ -1,0 +1,205 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Source says where a configuration comes from.
+type Source struct {
+	File  string            // YAML file; "" = none
+	Env   []string          // NAME=value, as of os.Environ
+	Flags map[string]string // key to value, for the flags that were given
+}
+
+// Load reads the configuration: the defaults, over them the file, over it the
+// environment, over it the flags. It does not validate, so that config print
+// can show what a refused configuration amounts to.
+func Load(src Source) (Config, error) {
+	c := Defaults()
+	if src.File != "" {
+		text, err := os.ReadFile(src.File)
+		if err != nil {
+			return c, err
+		}
+		if err := decodeStrict(text, src.File, &c); err != nil {
+			return c, err
+		}
+	}
+	if err := loadEnv(&c, src.Env); err != nil {
+		return c, err
+	}
+	for _, f := range fields(&c) {
+		if text, ok := src.Flags[f.key]; ok {
+			if err := f.set(text); err != nil {
+				return c, fmt.Errorf("%s: %w", f.flag, err)
+			}
+		}
+	}
+	return c, nil
+}
+
+// clientVariables belong to the client commands, not to the configuration of a server.
+var clientVariables = []string{"HYGEIA_CONFIG", "HYGEIA_URL", "HYGEIA_TOKEN"}
+
+// loadEnv sets the keys that have a variable. An unknown HYGEIA_ variable is an
+// error as an unknown key is, except those that Kubernetes and Docker links put
+// beside every container for a service that happens to be called hygeia.
+func loadEnv(c *Config, env []string) error {
+	byName := map[string]field{}
+	var names []string
+	for _, f := range fields(c) {
+		byName[f.env()] = f
+		names = append(names, f.env())
+	}
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, "HYGEIA_") || slices.Contains(clientVariables, name) {
+			continue
+		}
+		f, ok := byName[name]
+		if !ok {
+			if strings.HasPrefix(name, "HYGEIA_SERVICE_") || strings.HasPrefix(name, "HYGEIA_PORT") {
+				continue
+			}
+			return fmt.Errorf("unknown variable %s%s", name, didYouMean(name, names))
+		}
+		if err := f.set(value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// decodeStrict reads YAML into the value that into points to. Unknown and
+// repeated keys are errors with the line. name is for the messages.
+func decodeStrict(text []byte, name string, into any) error {
+	at := func(line int, format string, args ...any) error {
+		msg := fmt.Sprintf(format, args...)
+		if name == "" {
+			return fmt.Errorf("line %d: %s", line, msg)
+		}
+		return fmt.Errorf("%s:%d: %s", name, line, msg)
+	}
+	fail := func(err error) error {
+		if name == "" {
+			return oneLine(err)
+		}
+		return fmt.Errorf("%s: %w", name, oneLine(err))
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return fail(err)
+	}
+	if len(doc.Content) == 0 {
+		return nil // an empty file changes nothing
+	}
+	if line, msg := unknownKey(doc.Content[0], reflect.TypeOf(into).Elem(), 0); msg != "" {
+		return at(line, "%s", msg)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return fail(err)
+	}
+	var second yaml.Node
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		return fail(errors.New("more than one document in the file"))
+	}
+	return nil
+}
+
+// unknownKey returns the line and a message for the first mapping key that the
+// Go type does not know; "" when there is none. Aliases are followed to a
+// bounded depth, because an alias may point to its own parent.
+func unknownKey(n *yaml.Node, t reflect.Type, depth int) (int, string) {
+	if depth > 32 {
+		return n.Line, "nested too deeply"
+	}
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		return unknownKey(n.Alias, t, depth+1)
+	}
+	switch {
+	case n.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
+		for _, item := range n.Content {
+			if line, msg := unknownKey(item, t.Elem(), depth+1); msg != "" {
+				return line, msg
+			}
+		}
+	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
+		return unknownMember(n, t, depth)
+	}
+	return 0, ""
+}
+
+func unknownMember(n *yaml.Node, t reflect.Type, depth int) (int, string) {
+	known := map[string]reflect.Type{}
+	var names []string
+	for i := range t.NumField() {
+		if key := yamlKey(t.Field(i)); key != "" {
+			known[key] = t.Field(i).Type
+			names = append(names, key)
+		}
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		inner, ok := known[key.Value]
+		if !ok {
+			return key.Line, fmt.Sprintf("unknown key %q%s", key.Value, didYouMean(key.Value, names))
+		}
+		if line, msg := unknownKey(value, inner, depth+1); msg != "" {
+			return line, msg
+		}
+	}
+	return 0, ""
+}
+
+// oneLine puts the several lines of a YAML error into one.
+func oneLine(err error) error {
+	if te, ok := errors.AsType[*yaml.TypeError](err); ok {
+		return errors.New(strings.Join(te.Errors, "; "))
+	}
+	return errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))
+}
+
+// didYouMean returns `; did you mean "x"?` with the nearest of the known names.
+func didYouMean(name string, known []string) string {
+	best, distance := "", 1<<30
+	for _, k := range known {
+		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+// editDistance is the distance of Levenshtein over bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,130 @@
+package server
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/web"
+)
+
+// router finds who answers a request: by the host name when it is one of a
+// service, else by the first segments of the path.
+type router struct {
+	services *services
+	suffix   string // ".fhir.DOMAIN"; "" without a domain
+	platform map[string]http.Handler
+	manage   http.Handler
+}
+
+// ServeHTTP implements http.Handler.
+func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q, path := web.From(r.Context()), r.URL.Path
+	if rt.suffix != "" {
+		if label, ok := strings.CutSuffix(hostName(q.Host), rt.suffix); ok {
+			rt.byHost(w, r, q, label)
+			return
+		}
+	}
+	if h, ok := rt.platform[path]; ok {
+		q.Route = path
+		h.ServeHTTP(w, r)
+		return
+	}
+	if path == "/manage" || strings.HasPrefix(path, "/manage/") {
+		q.Route, q.Operation = "/manage", "manage"
+		rt.manage.ServeHTTP(w, r)
+		return
+	}
+	name := servicePath(path)
+	sv, ok := rt.services.table.Load().byPath[name]
+	if !ok {
+		q.Route = "/{unknown}"
+		if strings.Contains(name, "/") {
+			outcome(w, r, fault.New(fault.NotFound, "there is no service at this path"))
+			return
+		}
+		web.Problem(w, r, fault.New(fault.NotFound, "there is nothing at this path; services are at /{workspace}/{service}"))
+		return
+	}
+	q.Service, q.Route = name, "/"+name // the edge knows the rest
+	sv.serve(w, r, false)
+}
+
+func (rt *router) byHost(w http.ResponseWriter, r *http.Request, q *web.Request, label string) {
+	sv, ok := rt.services.table.Load().byHost[label]
+	if !ok {
+		q.Route = "/{unknown}"
+		outcome(w, r, fault.New(fault.NotFound, "there is no service with this host name"))
+		return
+	}
+	q.Service, q.Route = sv.ref.String(), "/" // the edge knows the rest
+	sv.serve(w, r, true)
+}
+
+// servicePath cuts "workspace/service" out of /workspace/service/rest.
+func servicePath(path string) string {
+	path = strings.TrimPrefix(path, "/")
+	i := strings.IndexByte(path, '/')
+	if i < 0 {
+		return path
+	}
+	if j := strings.IndexByte(path[i+1:], '/'); j >= 0 {
+		return path[:i+1+j]
+	}
+	return path
+}
+
+// hostName strips the port and the letter case of a Host.
+func hostName(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(host)
+}
+
+// outcome answers with an OperationOutcome (R4 section 2.39), for faults on FHIR
+// paths that happen before the FHIR edge.
+func outcome(w http.ResponseWriter, r *http.Request, e *fault.Error) {
+	code := map[fault.Kind]string{
+		fault.NotFound: "not-found", fault.Throttled: "throttled", fault.Transient: "transient", fault.Internal: "exception",
+	}[e.Kind]
+	if code == "" {
+		code = "processing"
+	}
+	type issue struct {
+		Severity    string `json:"severity"`
+		Code        string `json:"code"`
+		Diagnostics string `json:"diagnostics"`
+	}
+	text, err := json.Marshal(struct {
+		ResourceType string  `json:"resourceType"`
+		Issue        []issue `json:"issue"`
+	}{"OperationOutcome", []issue{{"error", code, e.Msg}}})
+	if err != nil { // cannot happen: nothing but strings
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	web.SetRetryAfter(h, e)
+	h.Set("Content-Type", "application/fhir+json; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(web.Status(e.Kind))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(text) // the client is gone when this fails
+	}
+}
+
+// refuse answers for the request chain, in the form of the place that was asked.
+func (rt *router) refuse(w http.ResponseWriter, r *http.Request, e *fault.Error) {
+	q := web.From(r.Context())
+	byHost := q != nil && rt.suffix != "" && strings.HasSuffix(hostName(q.Host), rt.suffix)
+	if name := servicePath(r.URL.Path); byHost || rt.services.table.Load().byPath[name] != nil {
+		outcome(w, r, e)
+		return
+	}
+	web.Problem(w, r, e)
+}

@@ -1,0 +1,259 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hygeia-health/hygeia/manage"
+	"github.com/hygeia-health/hygeia/manage/managefile"
+	"github.com/hygeia-health/hygeia/manage/managehttp"
+	"github.com/hygeia-health/hygeia/platform/telemetry"
+	"github.com/hygeia-health/hygeia/platform/web"
+	"github.com/hygeia-health/hygeia/portal"
+)
+
+var errLocked = errors.New("another process uses it")
+
+// Options are what does not come from the configuration.
+type Options struct {
+	Version string
+	Log     io.Writer // nil = standard error
+	Ready   io.Writer // gets one line with the URL when requests are answered; nil = nowhere
+}
+
+// Server is the platform.
+type Server struct {
+	cfg      Config
+	opt      Options
+	log      *slog.Logger
+	metrics  *telemetry.Metrics
+	services *services
+	plane    *manage.Plane
+	handler  http.Handler
+	lock     *os.File
+	stopping atomic.Bool
+}
+
+// New opens the data folder and joins the rooms. Close gives the folder back
+// when Serve is not called.
+func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if opt.Log == nil {
+		opt.Log = os.Stderr
+	}
+	if opt.Ready == nil {
+		opt.Ready = io.Discard
+	}
+	log, err := telemetry.NewLogger(opt.Log, cfg.Log.Level, cfg.Log.Format)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, opt: opt, log: log, metrics: telemetry.New(opt.Version)}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	if s.lock, err = lockFile(filepath.Join(cfg.Data, "lock")); err != nil {
+		return nil, fmt.Errorf("data: %s: %w", cfg.Data, err)
+	}
+	s.services = newServices(&cfg, opt.Version, log, s.metrics)
+	s.plane, err = manage.New(ctx, manage.Deps{
+		Store: managefile.New(filepath.Join(cfg.Data, "manage.json")), Runner: s.services, Now: time.Now,
+		First: cfg.first(), Always: asWorkspaces(cfg.Workspaces),
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.handler = s.join()
+	return s, nil
+}
+
+// first is what the first start creates when the configuration names nothing.
+func (c *Config) first() []manage.Workspace {
+	if len(c.Workspaces) > 0 {
+		return nil
+	}
+	return asWorkspaces([]WorkspaceConfig{{Name: "default", Services: []ServiceConfig{{Name: "fhir", Kind: string(manage.KindFHIR)}}}})
+}
+
+func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
+	var out []manage.Workspace
+	for _, w := range list {
+		ws := manage.Workspace{Name: w.Name, WorkspaceSpec: manage.WorkspaceSpec{Tags: w.Tags}}
+		for _, s := range w.Services {
+			ws.Services = append(ws.Services, manage.Service{Name: s.Name, Spec: s.spec()})
+		}
+		out = append(out, ws)
+	}
+	return out
+}
+
+// join puts the request chain in front of everything that answers.
+func (s *Server) join() http.Handler {
+	rt := &router{services: s.services, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log})}
+	if s.cfg.Domain != "" {
+		rt.suffix = ".fhir." + s.cfg.Domain
+	}
+	rt.platform = map[string]http.Handler{
+		"/":        portal.New(portal.Options{Version: s.opt.Version, Services: s.portalServices}),
+		"/healthz": http.HandlerFunc(s.healthz),
+		"/readyz":  http.HandlerFunc(s.readyz),
+		"/metrics": s.metrics.Handler(),
+	}
+	var proxies []netip.Prefix
+	for _, p := range s.cfg.TrustedProxies {
+		if n, err := parseNetwork(p); err == nil { // Validate saw it before
+			proxies = append(proxies, n)
+		}
+	}
+	c := s.cfg.CORS
+	return web.Chain(rt, web.Options{
+		Log: s.log, Proxies: proxies,
+		CORS:              web.CORS{Origins: c.Origins, Methods: c.Methods, Headers: c.Headers, MaxAge: c.MaxAge, Credentials: c.Credentials},
+		HandleTime:        s.cfg.Limits.HandleTime,
+		Concurrent:        s.cfg.Limits.Concurrent,
+		RequestsPerSecond: s.cfg.Limits.RequestsPerSecond,
+		Exempt:            func(r *http.Request) bool { return isProbe(r.URL.Path) },
+		Error:             rt.refuse,
+		Observe:           s.observe,
+	})
+}
+
+func isProbe(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/metrics"
+}
+
+// observe counts the requests that no service counts itself: those to the
+// platform, and those that the chain refused.
+func (s *Server) observe(o web.Observation) {
+	if o.Request.Service != "" {
+		return
+	}
+	op := o.Request.Operation
+	if op == "" {
+		op = strings.TrimPrefix(o.Request.Route, "/")
+	}
+	s.metrics.Observe(telemetry.Call{Operation: op, Status: o.Status, Duration: o.Duration, BytesIn: o.BytesIn, BytesOut: o.BytesOut})
+}
+
+func (s *Server) portalServices() []portal.Service {
+	var out []portal.Service
+	for _, w := range s.plane.Workspaces() {
+		for _, sv := range w.Services {
+			out = append(out, portal.Service{Workspace: w.Name, Name: sv.Name, Kind: string(sv.Kind)})
+		}
+	}
+	return out
+}
+
+// Handler answers requests without a listener, for tests.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Close closes the services and gives the data folder back.
+func (s *Server) Close() error {
+	err := s.services.closeAll(context.Background())
+	return errors.Join(err, s.lock.Close())
+}
+
+// warmServices is how many services are opened before the server is ready. More
+// are opened by their first request, so that the start stays short.
+const warmServices = 8
+
+// Serve answers requests until ctx ends, then stops: no new connections, the
+// requests in flight finish, the stores are closed. It returns nil after a stop
+// that left nothing behind. A Server serves once.
+func (s *Server) Serve(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	hs, err := s.httpServer()
+	if err != nil {
+		return err
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	url := "http://" + ln.Addr().String()
+	if hs.TLSConfig != nil {
+		url = "https://" + ln.Addr().String()
+		ln = tls.NewListener(ln, hs.TLSConfig)
+	}
+	for _, sv := range s.services.list()[:min(warmServices, len(s.services.list()))] {
+		if err := sv.warm(ctx); err != nil {
+			return errors.Join(fmt.Errorf("open %s: %w", sv.ref, err), ln.Close())
+		}
+	}
+	s.log.LogAttrs(ctx, slog.LevelWarn, "authentication is off", slog.String("reason", "this version has none; it answers on loopback addresses only"))
+	failed := make(chan error, 1)
+	go func() { failed <- hs.Serve(ln) }()
+	s.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("url", url), slog.String("version", s.opt.Version))
+	if _, err := fmt.Fprintln(s.opt.Ready, "hygeia is ready at "+url+"/"); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "standard output is closed", slog.Any("err", err))
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	return s.stop(hs, failed)
+}
+
+// stop ends the HTTP server in order.
+func (s *Server) stop(hs *http.Server, served <-chan error) error {
+	s.stopping.Store(true)
+	s.log.LogAttrs(context.Background(), slog.LevelInfo, "stopping")
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.ShutdownTime)
+	defer cancel()
+	err := hs.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("requests were still in flight after %s", s.cfg.Limits.ShutdownTime), hs.Close())
+	}
+	<-served
+	s.log.LogAttrs(context.Background(), slog.LevelInfo, "stopped")
+	return err
+}
+
+func (s *Server) httpServer() (*http.Server, error) {
+	l := s.cfg.Limits
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	hs := &http.Server{
+		Handler: s.handler, Protocols: protocols,
+		ReadHeaderTimeout: l.HeaderTime, ReadTimeout: l.ReadTime, IdleTimeout: l.IdleTime, MaxHeaderBytes: int(l.Headers),
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken clients; not our errors
+	}
+	if s.cfg.TLS.Cert == "" {
+		return hs, nil
+	}
+	cert, err := tls.LoadX509KeyPair(s.cfg.TLS.Cert, s.cfg.TLS.Key)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	protocols.SetHTTP2(true)
+	hs.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if s.cfg.TLS.ClientCA != "" {
+		pem, err := os.ReadFile(s.cfg.TLS.ClientCA)
+		if err != nil {
+			return nil, fmt.Errorf("tls.client_ca: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.client_ca: %s holds no certificate", s.cfg.TLS.ClientCA)
+		}
+		hs.TLSConfig.ClientCAs, hs.TLSConfig.ClientAuth = pool, tls.RequireAndVerifyClientCert
+	}
+	return hs, nil
+}

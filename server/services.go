@@ -1,0 +1,285 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
+	"github.com/hygeia-health/hygeia/fhir/fhirsql"
+	"github.com/hygeia-health/hygeia/manage"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/telemetry"
+	"github.com/hygeia-health/hygeia/platform/web"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// services are the running services. It is the Runner of the management plane.
+type services struct {
+	data    string
+	version string
+	maxBody int64
+	log     *slog.Logger
+	metrics *telemetry.Metrics
+
+	change sync.Mutex // held while table is replaced
+	table  atomic.Pointer[table]
+}
+
+// table says who answers; it is never changed, only replaced.
+type table struct {
+	byPath map[string]*service // workspace/service
+	byHost map[string]*service // workspace-service
+}
+
+var _ manage.Runner = (*services)(nil)
+
+func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics) *services {
+	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), log: log, metrics: m}
+	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
+	return s
+}
+
+// service is one FHIR service. Its store is opened by the first request.
+type service struct {
+	all *services
+	ref manage.Ref
+
+	// inFlight is held for reading by every request and taken for writing to
+	// close, so that a store is never closed under a request.
+	inFlight sync.RWMutex
+	closed   bool
+
+	opening  sync.Mutex // one goroutine opens, or changes spec
+	spec     manage.Spec
+	store    *fhirsql.Store
+	handlers atomic.Pointer[handlers]
+}
+
+// handlers are the two faces of an open service.
+type handlers struct {
+	store  *fhirsql.Store
+	byPath http.Handler // below /workspace/service
+	byHost http.Handler // at the root of a host of its own
+}
+
+// Start implements manage.Runner.
+func (s *services) Start(_ context.Context, ref manage.Ref, spec manage.Spec) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	if sv, ok := s.table.Load().byPath[ref.String()]; ok {
+		return sv.changeSpec(spec)
+	}
+	s.replace(func(t *table) {
+		sv := &service{all: s, ref: ref, spec: spec}
+		t.byPath[ref.String()] = sv
+		t.byHost[ref.Workspace+"-"+ref.Service] = sv
+	})
+	return nil
+}
+
+// Stop implements manage.Runner.
+func (s *services) Stop(_ context.Context, ref manage.Ref) error {
+	s.change.Lock()
+	sv := s.table.Load().byPath[ref.String()]
+	if sv != nil {
+		s.replace(func(t *table) {
+			delete(t.byPath, ref.String())
+			delete(t.byHost, ref.Workspace+"-"+ref.Service)
+		})
+	}
+	s.change.Unlock()
+	if sv == nil {
+		return nil
+	}
+	err := sv.close()
+	s.metrics.Forget(ref.String())
+	return err
+}
+
+// Remove implements manage.Runner.
+func (s *services) Remove(_ context.Context, ref manage.Ref) error {
+	if err := os.RemoveAll(s.folder(ref)); err != nil {
+		return err
+	}
+	_ = os.Remove(filepath.Join(s.data, ref.Workspace)) // fails while other services are in it
+	return nil
+}
+
+// replace puts a changed copy in place of the table; the caller holds change.
+func (s *services) replace(edit func(*table)) {
+	old := s.table.Load()
+	t := &table{byPath: maps.Clone(old.byPath), byHost: maps.Clone(old.byHost)}
+	edit(t)
+	s.table.Store(t)
+}
+
+func (s *services) folder(ref manage.Ref) string {
+	return filepath.Join(s.data, ref.Workspace, ref.Service)
+}
+
+// list returns the services sorted by name.
+func (s *services) list() []*service {
+	return slices.SortedFunc(maps.Values(s.table.Load().byPath), func(a, b *service) int {
+		return strings.Compare(a.ref.String(), b.ref.String())
+	})
+}
+
+// closeAll closes every service; the first error is returned, all are logged.
+func (s *services) closeAll(ctx context.Context) error {
+	var first error
+	for _, sv := range s.list() {
+		if err := s.Stop(ctx, sv.ref); err != nil {
+			s.log.LogAttrs(ctx, slog.LevelError, "close failed", slog.String("service", sv.ref.String()), slog.Any("err", err))
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return first
+}
+
+// changeSpec takes over what can change while requests are in flight.
+func (s *service) changeSpec(spec manage.Spec) error {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.store != nil && spec.Compat != s.spec.Compat {
+		if err := s.build(spec); err != nil {
+			return err
+		}
+	}
+	s.spec = spec
+	return nil
+}
+
+// close waits for the requests in flight and closes the store.
+func (s *service) close() error {
+	s.inFlight.Lock()
+	defer s.inFlight.Unlock()
+	s.closed = true
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.store == nil {
+		return nil
+	}
+	err := s.store.Close()
+	s.store = nil
+	s.handlers.Store(nil)
+	return err
+}
+
+// open returns the handlers, opening the store when nobody did. The caller
+// holds inFlight for reading.
+func (s *service) open(ctx context.Context) (*handlers, error) {
+	if h := s.handlers.Load(); h != nil {
+		return h, nil
+	}
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if h := s.handlers.Load(); h != nil {
+		return h, nil
+	}
+	// What is opened serves all later requests, so it does not end with this one.
+	ctx = context.WithoutCancel(ctx)
+	begin := time.Now()
+	folder := s.all.folder(s.ref)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	store, err := fhirsql.Open(ctx, filepath.Join(folder, "fhir.db"), search.Default(), fhirsql.Options{})
+	if err != nil {
+		return nil, err
+	}
+	s.store = store
+	if err := s.build(s.spec); err != nil {
+		_ = store.Close()
+		s.store = nil
+		return nil, err
+	}
+	m := s.all.metrics.Store(s.ref.String(), func() int { return store.Stats().Queue })
+	store.OnCommit(func(d time.Duration, n int) { m.Commit(n, d) })
+	s.all.log.LogAttrs(ctx, slog.LevelInfo, "service opened",
+		slog.String("service", s.ref.String()), slog.Int64("ms", time.Since(begin).Milliseconds()))
+	return s.handlers.Load(), nil
+}
+
+// build makes the room and its edges on the open store; the caller holds opening.
+func (s *service) build(spec manage.Spec) error {
+	room, err := fhir.New(fhir.Deps{Store: s.store, Search: search.Default(), Config: fhir.Config{Compat: spec.Compat}})
+	if err != nil {
+		return err
+	}
+	opt := fhirhttp.Options{
+		BasePath:     "/" + s.ref.String(),
+		BaseURL:      web.BaseURL,
+		MaxBody:      s.all.maxBody,
+		BundleBodies: spec.Compat == fhir.CompatAHDS,
+		Name:         "Hygeia",
+		Version:      s.all.version,
+		Observe:      s.observe,
+		Log:          s.all.log,
+	}
+	h := &handlers{store: s.store, byPath: fhirhttp.New(room, opt)}
+	opt.BasePath = ""
+	h.byHost = fhirhttp.New(room, opt)
+	s.handlers.Store(h)
+	return nil
+}
+
+func (s *service) observe(verb, typ string, status int, d time.Duration, in, out int) {
+	s.all.metrics.Observe(telemetry.Call{
+		Service: s.ref.String(), Operation: verb, Type: typ, Status: status, Duration: d, BytesIn: int64(in), BytesOut: int64(out),
+	})
+}
+
+// serve answers a request, by path or by host.
+func (s *service) serve(w http.ResponseWriter, r *http.Request, byHost bool) {
+	s.inFlight.RLock()
+	defer s.inFlight.RUnlock()
+	if s.closed {
+		outcome(w, r, fault.New(fault.NotFound, "there is no service %s", s.ref))
+		return
+	}
+	h, err := s.open(r.Context())
+	if err != nil {
+		s.all.log.LogAttrs(r.Context(), slog.LevelError, "open failed", slog.String("service", s.ref.String()), slog.Any("err", err))
+		outcome(w, r, &fault.Error{Kind: fault.Transient, Msg: "the service cannot be opened now", RetryAfter: 5 * time.Second})
+		return
+	}
+	if byHost {
+		h.byHost.ServeHTTP(w, r)
+		return
+	}
+	h.byPath.ServeHTTP(w, r)
+}
+
+// check asks the store of an open service; a service that nobody used is fine.
+func (s *service) check(ctx context.Context) error {
+	s.inFlight.RLock()
+	defer s.inFlight.RUnlock()
+	h := s.handlers.Load()
+	if s.closed || h == nil {
+		return nil
+	}
+	return h.store.Check(ctx)
+}
+
+// warm opens the service ahead of its first request.
+func (s *service) warm(ctx context.Context) error {
+	s.inFlight.RLock()
+	defer s.inFlight.RUnlock()
+	if s.closed {
+		return nil
+	}
+	_, err := s.open(ctx)
+	return err
+}
