@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/hygeia-health/hygeia/loader"
+)
+
+type loadCmd struct {
+	Paths       []string `arg:"" name:"path" help:"Files and folders: bundles, resources, NDJSON; .gz, .zip, .tar.gz of them."`
+	To          string   `default:"${url}/default/fhir" placeholder:"URL" help:"Base URL of the FHIR service (${default})."`
+	Token       string   `env:"HYGEIA_TOKEN" help:"Bearer token."`
+	Concurrency int      `default:"4" help:"Requests at the same time (${default})."`
+	ErrorFile   string   `default:"load-errors.ndjson" placeholder:"FILE" help:"Gets what was refused, with the reason (${default}); made only when something was."`
+	AsIs        bool     `help:"Send entries as they are, without making them safe to repeat."`
+	Output      string   `short:"o" default:"text" enum:"text,json" help:"text or json."`
+}
+
+// Help shows examples.
+func (loadCmd) Help() string {
+	return `Loading the same files again changes nothing: resources keep their ids.
+
+Examples:
+  hygeia load ./synthea/fhir
+  hygeia load export.ndjson.gz --to http://127.0.0.1:9000/clinic/records`
+}
+
+// Run loads.
+func (c loadCmd) Run(std stdio) error {
+	ctx, stop := untilSignal()
+	defer stop()
+	report, err := loader.Run(ctx, loader.Options{
+		To: c.To, Token: c.Token, Concurrency: c.Concurrency, ErrorFile: c.ErrorFile, AsIs: c.AsIs,
+		Progress: true, Log: std.err,
+	}, c.Paths)
+	if c.Output == "json" {
+		if jerr := printJSON(std, report); jerr != nil {
+			return jerr
+		}
+	} else {
+		fmt.Fprintln(std.out, report.String())
+	}
+	if err != nil {
+		return err
+	}
+	if report.Failed > 0 {
+		return fmt.Errorf("%d of %d resources were refused; see %s", report.Failed, report.Resources, c.ErrorFile)
+	}
+	return nil
+}

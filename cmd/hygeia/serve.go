@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/hygeia-health/hygeia/server"
+)
+
+// configFlags are the flags that set keys of the configuration.
+type configFlags struct {
+	Config string  `short:"c" placeholder:"FILE" env:"HYGEIA_CONFIG" help:"Configuration file (YAML)."`
+	Data   *string `placeholder:"DIR" help:"Folder that holds everything. Default: ./hygeia-data."`
+	Listen *string `placeholder:"ADDR" help:"Address to answer on. Default: 127.0.0.1:8080."`
+}
+
+// load reads the effective configuration.
+func (f configFlags) load() (server.Config, error) {
+	flags := map[string]string{}
+	for key, value := range map[string]*string{"data": f.Data, "listen": f.Listen} {
+		if value != nil {
+			flags[key] = *value
+		}
+	}
+	return server.Load(server.Source{File: f.Config, Env: os.Environ(), Flags: flags})
+}
+
+type serveCmd struct {
+	configFlags
+	Insecure bool `help:"Run without authentication, on a loopback address only. This version always does."`
+	Check    bool `help:"Validate the configuration and exit."`
+}
+
+// Help shows examples.
+func (serveCmd) Help() string {
+	return `Prints one line with the URL when it is ready to answer. SIGTERM and SIGINT stop it: no new connections,
+requests in flight finish, everything is on disk.
+
+Examples:
+  hygeia serve --data ./hygeia-data
+  hygeia serve --config hygeia.yaml --check
+  HYGEIA_LIMITS_BODY=64MiB hygeia serve --listen 127.0.0.1:9000`
+}
+
+// Run runs the platform until a signal.
+func (c serveCmd) Run(std stdio) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	cfg.Insecure = c.Insecure
+	if c.Check {
+		if err := cfg.Validate(); err != nil {
+			return err
+		}
+		fmt.Fprintln(std.out, "the configuration is valid")
+		return nil
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	s, err := server.New(ctx, cfg, server.Options{Version: versionText(), Log: std.err, Ready: std.out})
+	if err != nil {
+		return err
+	}
+	return s.Serve(ctx)
+}
+
+// untilSignal returns a context that SIGTERM and SIGINT end. A second signal
+// kills the process at once, which loses nothing that was acknowledged.
+func untilSignal() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
