@@ -146,7 +146,7 @@ func checkThirdParty(t *testing.T, from, imp string, inTest bool) {
 	}
 	ok, known := mayUse(from, imp)
 	switch {
-	case ok:
+	case ok, known && inTest:
 	case !known:
 		t.Errorf("%s imports %s: the module is not in the table of third parties (test/arch/rules.go)", from, imp)
 	default:
@@ -170,6 +170,8 @@ func TestMayImport(t *testing.T) {
 		{"medtech", "medtech/mapping", true},
 		{"fhir/fhirhttp", "fhir", true},
 		{"fhir/fhirhttp", "fhir/fhirsql", false},
+		{"manage", "manage/managefile", false},
+		{"manage/managefile", "manage", true},
 		{"server", "fhir/fhirsql", true},
 		{"server", "cmd/hygeia", false},
 		{"loader", "fhir", false},
@@ -272,9 +274,6 @@ func TestExportedTypes(t *testing.T) {
 		if !isModule(p.ImportPath) || p.Name == "main" || p.Export == "" {
 			continue
 		}
-		if exposed[p.path()] != "" {
-			continue
-		}
 		pkg, err := imp.Import(p.ImportPath)
 		if err != nil {
 			t.Fatal(err)
@@ -374,9 +373,6 @@ func (w *walker) visit(typ types.Type) {
 // TestLedger compares the modules linked into the binary with docs/deps.txt,
 // where each has a line and a reason.
 func TestLedger(t *testing.T) {
-	if _, err := os.Stat(filepath.Join("..", "..", "cmd", "hygeia")); err != nil {
-		t.Skip("cmd/hygeia is missing")
-	}
 	deps, err := goList("-deps", "-json=ImportPath,Module", "./cmd/hygeia")
 	if err != nil {
 		t.Fatal(err)
