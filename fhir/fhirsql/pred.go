@@ -270,6 +270,9 @@ func (cp *compiler) reference(p *pred, q *search.Param, target string, v search.
 	}
 	types := []string{v.RefType}
 	if v.RefType == "" {
+		if err := cp.refTo(p, q, fhir.Key{ID: v.Code}, false); err != nil {
+			return err
+		}
 		types = q.Targets
 		if target != "" {
 			types = []string{target}

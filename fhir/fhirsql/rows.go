@@ -130,6 +130,10 @@ func (b *builder) intern(k fhir.Key) int64 {
 func (b *builder) references(list []search.ReferenceValue) {
 	for i := range list {
 		r := &list[i]
+		if r.Type == "" && r.URL == "" { // a bare id whose type is not known
+			b.out.ref = append(b.out.ref, refRow{b.intern(fhir.Key{ID: r.ID}), b.param(r.Param), b.rid})
+			continue
+		}
 		if r.Type == "" {
 			b.out.ref = append(b.out.ref, refRow{b.intern(fhir.Key{ID: r.URL}), b.param(r.Param), b.rid})
 			if url, _, ok := strings.Cut(r.URL, "|"); ok { // a canonical is found with and without its version
@@ -164,7 +168,11 @@ func (b *builder) tokens(list []search.TokenValue) {
 
 func (b *builder) uris(list []search.URIValue) {
 	for i := range list {
-		b.out.tok = append(b.out.tok, tokRow{b.param(list[i].Param), list[i].URI, 0, b.pat, b.rid})
+		p := b.param(list[i].Param)
+		b.out.tok = append(b.out.tok, tokRow{p, list[i].URI, 0, b.pat, b.rid})
+		if url, _, ok := strings.Cut(list[i].URI, "|"); ok { // a canonical, as in references
+			b.out.tok = append(b.out.tok, tokRow{p, url, 0, b.pat, b.rid})
+		}
 	}
 }
 
