@@ -16,7 +16,7 @@ USER 65532:65532
 ENV HYGEIA_DATA=/data
 VOLUME /data
 EXPOSE 8080
-# Without identity the server listens on loopback only: run the container with
-# --network=host until then.
+# This version has no authentication and listens on loopback only: run the
+# container with --network=host.
 ENTRYPOINT ["/hygeia"]
 CMD ["serve", "--insecure"]

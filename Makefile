@@ -36,8 +36,10 @@ e2e: ## only the tests that start the real binary
 bench: ## the Go benchmarks (a running server is measured by `hygeia bench`)
 	$(GO) test -run '^$$' -bench . -benchmem ./bench
 
-gen: ## generated files: definition tables, docs/config.md
-	$(GO) generate ./...
+gen: ## generated files: docs/config.md; with R4_PACKAGE=FILE.tgz also the R4 tables
+	$(GO) test ./server -update
+	@if [ -n "$(R4_PACKAGE)" ]; then R4_PACKAGE="$(abspath $(R4_PACKAGE))" $(GO) generate ./spec/r4; \
+	else echo "R4_PACKAGE is not set: spec/r4/r4.bin.zst stays as it is"; fi
 
 cover: ## test coverage by function, bin/cover.out
 	@mkdir -p bin
