@@ -50,7 +50,7 @@ func Load(src Source) (Config, error) {
 // clientVariables belong to the client commands, not to the configuration of a server.
 var clientVariables = []string{"HYGEIA_CONFIG", "HYGEIA_URL", "HYGEIA_TOKEN"}
 
-// loadEnv sets the keys that have a variable. An unknown HYGEIA_ variable is an
+// loadEnv sets the keys that have a variable; an empty one counts as absent. An unknown HYGEIA_ variable is an
 // error as an unknown key is, except those that Kubernetes and Docker links put
 // beside every container for a service that happens to be called hygeia.
 func loadEnv(c *Config, env []string) error {
@@ -62,7 +62,7 @@ func loadEnv(c *Config, env []string) error {
 	}
 	for _, kv := range env {
 		name, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, "HYGEIA_") || slices.Contains(clientVariables, name) {
+		if !strings.HasPrefix(name, "HYGEIA_") || value == "" || slices.Contains(clientVariables, name) {
 			continue
 		}
 		f, ok := byName[name]

@@ -33,6 +33,9 @@ func (c loadCmd) Run(std stdio) error {
 		To: c.To, Token: c.Token, Concurrency: c.Concurrency, ErrorFile: c.ErrorFile, AsIs: c.AsIs,
 		Progress: true, Log: std.err,
 	}, c.Paths)
+	if err != nil && report.Files == 0 {
+		return err
+	}
 	if c.Output == "json" {
 		if jerr := printJSON(std, report); jerr != nil {
 			return jerr
