@@ -57,6 +57,7 @@ func startBare(ctx context.Context, size int) (*bare, error) {
 		b.stop()
 		return nil, fmt.Errorf("the bare handler does not start: %w", err)
 	}
+	b.target.pid = cmd.Process.Pid
 	return b, nil
 }
 

@@ -95,6 +95,7 @@ func Run(ctx context.Context, opt Options) error {
 	if r.target, err = newTarget(opt.URL, opt.Token); err != nil {
 		return err
 	}
+	r.target.pid = opt.PID
 	if r.data, err = readData(opt.Data); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type target struct {
 	path   string
 	tls    bool
 	header string
+	pid    int // the process behind it, 0 if unknown
 }
 
 func newTarget(base, token string) (*target, error) {

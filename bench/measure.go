@@ -68,7 +68,7 @@ func (w *worker) timed(ctx context.Context, method, path string, body []byte, he
 func (r *run) measure(ctx context.Context, phase, name string, conc int, limit time.Duration, on *target, t task) (*Measurement, error) {
 	workers := make([]*worker, conc)
 	errs := make([]error, conc)
-	cpu, start := processCPU(r.opt.PID), time.Now()
+	cpu, start := processCPU(on.pid), time.Now()
 	var wg sync.WaitGroup
 	for i := range workers {
 		w := &worker{conn: on.conn(), rnd: rand.New(rand.NewPCG(uint64(i), uint64(conc)))}
@@ -85,7 +85,7 @@ func (r *run) measure(ctx context.Context, phase, name string, conc int, limit t
 	}
 	wg.Wait()
 	wall := time.Since(start)
-	cpu = processCPU(r.opt.PID) - cpu
+	cpu = processCPU(on.pid) - cpu
 	for _, err := range errs {
 		if err != nil && !errors.Is(err, errDone) {
 			return nil, err
@@ -100,7 +100,7 @@ func (r *run) measure(ctx context.Context, phase, name string, conc int, limit t
 	if per > 0 {
 		m.CPU = float64(cpu) / float64(time.Millisecond) / per
 	}
-	m.RSS = processRSS(r.opt.PID) >> 20
+	m.RSS = processRSS(on.pid) >> 20
 	r.report.add(r.opt, m)
 	return m, nil
 }

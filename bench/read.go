@@ -32,7 +32,6 @@ func (r *run) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		base.CPU, base.RSS = 0, 0 // those of another process
 		m, err := r.measure(ctx, "read", "GET by id", conc, r.opt.Duration, r.target, func(ctx context.Context, w *worker) error {
 			return w.readOne(ctx, r.data.ids[w.rnd.IntN(len(r.data.ids))])
 		})
