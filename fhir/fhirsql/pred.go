@@ -266,6 +266,9 @@ func (cp *compiler) distinctSystems(table string, p int64, code string) ([]int64
 
 func (cp *compiler) reference(p *pred, q *search.Param, target string, v search.Value) error {
 	if v.Text != "" {
+		if target != "" && search.TypeInURL(v.Text) != target {
+			return nil
+		}
 		return cp.refTo(p, q, fhir.Key{ID: v.Text}, false)
 	}
 	types := []string{v.RefType}

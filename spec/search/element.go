@@ -299,7 +299,7 @@ func (x *extractor) reference(p *Param, o op, is string, n resource.Node) {
 		return
 	}
 	e := x.locate(p, ref, o == opReference)
-	if is != "" && e.Type != is && (e.Type != "" || typ != is && typeInURL(e.URL) != is) {
+	if is != "" && e.Type != is && (e.Type != "" || typ != is && TypeInURL(e.URL) != is) {
 		return
 	}
 	x.v.References = append(x.v.References, e)
@@ -362,8 +362,8 @@ func parseLocal(ref string) (typ, id string, ok bool) {
 	return typ, id, isID(id)
 }
 
-// typeInURL returns the resource type in a URL of the form .../Type/id, or "".
-func typeInURL(url string) string {
+// TypeInURL returns the resource type in a URL of the form .../Type/id, or "".
+func TypeInURL(url string) string {
 	if i := strings.Index(url, "/_history/"); i >= 0 {
 		url = url[:i]
 	}

@@ -66,7 +66,7 @@ func (l leaf) owns(p *Param) bool { return l.param == p }
 
 // points reports whether a reference has the type that the leaf asks for.
 func (l leaf) points(r ReferenceValue) bool {
-	return l.target == "" || r.Type == l.target || r.Type == "" && typeInURL(r.URL) == l.target
+	return l.target == "" || r.Type == l.target || r.Type == "" && TypeInURL(r.URL) == l.target
 }
 
 func (c *Clause) matches(typ, id string, seqMillis int64, v *Values) bool {
