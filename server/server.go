@@ -39,6 +39,7 @@ type Server struct {
 	cfg      Config
 	opt      Options
 	log      *slog.Logger
+	buffered *telemetry.Buffered // the access log on its way to the log
 	metrics  *telemetry.Metrics
 	services *services
 	plane    *manage.Plane
@@ -63,7 +64,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, opt: opt, log: log, metrics: telemetry.New(opt.Version)}
+	s := &Server{cfg: cfg, opt: opt, log: log, buffered: telemetry.NewBuffered(opt.Log), metrics: telemetry.New(opt.Version)}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
@@ -129,12 +130,24 @@ func (s *Server) join() http.Handler {
 		RequestsPerSecond: s.cfg.Limits.RequestsPerSecond,
 		Exempt:            func(r *http.Request) bool { return isProbe(r.URL.Path) },
 		Error:             rt.refuse,
-		Observe:           s.observe,
+		Observe:           s.observers(),
 	})
 }
 
 func isProbe(path string) bool {
 	return path == "/healthz" || path == "/readyz" || path == "/metrics"
+}
+
+// observers are the metrics and, at level info, the access log.
+func (s *Server) observers() []func(web.Observation) {
+	list := []func(web.Observation){s.observe}
+	if !s.log.Enabled(context.Background(), slog.LevelInfo) {
+		return list
+	}
+	if s.cfg.Log.Format == "json" {
+		return append(list, web.AccessJSON(s.buffered))
+	}
+	return append(list, web.AccessLog(slog.New(slog.NewTextHandler(s.buffered, nil))))
 }
 
 // observe counts the requests that no service counts itself: those to the
@@ -166,6 +179,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Close closes the services and gives the data folder back.
 func (s *Server) Close() error {
 	err := s.services.closeAll(context.Background())
+	s.buffered.Flush()
 	return errors.Join(err, s.lock.Close())
 }
 

@@ -2,7 +2,8 @@
 // and the log.
 //
 // Metrics (metrics.go) has one method per event; nobody else sees Prometheus.
-// NewLogger (log.go) makes the slog.Logger that everything writes to.
+// NewLogger (log.go) makes the slog.Logger that everything writes to; Buffered
+// (buffer.go) stands before it for the lines of the access log.
 //
 // Labels have few values by construction: the workspace/service that exists, an
 // operation and a resource type of the standard, the class of the status. A

@@ -2,9 +2,11 @@ package telemetry_test
 
 import (
 	"bytes"
+	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/telemetry"
@@ -63,6 +65,44 @@ func TestLogger(t *testing.T) {
 	if _, err := telemetry.NewLogger(&out, "info", "xml"); err == nil {
 		t.Error("format xml is accepted")
 	}
+}
+
+func TestBuffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		b := telemetry.NewBuffered(&out)
+		write := func(s string) {
+			if n, err := io.WriteString(b, s); n != len(s) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		write("a\n")
+		if out.Len() > 0 {
+			t.Error("written at once")
+		}
+		time.Sleep(time.Second)
+		if out.String() != "a\n" {
+			t.Errorf("after a second: %q", out.String())
+		}
+		write("b\n")
+		b.Flush()
+		if out.String() != "a\nb\n" {
+			t.Errorf("after a flush: %q", out.String())
+		}
+		long := strings.Repeat("c", 100_000)
+		write("d")
+		write(long)
+		if out.String() != "a\nb\nd"+long {
+			t.Error("a long line is lost or out of order")
+		}
+		for range 10_000 {
+			write("0123456789")
+		}
+		b.Flush()
+		if got := out.Len(); got != 5+100_000+100_000 {
+			t.Errorf("%d bytes", got)
+		}
+	})
 }
 
 func BenchmarkObserve(b *testing.B) {

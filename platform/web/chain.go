@@ -14,7 +14,7 @@ import (
 
 // Options configure the Chain. The zero value has no limits and logs nothing.
 type Options struct {
-	Log     *slog.Logger   // access log and panics; nil = none
+	Log     *slog.Logger   // panics; nil = none
 	Proxies []netip.Prefix // whose X-Forwarded-* count
 	CORS    CORS
 
@@ -28,8 +28,9 @@ type Options struct {
 	Exempt func(r *http.Request) bool
 	// Error answers for the chain: Throttled and Internal. nil = Problem.
 	Error func(w http.ResponseWriter, r *http.Request, e *fault.Error)
-	// Observe is called after every request. nil = not called.
-	Observe func(Observation)
+	// Observe are called after every request: the access log (AccessJSON,
+	// AccessLog) and the metrics.
+	Observe []func(Observation)
 }
 
 // Observation is what is known after a request. Request belongs to the chain
@@ -66,25 +67,26 @@ var (
 	noReferrer = []string{"no-referrer"}
 	deny       = []string{"DENY"}
 	hsts       = []string{"max-age=31536000"}
-	varyGzip   = "Accept-Encoding"
+	vary       = []string{"Accept-Encoding"}
 )
 
 // ServeHTTP implements http.Handler.
 func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	q := &Request{ID: newID()}
-	c.proxies.address(q, r)
-	ctx := context.WithValue(r.Context(), contextKey{}, q)
+	sc := &scope{Context: r.Context()}
 	if c.opt.HandleTime > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.opt.HandleTime)
+		sc.Context, cancel = context.WithTimeout(sc.Context, c.opt.HandleTime)
 		defer cancel()
 	}
-	r = r.WithContext(ctx)
+	q := &sc.request
+	q.ID = newID()
+	c.proxies.address(q, r)
+	r = r.WithContext(sc)
 
 	w := writers.Get().(*writer)
 	w.ResponseWriter = rw
-	c.headers(w, r, q)
+	c.headers(w, r, sc)
 	length := r.ContentLength
 	completed := false
 	defer func() {
@@ -102,12 +104,14 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // headers puts on the answer what every answer has.
-func (c *chain) headers(w *writer, r *http.Request, q *Request) {
-	h := w.Header()
-	h["X-Request-Id"] = []string{q.ID}
-	if id := r.Header.Get("X-Request-Id"); id != "" {
-		if q.Correlation = correlation(id); q.Correlation != "" {
-			h["X-Correlation-Id"] = []string{q.Correlation}
+func (c *chain) headers(w *writer, r *http.Request, sc *scope) {
+	h, q := w.Header(), &sc.request
+	sc.id[0] = q.ID
+	h["X-Request-Id"] = sc.id[:]
+	if id := r.Header["X-Request-Id"]; len(id) > 0 {
+		if q.Correlation = correlation(id[0]); q.Correlation != "" {
+			sc.correlationID[0] = q.Correlation
+			h["X-Correlation-Id"] = sc.correlationID[:]
 		}
 	}
 	h["X-Content-Type-Options"] = nosniff
@@ -116,8 +120,10 @@ func (c *chain) headers(w *writer, r *http.Request, q *Request) {
 	if q.Scheme == "https" {
 		h["Strict-Transport-Security"] = hsts
 	}
-	h.Add("Vary", varyGzip)
-	w.gzip = r.Method != http.MethodHead && acceptsGzip(r.Header.Get("Accept-Encoding"))
+	h["Vary"] = vary
+	if accept := r.Header["Accept-Encoding"]; len(accept) > 0 {
+		w.gzip = r.Method != http.MethodHead && acceptsGzip(accept[0])
+	}
 }
 
 // guarded does what may answer instead of the next handler.
@@ -170,33 +176,14 @@ func (c *chain) recover(w *writer, r *http.Request) {
 	c.opt.Error(w, r, &fault.Error{Kind: fault.Internal, Msg: "internal error"})
 }
 
-// done reports a request to the log and the metrics.
+// done reports a request to those who observe.
 func (c *chain) done(w *writer, method string, in int64, q *Request, d time.Duration) {
 	status := w.status
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if c.opt.Observe != nil {
-		c.opt.Observe(Observation{Request: q, Method: method, Status: status, BytesIn: in, BytesOut: w.bytes, Duration: d})
+	o := Observation{Request: q, Method: method, Status: status, BytesIn: in, BytesOut: w.bytes, Duration: d}
+	for _, f := range c.opt.Observe {
+		f(o)
 	}
-	if c.opt.Log == nil || !c.opt.Log.Enabled(context.Background(), slog.LevelInfo) {
-		return
-	}
-	attrs := [10]slog.Attr{
-		slog.String("method", method),
-		slog.String("route", q.Route),
-		slog.Int("status", status),
-		slog.Float64("ms", float64(d.Microseconds())/1000),
-		slog.Int64("bytes", w.bytes),
-		slog.String("service", q.Service),
-		slog.String("operation", q.Operation),
-		slog.String("client", q.ClientIP),
-		slog.String("request_id", q.ID),
-		slog.String("correlation_id", q.Correlation),
-	}
-	n := len(attrs)
-	if q.Correlation == "" {
-		n--
-	}
-	c.opt.Log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs[:n]...)
 }

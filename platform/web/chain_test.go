@@ -287,34 +287,47 @@ func TestLimits(t *testing.T) {
 }
 
 func TestAccessLog(t *testing.T) {
-	var log bytes.Buffer
+	var json1, json2, text bytes.Buffer
 	var seen web.Observation
 	h := web.Chain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := web.From(r.Context())
-		q.Route, q.Service, q.Operation = "/{workspace}/{service}/{type}", "default/fhir", "search-type"
+		q.Route, q.Service, q.Type, q.Operation = "/{workspace}/{service}/{type}", "default/fhir", "Patient", "search"
 		w.WriteHeader(400)
 		_, _ = io.WriteString(w, "four")
-	}), web.Options{Log: slog.New(slog.NewJSONHandler(&log, nil)), Observe: func(o web.Observation) { seen = o }})
-	serve(h, request("GET", "/default/fhir/Patient?name=Mustermann", "X-Request-Id", "mine"))
-	if strings.Contains(log.String(), "Mustermann") || strings.Contains(log.String(), "Patient") {
-		t.Errorf("the log holds the URL: %s", log.String())
-	}
-	var line map[string]any
-	if err := json.Unmarshal(log.Bytes(), &line); err != nil {
-		t.Fatal(err)
-	}
-	for _, k := range []string{"time", "ms", "request_id"} {
-		if line[k] == nil {
-			t.Errorf("%s is missing", k)
-		}
-		delete(line, k)
-	}
+	}), web.Options{Observe: []func(web.Observation){
+		func(o web.Observation) { seen = o },
+		web.AccessJSON(&json1), web.AccessLog(slog.New(slog.NewJSONHandler(&json2, nil))), web.AccessLog(slog.New(slog.NewTextHandler(&text, nil))),
+	}})
+	serve(h, request("GET", "/default/fhir/Patient?name=Mustermann", "X-Request-Id", `mine"\`))
 	want := map[string]any{
 		"level": "INFO", "msg": "request", "method": "GET", "route": "/{workspace}/{service}/{type}", "status": 400.0, "bytes": 4.0,
-		"service": "default/fhir", "operation": "search-type", "client": "192.0.2.1", "correlation_id": "mine",
+		"service": "default/fhir", "type": "Patient", "operation": "search", "client": "192.0.2.1", "correlation_id": `mine"\`,
 	}
-	if diff := cmp.Diff(want, line); diff != "" {
-		t.Error(diff)
+	for _, log := range []string{json1.String(), json2.String()} {
+		var line map[string]any
+		if err := json.Unmarshal([]byte(log), &line); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := time.Parse(time.RFC3339Nano, line["time"].(string)); err != nil || time.Since(at) > time.Minute {
+			t.Errorf("time %v, %v", line["time"], err)
+		}
+		if ms, ok := line["ms"].(float64); !ok || ms < 0 || ms > 60_000 {
+			t.Errorf("ms %v", line["ms"])
+		}
+		if id, ok := line["request_id"].(string); !ok || len(id) != 32 {
+			t.Errorf("request_id %v", line["request_id"])
+		}
+		delete(line, "time")
+		delete(line, "ms")
+		delete(line, "request_id")
+		if diff := cmp.Diff(want, line); diff != "" {
+			t.Error(diff)
+		}
+	}
+	for _, log := range []string{json1.String(), json2.String(), text.String()} {
+		if strings.Contains(log, "Mustermann") || !strings.Contains(log, "search") {
+			t.Error(log)
+		}
 	}
 	if seen.Status != 400 || seen.BytesOut != 4 || seen.Method != "GET" {
 		t.Errorf("observed %+v", seen)
@@ -358,7 +371,7 @@ func BenchmarkChain(b *testing.B) {
 	}{
 		{"plain", web.Options{}},
 		{"limits", web.Options{RequestsPerSecond: 1e9, Concurrent: 100, HandleTime: time.Minute, MaxBody: 1 << 20}},
-		{"log", web.Options{HandleTime: time.Minute, MaxBody: 1 << 20, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))}},
+		{"log", web.Options{HandleTime: time.Minute, MaxBody: 1 << 20, Observe: []func(web.Observation){web.AccessJSON(io.Discard)}}},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			c := web.Chain(h, tt.opt)

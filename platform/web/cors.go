@@ -24,8 +24,11 @@ var exposed = []string{"ETag, Location, Content-Location, Last-Modified, Items-D
 // apply puts the headers of an allowed origin on the answer; it reports whether
 // the request was a preflight and is answered.
 func (c *CORS) apply(w http.ResponseWriter, r *http.Request) bool {
+	if len(c.Origins) == 0 {
+		return false
+	}
 	origin := r.Header.Get("Origin")
-	if origin == "" || len(c.Origins) == 0 {
+	if origin == "" {
 		return false
 	}
 	h := w.Header()

@@ -5,7 +5,7 @@
 // requests per second and in flight, the time limit, the body limit, gzip of
 // the answer, recovery of panics, the access log.
 //
-// Reading order: chain.go (Options and the handler), request.go (what later
+// Reading order: chain.go (Options and the handler), access.go (the access log), request.go (what later
 // handlers can ask about a request: From, BaseURL), writer.go (status, size and
 // gzip of the answer), forwarded.go, cors.go, limit.go, problem.go (answers of
 // the chain itself, RFC 9457).

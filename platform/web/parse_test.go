@@ -56,3 +56,21 @@ func TestRate(t *testing.T) {
 		}
 	}
 }
+
+func TestAppend(t *testing.T) {
+	if got := string(appendJSON(nil, "a\"\\\n\x7fü")); got != `"a\"\\????"` {
+		t.Error(got)
+	}
+	for d, want := range map[time.Duration]string{0: "0.000", 1500 * time.Microsecond: "1.500", 12*time.Second + 7*time.Microsecond: "12000.007"} {
+		if got := string(appendMillis(nil, d)); got != want {
+			t.Errorf("%s: got %s, want %s", d, got, want)
+		}
+	}
+	var c clock
+	at := time.Date(2026, 11, 21, 11, 0, 0, 7e6, time.FixedZone("", 3600))
+	for range 2 {
+		if got := string(c.append(nil, at)); got != "2026-11-21T10:00:00.007Z" {
+			t.Error(got)
+		}
+	}
+}

@@ -26,7 +26,24 @@ type Request struct {
 // BaseURL returns the absolute URL of the root, without a trailing slash.
 func (q *Request) BaseURL() string { return q.Scheme + "://" + q.Host + q.Prefix }
 
+// scope is what the chain allocates for a request, in one piece: the context,
+// the Request in it, and the values of the two header lines.
+type scope struct {
+	context.Context
+	request       Request
+	id            [1]string
+	correlationID [1]string
+}
+
 type contextKey struct{}
+
+// Value implements context.Context.
+func (s *scope) Value(key any) any {
+	if key == (contextKey{}) {
+		return &s.request
+	}
+	return s.Context.Value(key)
+}
 
 // From returns the Request of a context that passed the chain, or nil.
 func From(ctx context.Context) *Request {
