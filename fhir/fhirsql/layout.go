@@ -14,7 +14,12 @@ type layout struct {
 	patient *search.Param    // res.pat, targets of type Patient only
 	enc     *search.Param    // res.enc, targets of type Encounter only
 	dates   [3]*search.Param // res.d1..d3 (start) and e1..e3 (length)
+	pairs   []pair
 }
+
+// pair is a token-quantity composite of two parameters of the resource itself,
+// so that both parameters together ask the same as the composite.
+type pair struct{ param, token, quantity *search.Param }
 
 // layouts computes layouts once per type. They depend on the definitions only,
 // so every process that opens a database computes the same ones.
@@ -74,6 +79,19 @@ func newLayout(typ string, params []*search.Param) *layout {
 		l.patient = one(pick(patientFirst, true, refers("Patient")))
 	}
 	l.enc = one(pick(encFirst, true, refers("Encounter")))
+	byURL := map[string]*search.Param{}
+	for _, p := range params {
+		byURL[p.URL] = p
+	}
+	for _, p := range params {
+		if !isTokenQuantity(p) || len(p.Parts) > 0 || p.Expression != typ {
+			continue
+		}
+		x := pair{p, byURL[p.Components[0].Param.URL], byURL[p.Components[1].Param.URL]}
+		if x.token != nil && x.quantity != nil && x.quantity.Single {
+			l.pairs = append(l.pairs, x)
+		}
+	}
 	copy(l.dates[:], pick(dateFirst, false, func(p *search.Param) bool { return p.Kind == search.Date }))
 	return l
 }

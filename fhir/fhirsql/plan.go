@@ -38,8 +38,11 @@ func (s *Store) plan(c *db.Conn, q *search.Query, typ string) (*plan, error) {
 		return nil, nil
 	}
 	pl := &plan{typ: typ, t: cp.t}
-	var preds []*pred
-	for _, cl := range q.Where {
+	preds, where, err := cp.pairs(q.Where)
+	if err != nil {
+		return nil, err
+	}
+	for _, cl := range where {
 		p, err := cp.clause(cl)
 		if err != nil {
 			return nil, err
@@ -67,6 +70,43 @@ func (s *Store) plan(c *db.Conn, q *search.Query, typ string) (*plan, error) {
 		pl.sort = append(pl.sort, sk)
 	}
 	return pl, pl.choose(c, preds)
+}
+
+// pairs finds a token clause and a quantity clause that together are a
+// composite over the resource itself (code=..&value-quantity=..): the rows of
+// the composite answer both at once. It returns the predicates made, and the
+// clauses that are left.
+func (cp *compiler) pairs(where []*search.Clause) (preds []*pred, rest []*search.Clause, err error) {
+	rest = where
+	for _, comp := range cp.s.layouts.of(cp.typ).pairs {
+		i := slices.IndexFunc(rest, func(c *search.Clause) bool { return plain(c, comp.token) })
+		j := slices.IndexFunc(rest, func(c *search.Clause) bool { return plain(c, comp.quantity) })
+		if i < 0 || j < 0 {
+			continue
+		}
+		p := &pred{name: comp.param.Code, rank: rankOther}
+		whole := true
+		for _, t := range rest[i].Values {
+			for _, n := range rest[j].Values {
+				done, err := cp.tokenQuantity(p, comp.param, search.Value{Parts: []search.Value{t, n}})
+				if err != nil {
+					return nil, nil, err
+				}
+				whole = whole && done
+			}
+		}
+		if whole && len(p.alts) > 0 {
+			preds = append(preds, p)
+			a, b := rest[i], rest[j]
+			rest = slices.DeleteFunc(slices.Clone(rest), func(c *search.Clause) bool { return c == a || c == b })
+		}
+	}
+	return preds, rest, nil
+}
+
+// plain reports whether a clause is a simple test of p.
+func plain(c *search.Clause, p *search.Param) bool {
+	return c.Field == search.FieldParam && c.Modifier == "" && c.Chain == nil && c.Has == nil && slices.Contains(c.Params, p)
 }
 
 // compartment is the membership in a compartment: one of the references, or the resource itself.
@@ -165,7 +205,7 @@ func (pl *plan) choose(c *db.Conn, preds []*pred) error {
 	}
 	switch {
 	case len(drivers) == 0:
-		pl.driver = &pred{name: "type", rank: rankWide, alts: []alt{{table: "res", unique: true, k: cond{text: "1=1"}}}}
+		pl.driver = &pred{name: "type", rank: rankWide, alts: []alt{everything()}}
 	case patient != nil && drivers[0].rank >= rankPatient:
 		pl.driver = patient
 		for _, p := range drivers {
@@ -219,9 +259,9 @@ func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) 
 		b.w("SELECT count(*) FROM (SELECT 1 FROM ")
 		a := &p.alts[i]
 		if a.table == "res" {
-			b.w("res r WHERE r.t=? AND ", pl.t)
+			b.w("res r"+indexedBy(a.index)+" WHERE r.t=? AND ", pl.t)
 		} else {
-			b.w(a.table + " k WHERE ")
+			b.w(a.table + " k" + indexedBy(a.index) + " WHERE ")
 		}
 		b.cond(a.k)
 		b.w(" LIMIT ?)", limit)
@@ -234,7 +274,7 @@ func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) 
 }
 
 // sortLimit is how many candidates are sorted rather than walked in order.
-const sortLimit = 2000
+const sortLimit = 1000
 
 // preferWalk walks the index of the sort key when the driver would give too
 // many candidates to sort: they are frequent, so the walk finds them soon.
@@ -242,14 +282,16 @@ func (pl *plan) preferWalk(c *db.Conn) error {
 	if len(pl.sort) != 1 || pl.sort[0].expr != "r.d1" && pl.sort[0].expr != "r.seq" || pl.driver.rank < rankOther {
 		return nil
 	}
-	n, err := pl.estimate(c, pl.driver, sortLimit)
-	if err != nil || n < sortLimit {
-		return err
-	}
 	if pl.driver.name != "type" {
+		n, err := pl.estimate(c, pl.driver, sortLimit)
+		if err != nil || n < sortLimit {
+			return err
+		}
 		pl.filters = append(pl.filters, pl.driver)
-		pl.driver = &pred{name: "walk", rank: rankWide, alts: []alt{{table: "res", unique: true, k: cond{text: "1=1"}}}}
 	}
+	walk := everything()
+	walk.index = map[string]string{"r.d1": "res_d1", "r.seq": "res_seq"}[pl.sort[0].expr]
+	pl.driver = &pred{name: "walk", rank: rankWide, alts: []alt{walk}}
 	return nil
 }
 
@@ -273,7 +315,8 @@ func (p *pred) narrowed(patient *pred) *pred {
 
 // order returns the columns before rid in which the path can be walked without
 // sorting. Several ranges are merged, which needs columns that a resource has
-// only one value of.
+// only one value of: those of the narrow row, the patient, or of the one row
+// that a single-valued parameter has.
 func (p *pred) order() []string {
 	first := p.alts[0].order
 	if len(p.alts) == 1 {
@@ -283,7 +326,9 @@ func (p *pred) order() []string {
 		return first
 	}
 	for i := range p.alts {
-		if a := &p.alts[i]; !a.unique || a.table != "res" && a.table != "tok" || !slices.Equal(a.order, first) {
+		a := &p.alts[i]
+		own := a.table == "res" || a.table == "tok" || a.table == p.alts[0].table && a.k.args[0] == p.alts[0].k.args[0]
+		if !a.unique || !own || !slices.Equal(a.order, first) {
 			return nil
 		}
 	}
@@ -387,9 +432,9 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 	}
 	b.w(rid + " AS rid FROM ")
 	if a.table == "res" {
-		b.w("res r")
+		b.w("res r" + indexedBy(a.index))
 	} else {
-		b.w(a.table + " k")
+		b.w(a.table + " k" + indexedBy(a.index))
 		if len(pl.filters) > 0 || len(pl.sort) > 0 {
 			b.w(" CROSS JOIN res r ON r.rid=k.rid")
 		}
@@ -419,6 +464,14 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 	}
 }
 
+// indexedBy pins the index of a walk (SQLite only).
+func indexedBy(index string) string {
+	if index == "" {
+		return ""
+	}
+	return " INDEXED BY " + index
+}
+
 // filter writes p as a condition on r.
 func (p *pred) filter(b *sqlb) {
 	if len(p.alts) == 0 {
@@ -442,6 +495,12 @@ func (p *pred) filter(b *sqlb) {
 			if p.negate {
 				b.w(",0)")
 			}
+			continue
+		}
+		if a.slot.text != "" {
+			b.w("coalesce(")
+			b.cond(a.slot)
+			b.w(",0)")
 			continue
 		}
 		b.w("EXISTS (SELECT 1 FROM " + a.table + " f WHERE f.rid=r.rid AND ")

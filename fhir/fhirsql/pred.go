@@ -29,7 +29,10 @@ type pred struct {
 // alt is one index range. In kcond the index row is k, in rcond the narrow row is r.
 type alt struct {
 	table string // tok, ref, str, dat, qty, cvq; "res" when the range is one of res
-	k     cond   // condition on k (or on r for table res), without the resource itself
+	// index is the index of res that the range is walked in; "" leaves it to
+	// the primary key. SQLite is told so, because it keeps no statistics.
+	index string
+	k     cond // condition on k (or on r for table res), without the resource itself
 	// unique says that no resource is in the range twice.
 	unique bool
 	// order are the columns that the index yields the range in, before rid.
@@ -39,10 +42,17 @@ type alt struct {
 	again     string
 	againArgs []any
 	patient   bool // a token range that can be narrowed by a patient
+	// slot, if set, tests the same on the narrow row: for filters.
+	slot cond
 }
 
 // patientIs is the condition of the patient slot.
 const patientIs = "r.pat=?"
+
+// everything is the range of all resources of the type.
+func everything() alt {
+	return alt{table: "res", index: "res_t", k: cond{text: "1=1"}, unique: true}
+}
 
 // Ranks.
 const (
@@ -197,7 +207,7 @@ func (cp *compiler) lastUpdated(p *pred, cl *search.Clause) *pred {
 		default:
 			k = cond{"r.seq>=? AND r.seq<?", []any{lo, hi}}
 		}
-		p.alts = append(p.alts, alt{table: "res", k: k, unique: true, order: []string{"r.seq"}})
+		p.alts = append(p.alts, alt{table: "res", k: k, unique: true, index: "res_seq", order: []string{"r.seq"}})
 	}
 	p.rank = rankWide
 	return p
@@ -232,12 +242,18 @@ func (cp *compiler) token(p *pred, q *search.Param, v search.Value) error {
 		p.alts = append(p.alts, alt{table: "tok", k: cond{"k.p=? AND k.s=?", []any{id, sys}}})
 		p.rank = rankWide
 	default: // one probe for each system that has the code
+		slot := cond{}
+		if q == cp.lay.status {
+			slot = cond{"r.st=?", []any{cp.s.systems.id(v.Code)}}
+		}
 		systems, err := cp.distinctSystems("tok", id, v.Code)
 		if err != nil {
 			return err
 		}
 		for _, s := range systems {
-			p.alts = append(p.alts, tokAlt(id, v.Code, s))
+			a := tokAlt(id, v.Code, s)
+			a.slot = slot
+			p.alts = append(p.alts, a)
 		}
 	}
 	return nil
@@ -310,10 +326,10 @@ func (cp *compiler) refTo(p *pred, q *search.Param, k fhir.Key, local bool) erro
 	switch {
 	case q == cp.lay.patient && k.Type == "Patient":
 		p.rank = min(p.rank, rankPatient)
-		p.alts = append(p.alts, alt{table: "res", unique: true, k: cond{patientIs, []any{h}}})
+		p.alts = append(p.alts, alt{table: "res", index: "res_pat", unique: true, k: cond{patientIs, []any{h}}})
 	case q == cp.lay.enc && k.Type == "Encounter":
 		p.rank = min(p.rank, rankUnique)
-		p.alts = append(p.alts, alt{table: "res", unique: true, k: cond{"r.enc=?", []any{h}}})
+		p.alts = append(p.alts, alt{table: "res", index: "res_enc", unique: true, k: cond{"r.enc=?", []any{h}}})
 	default:
 		if id := cp.s.paramID(q); id != 0 {
 			p.rank = min(p.rank, rankUnique+1)
@@ -364,7 +380,7 @@ func (cp *compiler) date(p *pred, q *search.Param, v search.Value) {
 	}
 	d, e := "r.d"+strconv.Itoa(n), "r.e"+strconv.Itoa(n)
 	c := dateCond(v, d, d+"+"+e)
-	a := alt{table: "res", unique: true, order: []string{d}}
+	a := alt{table: "res", index: "res_d" + strconv.Itoa(n), unique: true, order: []string{d}}
 	with := func(text string, args ...any) {
 		b := a
 		b.k = cond{text + c.text, append(args, c.args...)}
@@ -384,6 +400,7 @@ func (cp *compiler) date(p *pred, q *search.Param, v search.Value) {
 		with(d + " IS NOT NULL AND ")
 	default: // gt, ge, ap, overlap: the end counts
 		with(e+"<=? AND "+d+">=? AND ", longSpan, v.Lo-longSpan)
+		a.index = "res_e" + strconv.Itoa(n)
 		with(e + ">" + strconv.Itoa(longSpan) + " AND ")
 	}
 }
@@ -411,27 +428,31 @@ func dateCond(v search.Value, s, e string) cond {
 	return cond{"(" + s + ">=? AND " + e + "<=?)", []any{v.Lo, v.Hi}}
 }
 
-// numCond is the rule of search.Op for the stored range [v, w].
-func numCond(x search.Value, s, e string) cond {
+// numConds are the rules of search.Op for the stored range [s, e], as ranges
+// of the index on s. Where the end e counts, values that are no ranges are
+// found by s, which is the same, and the few true ranges by an index of their own.
+func numConds(x search.Value, s, e string) []cond {
+	exact, long := s+"="+e+" AND ", e+">"+s+" AND "
 	switch x.Op {
 	case search.OpNe:
-		return cond{"(" + s + "<? OR " + e + ">=?)", []any{x.NumLo, x.NumHi}}
+		return []cond{{"(" + s + "<? OR " + e + ">=?)", []any{x.NumLo, x.NumHi}}}
 	case search.OpLt:
-		return cond{s + "<?", []any{x.Num}}
+		return []cond{{s + "<?", []any{x.Num}}}
 	case search.OpLe:
-		return cond{s + "<=?", []any{x.Num}}
+		return []cond{{s + "<=?", []any{x.Num}}}
 	case search.OpGt:
-		return cond{e + ">?", []any{x.Num}}
+		return []cond{{exact + s + ">?", []any{x.Num}}, {long + e + ">?", []any{x.Num}}}
 	case search.OpGe:
-		return cond{e + ">=?", []any{x.Num}}
+		return []cond{{exact + s + ">=?", []any{x.Num}}, {long + e + ">=?", []any{x.Num}}}
 	case search.OpSa:
-		return cond{s + ">?", []any{x.Num}}
+		return []cond{{s + ">?", []any{x.Num}}}
 	case search.OpEb:
-		return cond{e + "<?", []any{x.Num}}
+		return []cond{{s + "<? AND " + e + "<?", []any{x.Num, x.Num}}}
 	case search.OpAp:
-		return cond{"(" + s + "<? AND " + e + ">=?)", []any{x.NumHi, x.NumLo}}
+		return []cond{{exact + s + ">=? AND " + s + "<?", []any{x.NumLo, x.NumHi}},
+			{long + s + "<? AND " + e + ">=?", []any{x.NumHi, x.NumLo}}}
 	}
-	return cond{"(" + s + ">=? AND " + e + "<?)", []any{x.NumLo, x.NumHi}}
+	return []cond{{s + ">=? AND " + s + "<? AND " + e + "<?", []any{x.NumLo, x.NumHi, x.NumHi}}}
 }
 
 // number adds the range of one number or quantity. A quantity whose unit has
@@ -446,13 +467,18 @@ func (cp *compiler) number(p *pred, q *search.Param, v search.Value) {
 	if !ok {
 		return
 	}
-	k, y := numCond(v, "k.v", "k.w"), numCond(v, "y.v", "y.w")
 	yu, _ := cp.unit(v, "y.s", "y.c")
-	a := alt{table: "qty", order: []string{"k.v", "k.w", "k.s", "k.c"}, unique: q.Single && !(v.HasCode && !v.HasSystem)}
-	a.k = cond{"k.p=? AND " + k.text + unit.text, append(append([]any{id}, k.args...), unit.args...)}
-	a.again = "(y.v<k.v OR y.v=k.v AND (y.w<k.w OR y.w=k.w AND (y.s<k.s OR y.s=k.s AND y.c<k.c))) AND " + y.text + yu.text
-	a.againArgs = append(slices.Clone(y.args), yu.args...)
-	p.alts = append(p.alts, a)
+	ks, ys := numConds(v, "k.v", "k.w"), numConds(v, "y.v", "y.w")
+	for i, k := range ks {
+		a := alt{table: "qty", order: []string{"k.v", "k.w", "k.s", "k.c"}, unique: q.Single && !(v.HasCode && !v.HasSystem)}
+		if i == 1 {
+			a.index = "qty_long"
+		}
+		a.k = cond{"k.p=? AND " + k.text + unit.text, append(append([]any{id}, k.args...), unit.args...)}
+		a.again = "(y.v<k.v OR y.v=k.v AND (y.w<k.w OR y.w=k.w AND (y.s<k.s OR y.s=k.s AND y.c<k.c))) AND " + ys[i].text + yu.text
+		a.againArgs = append(slices.Clone(ys[i].args), yu.args...)
+		p.alts = append(p.alts, a)
+	}
 }
 
 // unit is the condition on the unit of a quantity; false when no stored quantity has its system.
@@ -497,7 +523,7 @@ func (cp *compiler) composite(p *pred, cl *search.Clause, q *search.Param, v sea
 		return cp.values(p, cl, own, "", v.Parts[i])
 	}
 	p.rank = rankWide
-	p.alts = append(p.alts, alt{table: "res", k: cond{text: "1=1"}, unique: true})
+	p.alts = append(p.alts, everything())
 	return nil
 }
 
@@ -530,10 +556,16 @@ func (cp *compiler) tokenQuantity(p *pred, q *search.Param, v search.Value) (boo
 			return true, nil
 		}
 	}
-	k := numCond(num, "k.v", "k.w")
-	for _, s := range systems {
-		p.alts = append(p.alts, alt{table: "cvq", order: []string{"k.v", "k.w", "k.us", "k.uc"}, unique: q.Single,
-			k: cond{"k.p=? AND k.c=? AND k.s=? AND " + k.text + unit.text, append(append([]any{id, tok.Code, s}, k.args...), unit.args...)}})
+	single := slices.ContainsFunc(cp.lay.pairs, func(x pair) bool { return x.param == q })
+	for i, k := range numConds(num, "k.v", "k.w") {
+		for _, s := range systems {
+			a := alt{table: "cvq", order: []string{"k.v", "k.w", "k.us", "k.uc"}, unique: single,
+				k: cond{"k.p=? AND k.c=? AND k.s=? AND " + k.text + unit.text, append(append([]any{id, tok.Code, s}, k.args...), unit.args...)}}
+			if i == 1 {
+				a.index = "cvq_long"
+			}
+			p.alts = append(p.alts, a)
+		}
 	}
 	p.rank = min(p.rank, rankUnique+1)
 	return true, nil
