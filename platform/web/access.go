@@ -21,7 +21,7 @@ func AccessJSON(w io.Writer) func(Observation) {
 		p := lines.Get().(*[]byte)
 		b, q := (*p)[:0], o.Request
 		b = append(b, `{"time":"`...)
-		b = clock.append(b, time.Now())
+		b = clock.append(b, o.End)
 		b = append(b, `","level":"INFO","msg":"request","method":`...)
 		b = appendJSON(b, o.Method)
 		b = appendMember(b, `,"route":`, q.Route)

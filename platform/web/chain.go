@@ -41,6 +41,7 @@ type Observation struct {
 	Status   int
 	BytesIn  int64 // Content-Length; -1 = unknown
 	BytesOut int64
+	End      time.Time
 	Duration time.Duration
 }
 
@@ -76,7 +77,7 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	sc := &scope{Context: r.Context()}
 	if c.opt.HandleTime > 0 {
 		var cancel context.CancelFunc
-		sc.Context, cancel = context.WithTimeout(sc.Context, c.opt.HandleTime)
+		sc.Context, cancel = context.WithDeadline(sc.Context, begin.Add(c.opt.HandleTime))
 		defer cancel()
 	}
 	q := &sc.request
@@ -96,7 +97,7 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		} else {
 			w.abandon()
 		}
-		c.done(w, r.Method, length, q, time.Since(begin))
+		c.done(w, r.Method, length, q, begin)
 		w.free()
 	}()
 	c.guarded(w, r, begin)
@@ -177,12 +178,13 @@ func (c *chain) recover(w *writer, r *http.Request) {
 }
 
 // done reports a request to those who observe.
-func (c *chain) done(w *writer, method string, in int64, q *Request, d time.Duration) {
+func (c *chain) done(w *writer, method string, in int64, q *Request, begin time.Time) {
 	status := w.status
 	if status == 0 {
 		status = http.StatusOK
 	}
-	o := Observation{Request: q, Method: method, Status: status, BytesIn: in, BytesOut: w.bytes, Duration: d}
+	end := time.Now()
+	o := Observation{Request: q, Method: method, Status: status, BytesIn: in, BytesOut: w.bytes, End: end, Duration: end.Sub(begin)}
 	for _, f := range c.opt.Observe {
 		f(o)
 	}
