@@ -5,9 +5,10 @@
 //
 // Files and folders of .json (a resource, or a Bundle), .ndjson and .jsonl (a
 // resource per line), each also with .gz, and archives of them: .zip, .tar,
-// .tar.gz and .tgz. Files whose names begin with hospitalInformation, then those
-// that begin with practitionerInformation, go first, because the other files
-// of a Synthea run refer to them by conditional references. A log.ndjson, as
+// .tar.gz and .tgz. Files of organizations, practitioners, roles and patients, as
+// Synthea (hospitalInformation...) and bulk exports (Practitioner.000.ndjson)
+// name them, go first in this order, because the other files may refer to them
+// by conditional references. A log.ndjson, as
 // bulk export clients write it, is not data and left out, as is any file inside a folder or
 // archive that has another ending.
 //

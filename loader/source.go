@@ -36,21 +36,29 @@ func (r root) label(name string) string {
 	return name
 }
 
-// The ranks: what has to be there before the files that refer to it.
-const (
-	rankHospital = iota
-	rankPractitioner
-	rankOther
-	ranks
-)
+// The ranks: what has to be there before the files that refer to it, because
+// they may do so by conditional references. The names are those that Synthea
+// and bulk exports give their files.
+var ranking = [rankOther][]string{
+	{"hospitalInformation", "Organization.", "Organization-"},
+	{"practitionerInformation", "Practitioner.", "Practitioner-", "Location.", "Location-"},
+	{"PractitionerRole.", "PractitionerRole-", "Patient.", "Patient-"},
+}
+
+// rankOther is the rank of all other files.
+const rankOther = 3
+
+// ranks is the number of ranks.
+const ranks = rankOther + 1
 
 func rankOf(name string) int {
 	base := path.Base(filepath.ToSlash(name))
-	switch {
-	case strings.HasPrefix(base, "hospitalInformation"):
-		return rankHospital
-	case strings.HasPrefix(base, "practitionerInformation"):
-		return rankPractitioner
+	for rank, prefixes := range ranking {
+		for _, p := range prefixes {
+			if strings.HasPrefix(base, p) {
+				return rank
+			}
+		}
 	}
 	return rankOther
 }
