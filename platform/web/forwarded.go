@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -42,6 +43,11 @@ func (p proxies) address(q *Request, r *http.Request) {
 	q.Scheme, q.Host = "http", r.Host
 	if r.TLS != nil {
 		q.Scheme = "https"
+	}
+	if q.Host == "" { // HTTP/1.0 needs no Host
+		if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+			q.Host = addr.String()
+		}
 	}
 	q.ClientIP = r.RemoteAddr
 	if i := strings.LastIndexByte(q.ClientIP, ':'); i > 0 {

@@ -1,6 +1,9 @@
 package web
 
 import (
+	"context"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
@@ -72,5 +75,16 @@ func TestAppend(t *testing.T) {
 		if got := string(c.append(nil, at)); got != "2026-11-21T10:00:00.007Z" {
 			t.Error(got)
 		}
+	}
+}
+
+func TestNoHost(t *testing.T) {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Host = ""
+	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}))
+	var q Request
+	proxies(nil).address(&q, r)
+	if q.BaseURL() != "http://127.0.0.1:8080" {
+		t.Error(q.BaseURL())
 	}
 }
