@@ -43,7 +43,7 @@ type Record struct {
 	Version int64
 	Seq     Seq
 	Method  string // POST, PUT, PATCH or DELETE: what made this version
-	Stored  []byte // the stored form of spec/resource; nil when Deleted
+	Stored  []byte // the stored form of spec/resource, not to be changed; nil when Deleted
 	Deleted bool
 }
 

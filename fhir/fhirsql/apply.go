@@ -281,6 +281,7 @@ func (s *Store) tick() fhir.Seq {
 
 func (s *Store) write(c *db.Conn, ch *change, i int, st *state) error {
 	op := &ch.Ops[i]
+	s.cache.change(op.Key)
 	var err error
 	switch op.Kind {
 	case fhir.OpPut:

@@ -35,7 +35,7 @@
 // # Files in reading order
 //
 // store.go (open, close), layout.go (slots), dict.go (names and rids), codec.go
-// (bodies), rows.go (index entries to rows), apply.go (writing), read.go,
+// (bodies), rows.go (index entries to rows), apply.go (writing), cache.go, read.go,
 // history.go, pred.go (clause to SQL predicate and access path), plan.go
 // (choice of the path), search.go (pages), cursor.go.
 package fhirsql

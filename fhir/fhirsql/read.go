@@ -9,7 +9,19 @@ import (
 )
 
 // Read implements fhir.Store.
-func (s *Store) Read(ctx context.Context, k fhir.Key) (rec fhir.Record, err error) {
+func (s *Store) Read(ctx context.Context, k fhir.Key) (fhir.Record, error) {
+	rec, ok, epoch := s.cache.get(k)
+	if ok {
+		return rec, nil
+	}
+	rec, err := s.read(ctx, k)
+	if err == nil && !rec.Deleted {
+		s.cache.put(rec, epoch)
+	}
+	return rec, err
+}
+
+func (s *Store) read(ctx context.Context, k fhir.Key) (rec fhir.Record, err error) {
 	t := s.types.id(k.Type)
 	if t == 0 {
 		return rec, unknown(k)

@@ -25,6 +25,8 @@ type Options struct {
 	// ScanLimit is how many candidates one page may look at before the search
 	// is refused as too costly; default 200,000.
 	ScanLimit int
+	// Cache is how many bytes of resources that were read are kept; default 32 MiB.
+	Cache int
 }
 
 // Store is a fhir.Store on one SQLite file.
@@ -37,6 +39,8 @@ type Store struct {
 	params  *dict
 	systems *dict
 	pids    sync.Map // *search.Param -> int64
+
+	cache *cache
 
 	// The writer's own state.
 	rids    rids
@@ -54,6 +58,9 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if opt.Cache <= 0 {
+		opt.Cache = 32 << 20
+	}
 	if opt.ScanLimit <= 0 {
 		opt.ScanLimit = 200_000
 	}
@@ -64,11 +71,17 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 	s := &Store{
 		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg},
 		types: newDict("type"), params: newDict("param"), systems: newDict("sys"),
-		rids: rids{next: 1, limit: 1, cache: map[fhir.Key]int64{}},
+		cache: newCache(opt.Cache),
+		rids:  rids{next: 1, limit: 1, cache: map[fhir.Key]int64{}},
 	}
 	s.pending.clear()
 	d.OnFlush(s.beforeCommit)
-	d.OnRollback(s.afterRollback)
+	d.OnEnd(func(committed bool) {
+		if !committed {
+			s.afterRollback()
+		}
+		s.cache.settle()
+	})
 	if err := s.start(ctx); err != nil {
 		_ = d.Close()
 		return nil, err

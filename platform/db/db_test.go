@@ -83,7 +83,7 @@ func TestErrorOfOneWorkLeavesTheOthers(t *testing.T) {
 func TestBrokenRollsBack(t *testing.T) {
 	d := open(t, filepath.Join(t.TempDir(), "x.db"))
 	rolled := false
-	d.OnRollback(func() { rolled = true })
+	d.OnEnd(func(committed bool) { rolled = !committed })
 	err := d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error {
 		if err := c.Exec("INSERT INTO n (v) VALUES (1)"); err != nil {
 			return err

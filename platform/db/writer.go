@@ -59,8 +59,8 @@ type writer struct {
 	stopped    chan struct{}
 	mu         sync.RWMutex // held for reading while submitting, for writing to close
 	closed     bool
-	flush      []func(*Conn) error // called before each COMMIT
-	rollback   []func()            // called after a transaction was rolled back
+	flush      []func(*Conn) error    // called before each COMMIT
+	end        []func(committed bool) // called after each transaction
 
 	commits, works, commitNS, busyNS atomic.Int64
 	observe                          atomic.Pointer[func(commit time.Duration, works int)]
@@ -76,10 +76,11 @@ func newWriter(c *Conn, opt Options) *writer {
 	return w
 }
 
-// OnRollback registers f, which the writer calls after it rolled back a
-// transaction, so that caches filled inside of it can be dropped. It must be
+// OnEnd registers f, which the writer calls after each transaction and before
+// the works of it return, so that caches can follow: what was filled inside a
+// transaction that was rolled back, what a committed one made old. It must be
 // called before the first Write.
-func (d *DB) OnRollback(f func()) { d.w.rollback = append(d.w.rollback, f) }
+func (d *DB) OnEnd(f func(committed bool)) { d.w.end = append(d.w.end, f) }
 
 // OnFlush registers f, which the writer calls before each COMMIT, so that rows
 // of several works can be inserted together. An error rolls the group back. It
@@ -222,12 +223,12 @@ func (w *writer) commit(group []*Work) {
 		if !w.conn.c.AutocommitEnabled() {
 			_ = w.conn.Exec("ROLLBACK")
 		}
-		for _, f := range w.rollback {
-			f()
-		}
 		for _, x := range group {
 			x.err = err
 		}
+	}
+	for _, f := range w.end {
+		f(err == nil)
 	}
 	w.commits.Add(1)
 	w.works.Add(int64(len(group)))
