@@ -347,7 +347,7 @@ func (r *run) total() error {
 		}
 		count := *pl
 		count.sort, count.cols = nil, nil
-		b := &sqlb{}
+		b := &sqlb{d: r.s.dialect}
 		b.w("SELECT count(*) FROM (")
 		count.compound(b, nil)
 		b.w(")")

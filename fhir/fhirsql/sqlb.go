@@ -4,23 +4,59 @@ import "strconv"
 
 // sqlb builds one statement. Parameters are numbered in the order in which
 // they are written, as both SQLite and PostgreSQL want it.
+//
+// The texts that it is given name tables by one letter: r is the narrow row, k
+// the row of an index, f and y others of the same tables. A condition may stand
+// inside another one, about another resource; then depth is how far inside, and
+// is written behind each letter, so that the same text means the right row.
 type sqlb struct {
-	text []byte
-	args []any
+	text  []byte
+	args  []any
+	depth int
+	d     dialect
 }
 
 // w appends text. A '?' takes the next of args.
 func (b *sqlb) w(text string, args ...any) {
 	n := 0
 	for i := 0; i < len(text); i++ {
-		if text[i] != '?' {
-			b.text = append(b.text, text[i])
-			continue
+		switch c := text[i]; {
+		case c == '?':
+			b.args = append(b.args, args[n])
+			n++
+			b.text = strconv.AppendInt(append(b.text, '$'), int64(len(b.args)), 10)
+		case c == '.' && b.depth > 0 && isAlias(text, i-1):
+			b.text = append(strconv.AppendInt(b.text, int64(b.depth), 10), c)
+		default:
+			b.text = append(b.text, c)
 		}
-		b.args = append(b.args, args[n])
-		n++
-		b.text = strconv.AppendInt(append(b.text, '$'), int64(len(b.args)), 10)
 	}
+}
+
+// isAlias reports whether the letter at i is the whole name of a table.
+func isAlias(text string, i int) bool {
+	if i < 0 || text[i] < 'a' || text[i] > 'z' {
+		return false
+	}
+	if i == 0 {
+		return true
+	}
+	c := text[i-1]
+	return c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9')
+}
+
+// as writes a table with its letter, and the index to walk if one is given.
+func (b *sqlb) as(table, letter, index string) {
+	b.w(table + " " + b.letter(letter))
+	b.w(b.d.indexedBy(index))
+}
+
+// letter returns the name of a table at the depth of b.
+func (b *sqlb) letter(l string) string {
+	if b.depth == 0 {
+		return l
+	}
+	return l + strconv.Itoa(b.depth)
 }
 
 // cond is a piece of SQL with its arguments. '?' stands for an argument.

@@ -35,6 +35,7 @@ type Store struct {
 	opt     Options
 	reg     *search.Registry
 	layouts layouts
+	dialect dialect
 	types   *dict
 	params  *dict
 	systems *dict
@@ -69,7 +70,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		return nil, err
 	}
 	s := &Store{
-		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg},
+		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: sqlite,
 		types: newDict("type"), params: newDict("param"), systems: newDict("sys"),
 		cache: newCache(opt.Cache),
 		rids:  rids{next: 1, limit: 1, cache: map[fhir.Key]int64{}},

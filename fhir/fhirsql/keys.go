@@ -1,0 +1,199 @@
+package fhirsql
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// order returns the columns before rid in which the path can be walked without
+// sorting. Several ranges are merged, which needs columns that a resource has
+// only one value of: those of the narrow row, the patient, or of the one row
+// that a single-valued parameter has.
+func (p *pred) order() []string {
+	first := p.alts[0].order
+	if len(p.alts) == 1 {
+		if a := &p.alts[0]; !a.unique && a.again == "" {
+			return nil
+		}
+		return first
+	}
+	for i := range p.alts {
+		a := &p.alts[i]
+		own := a.table == "res" || a.table == "tok" || a.table == p.alts[0].table && a.k.args[0] == p.alts[0].k.args[0]
+		if !a.unique || !own || !slices.Equal(a.order, first) {
+			return nil
+		}
+	}
+	return first
+}
+
+// keys writes the statement that yields the candidates: sort keys or order
+// columns, then rid. after holds the values of the row before, nil at the start.
+func (pl *plan) keys(after []any, limit int) *sqlb {
+	b := &sqlb{d: pl.dialect}
+	if len(pl.sort) > 0 {
+		b.w("SELECT * FROM (")
+		pl.compound(b, nil)
+		b.w(") q")
+		if after != nil {
+			b.w(" WHERE ")
+			pl.behind(b, after, 0)
+		}
+		b.w(" ORDER BY ")
+		for i, k := range pl.sort {
+			b.w("c" + strconv.Itoa(i) + dir(k.desc) + ", ")
+		}
+		b.w("rid"+dir(pl.ridDesc())+" LIMIT ?", limit)
+		return b
+	}
+	pl.compound(b, after)
+	b.w(" ORDER BY ")
+	for i := range len(pl.cols) + 1 {
+		if i > 0 {
+			b.w(", ")
+		}
+		b.w(strconv.Itoa(i + 1))
+	}
+	b.w(" LIMIT ?", limit)
+	return b
+}
+
+// ridDesc lets ties follow the last sort key, as its index has them.
+func (pl *plan) ridDesc() bool { return pl.sort[len(pl.sort)-1].desc }
+
+func dir(desc bool) string {
+	if desc {
+		return " DESC"
+	}
+	return ""
+}
+
+// behind writes the condition "after the row with these values" for sorted
+// pages: NULL comes first ascending and last descending.
+func (pl *plan) behind(b *sqlb, after []any, i int) {
+	if i == len(pl.sort) {
+		op := ">"
+		if pl.ridDesc() {
+			op = "<"
+		}
+		b.w("rid"+op+"?", after[i])
+		return
+	}
+	c, v := "c"+strconv.Itoa(i), after[i]
+	switch {
+	case v == nil && pl.sort[i].desc:
+		b.w("(" + c + " IS NULL AND ")
+	case v == nil:
+		b.w("(" + c + " IS NOT NULL OR " + c + " IS NULL AND ")
+	case pl.sort[i].desc:
+		b.w("("+c+"<? OR "+c+" IS NULL OR "+c+"=? AND ", v, v)
+	default:
+		b.w("("+c+">? OR "+c+"=? AND ", v, v)
+	}
+	pl.behind(b, after, i+1)
+	b.w(")")
+}
+
+// compound writes one SELECT per range of the driver, joined by UNION.
+func (pl *plan) compound(b *sqlb, after []any) {
+	for i := range pl.driver.alts {
+		if i > 0 {
+			b.w(" UNION ")
+		}
+		pl.selectAlt(b, &pl.driver.alts[i], len(pl.driver.alts) == 1, after)
+	}
+}
+
+func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
+	rid := "k.rid"
+	if a.table == "res" {
+		rid = "r.rid"
+	}
+	b.w("SELECT ")
+	if alone && !a.unique && (len(pl.cols) == 0 || len(pl.sort) > 0) {
+		b.w("DISTINCT ")
+	}
+	if len(pl.sort) > 0 {
+		for i, k := range pl.sort {
+			b.w(k.expr+" AS c"+strconv.Itoa(i)+", ", k.args...)
+		}
+	} else {
+		for _, c := range pl.cols {
+			b.w(c + ", ")
+		}
+	}
+	b.w(rid + " AS rid FROM ")
+	if a.table == "res" {
+		b.as("res", "r", a.index)
+	} else {
+		b.as(a.table, "k", a.index)
+		if len(pl.filters) > 0 || len(pl.sort) > 0 {
+			b.w(" CROSS JOIN res r ON r.rid=k.rid")
+		}
+	}
+	for _, k := range pl.sort {
+		b.w(k.join, k.jarg...)
+	}
+	b.w(" WHERE ")
+	if a.table == "res" {
+		b.w("r.t=? AND ", pl.t)
+	}
+	b.cond(a.k)
+	if alone && !a.unique && len(pl.cols) > 0 && len(pl.sort) == 0 {
+		b.w(" AND NOT EXISTS (SELECT 1 FROM "+a.table+" y WHERE y.rid=k.rid AND y.p=k.p AND "+a.again+")", a.againArgs...)
+	}
+	for _, f := range pl.filters {
+		b.w(" AND ")
+		f.filter(b)
+	}
+	if after != nil {
+		cols := append(slices.Clone(pl.cols), rid)
+		if len(cols) == 1 {
+			b.w(" AND "+rid+">?", after[0])
+		} else {
+			b.w(" AND ("+strings.Join(cols, ",")+")>("+strings.TrimSuffix(strings.Repeat("?,", len(cols)), ",")+")", after...)
+		}
+	}
+}
+
+// filter writes p as a condition on r.
+func (p *pred) filter(b *sqlb) {
+	if len(p.alts) == 0 {
+		b.w("1=1") // the body decides, or nothing is excluded
+		return
+	}
+	if p.negate {
+		b.w("NOT ")
+	}
+	b.w("(")
+	for i := range p.alts {
+		if i > 0 {
+			b.w(" OR ")
+		}
+		a := &p.alts[i]
+		if a.table == "res" {
+			if p.negate {
+				b.w("coalesce(")
+			}
+			b.cond(a.k)
+			if p.negate {
+				b.w(",0)")
+			}
+			continue
+		}
+		if a.slot.text != "" {
+			b.w("coalesce(")
+			b.cond(a.slot)
+			b.w(",0)")
+			continue
+		}
+		b.w("EXISTS (SELECT 1 FROM " + a.table + " f WHERE f.rid=r.rid AND ")
+		if a.patient {
+			b.w("f.pat=coalesce(r.pat,0) AND ")
+		}
+		b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
+		b.w(")")
+	}
+	b.w(")")
+}

@@ -1,0 +1,72 @@
+package fhirsql
+
+import (
+	"strconv"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// sortKey is one key of _sort as SQL on r.
+type sortKey struct {
+	expr string
+	args []any
+	join string // a derived table that expr needs
+	jarg []any
+	desc bool
+}
+
+func (cp *compiler) sortKey(k search.Sort, i int) (sortKey, error) {
+	out := sortKey{desc: k.Desc}
+	if k.Param == nil {
+		out.expr = "r.seq"
+		if k.Special == "_id" {
+			out.expr = "(SELECT y.id FROM body y WHERE y.rid=r.rid)"
+		}
+		return out, nil
+	}
+	p := k.Param
+	if p.Type != cp.typ { // the same code on another type of a search over several
+		if p = cp.s.reg.Param(cp.typ, p.Code); p == nil {
+			out.expr = "NULL"
+			return out, nil
+		}
+	}
+	for len(p.Parts) == 1 {
+		p = p.Parts[0]
+	}
+	best := func(col string) string {
+		if k.Desc {
+			return "max(y." + col + ")"
+		}
+		return "min(y." + col + ")"
+	}
+	one := func(table, lo, hi string) {
+		col := lo
+		if k.Desc {
+			col = hi
+		}
+		out.expr = "(SELECT " + best(col) + " FROM " + table + " y WHERE y.rid=r.rid AND y.p=?)"
+		out.args = []any{cp.s.paramID(p)}
+	}
+	switch n := cp.lay.dateSlot(p); {
+	case len(p.Parts) > 0, p.Kind == search.Reference, p.Kind == search.Composite, p.Kind == search.Special, p.Unsupported != "":
+		return out, fault.At(fault.Invalid, "not-supported", "", "cannot sort by %s", p.Code)
+	case n > 0:
+		out.expr = "r.d" + strconv.Itoa(n)
+	case p.Kind == search.Date:
+		one("dat", "lo", "hi")
+	case p.Kind == search.String:
+		one("str", "v", "v")
+	case p.Kind == search.Number, p.Kind == search.Quantity:
+		one("qty", "v", "w")
+	case p == cp.lay.status:
+		out.expr = "(SELECT y.name FROM sys y WHERE y.id=r.st)"
+	default: // tokens and URIs have no index by resource: one pass over the parameter
+		s := "s" + strconv.Itoa(i)
+		out.join = " LEFT JOIN (SELECT y.rid AS rid, " + best("c") + " AS v FROM tok y WHERE y.p=? GROUP BY y.rid) " + s + " ON " + s + ".rid=r.rid"
+		out.jarg = []any{cp.s.paramID(p)}
+		out.expr = s + ".v"
+	}
+	return out, nil
+}
