@@ -18,7 +18,7 @@ type Options struct {
 	WriterCache  int // page cache of the writer in KiB; default 8192
 	MaxGroup     int // units of work (see Work.Size) in one transaction; default 500
 	QueueLimit   int // work waiting for the writer before Submit answers Throttled; default 4096
-	CheckpointKB int // size of the WAL at which it is moved into the file; default 16384
+	CheckpointKB int // size of the WAL at which it is moved into the file; default 65536
 }
 
 // DB is one database file.
@@ -44,7 +44,7 @@ func Open(path string, opt Options) (*DB, error) {
 	def(&opt.WriterCache, 8192)
 	def(&opt.MaxGroup, 500)
 	def(&opt.QueueLimit, 4096)
-	def(&opt.CheckpointKB, 16384)
+	def(&opt.CheckpointKB, 65536)
 	d := &DB{path: path, opt: opt, readers: make(chan *Conn, opt.Readers), slots: make(chan struct{}, opt.Readers), closed: make(chan struct{})}
 	for range opt.Readers {
 		d.slots <- struct{}{}

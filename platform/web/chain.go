@@ -64,11 +64,10 @@ func Chain(next http.Handler, opt Options) http.Handler {
 
 // The constant headers; net/http never changes a slice that it was given.
 var (
-	nosniff    = []string{"nosniff"}
-	noReferrer = []string{"no-referrer"}
-	deny       = []string{"DENY"}
-	hsts       = []string{"max-age=31536000"}
-	vary       = []string{"Accept-Encoding"}
+	nosniff = []string{"nosniff"}
+	deny    = []string{"DENY"}
+	hsts    = []string{"max-age=31536000"}
+	vary    = []string{"Accept-Encoding"}
 )
 
 // ServeHTTP implements http.Handler.
@@ -104,7 +103,9 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	completed = true
 }
 
-// headers puts on the answer what every answer has.
+// headers puts on the answer what every answer has. They are few on purpose: a
+// map of up to eight entries is one allocation for net/http, more are several.
+// What only matters to pages (Referrer-Policy and the like) is the portal's.
 func (c *chain) headers(w *writer, r *http.Request, sc *scope) {
 	h, q := w.Header(), &sc.request
 	sc.id[0] = q.ID
@@ -117,7 +118,6 @@ func (c *chain) headers(w *writer, r *http.Request, sc *scope) {
 	}
 	h["X-Content-Type-Options"] = nosniff
 	h["X-Frame-Options"] = deny
-	h["Referrer-Policy"] = noReferrer
 	if q.Scheme == "https" {
 		h["Strict-Transport-Security"] = hsts
 	}
