@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -16,6 +17,7 @@ type Deps struct {
 	Now    func() time.Time // nil means time.Now
 	NewID  func() string    // nil means UUIDs of version 7
 	Config Config
+	Guard  *auth.Guard // who may do what; nil means everybody everything
 }
 
 // Service answers interactions. It keeps no state of its own between them, so
@@ -27,6 +29,7 @@ type Service struct {
 	now   func() time.Time
 	newID func() string
 	cfg   Config
+	guard *auth.Guard
 }
 
 // New returns a Service.
@@ -38,7 +41,7 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{store: d.Store, reg: d.Search, now: d.Now, newID: d.NewID, cfg: cfg}
+	s := &Service{store: d.Store, reg: d.Search, now: d.Now, newID: d.NewID, cfg: cfg, guard: d.Guard}
 	if s.reg == nil {
 		s.reg = search.Default()
 	}
@@ -70,6 +73,9 @@ func (s *Service) Do(ctx context.Context, in *Interaction) (*Response, error) {
 }
 
 func (s *Service) do(ctx context.Context, in *Interaction) (*Response, error) {
+	if err := s.authorize(ctx, in); err != nil {
+		return nil, err
+	}
 	switch in.Verb {
 	case VerbRead:
 		return s.read(ctx, in)

@@ -74,6 +74,9 @@ func (t *transaction) run(ctx context.Context) error {
 func (t *transaction) identify(ctx context.Context) error {
 	for i := range t.entries {
 		e := &t.entries[i]
+		if err := t.s.authorize(ctx, e.in); err != nil {
+			return t.blame(e, err)
+		}
 		if err := e.identify(ctx, t.s); err != nil {
 			return t.blame(e, err)
 		}
