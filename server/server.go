@@ -42,6 +42,7 @@ type Server struct {
 	buffered *telemetry.Buffered // the access log on its way to the log
 	metrics  *telemetry.Metrics
 	services *services
+	blobs    *blobs
 	plane    *manage.Plane
 	handler  http.Handler
 	lock     *os.File
@@ -71,7 +72,10 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.lock, err = lockFile(filepath.Join(cfg.Data, "lock")); err != nil {
 		return nil, fmt.Errorf("data: %s: %w", cfg.Data, err)
 	}
-	s.services = newServices(&cfg, opt.Version, log, s.metrics)
+	if s.blobs, err = openBlobs(&cfg); err != nil {
+		return nil, errors.Join(err, s.lock.Close())
+	}
+	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs)
 	s.plane, err = manage.New(ctx, manage.Deps{
 		Store: managefile.New(filepath.Join(cfg.Data, "manage.json")), Runner: s.services, Now: time.Now,
 		First: cfg.first(), Always: asWorkspaces(cfg.Workspaces),
@@ -180,7 +184,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() error {
 	err := s.services.closeAll(context.Background())
 	s.buffered.Flush()
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, s.blobs.Close(), s.lock.Close())
 }
 
 // warmServices is how many services are opened before the server is ready. More

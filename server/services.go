@@ -17,6 +17,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
 	"github.com/hygeia-health/hygeia/fhir/fhirsql"
 	"github.com/hygeia-health/hygeia/manage"
+	"github.com/hygeia-health/hygeia/platform/blob"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/telemetry"
 	"github.com/hygeia-health/hygeia/platform/web"
@@ -28,6 +29,7 @@ type services struct {
 	data    string
 	version string
 	maxBody int64
+	blobs   blob.Store // each service has the part below its path
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 
@@ -43,8 +45,8 @@ type table struct {
 
 var _ manage.Runner = (*services)(nil)
 
-func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics) *services {
-	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), log: log, metrics: m}
+func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store) *services {
+	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), blobs: blobs, log: log, metrics: m}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
 	return s
 }
@@ -107,8 +109,11 @@ func (s *services) Stop(_ context.Context, ref manage.Ref) error {
 }
 
 // Remove implements manage.Runner.
-func (s *services) Remove(_ context.Context, ref manage.Ref) error {
+func (s *services) Remove(ctx context.Context, ref manage.Ref) error {
 	if err := os.RemoveAll(s.folder(ref)); err != nil {
+		return err
+	}
+	if err := blob.DeleteAll(ctx, s.blobs, ref.String()+"/"); err != nil {
 		return err
 	}
 	_ = os.Remove(filepath.Join(s.data, ref.Workspace)) // fails while other services are in it
