@@ -1,14 +1,24 @@
 package fhirsql
 
+import "github.com/hygeia-health/hygeia/platform/db"
+
 // dialect holds what the text of a search depends on besides the schema.
 type dialect struct {
 	// pins says that the index of a walk can be named. SQLite keeps no
-	// statistics here and is told; others choose themselves.
+	// statistics here and is told; the sessions of PostgreSQL are set to follow
+	// the ranges that the statement spells out.
 	pins bool
+	// merges says that ranges in the same order are merged by UNION as far as a
+	// page needs them. PostgreSQL would read them to their ends, so each range
+	// is cut to the size of the page first.
+	merges bool
+	instr  string // the function that finds a text in another
 }
 
-// sqlite is the dialect of the embedded database.
-var sqlite = dialect{pins: true}
+var dialects = map[db.Dialect]dialect{
+	db.SQLite:   {pins: true, merges: true, instr: "instr"},
+	db.Postgres: {instr: "strpos"},
+}
 
 // indexedBy pins the index of a walk.
 func (d dialect) indexedBy(index string) string {

@@ -67,9 +67,9 @@ func (s *Store) historySource(c *db.Conn, q fhir.HistoryQuery) (parts [2]string,
 		}
 		return [2]string{"FROM body x WHERE x.rid=$1", "FROM hist x WHERE x.rid=$1"}, rid, nil
 	case q.Type != "":
-		return [2]string{"FROM res r CROSS JOIN body x ON x.rid=r.rid WHERE r.t=$1", "FROM hist x WHERE x.t=$1"}, s.types.id(q.Type), nil
+		return [2]string{"FROM res r CROSS JOIN body x WHERE x.rid=r.rid AND r.t=$1", "FROM hist x WHERE x.t=$1"}, s.types.id(q.Type), nil
 	}
-	return [2]string{"FROM chg g CROSS JOIN body x ON x.rid=g.rid AND x.seq=g.seq WHERE $1=0", "FROM hist x WHERE $1=0"}, 0, nil
+	return [2]string{"FROM chg g CROSS JOIN body x WHERE x.rid=g.rid AND x.seq=g.seq AND $1=0", "FROM hist x WHERE $1=0"}, 0, nil
 }
 
 // seqOf names the column that a part is ordered by.
@@ -106,7 +106,7 @@ func (s *Store) historyPage(c *db.Conn, q fhir.HistoryQuery, parts [2]string, ar
 	var sel [2]string
 	for i, part := range parts {
 		col := seqOf(part)
-		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.ver, x.seq, x.op, x.z, x.t, x.id %s AND %s>=$2 AND %s<$3 ORDER BY %s %s LIMIT $4)", part, col, col, col, dir)
+		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.ver, x.seq, x.op, x.z, x.t, x.id %s AND %s>=$2 AND %s<$3 ORDER BY %s %s LIMIT $4) p%d", part, col, col, col, dir, i)
 	}
 	text := sel[0] + " UNION ALL " + sel[1] + " ORDER BY 2 " + dir + " LIMIT $4"
 	err := c.Query(text, func(st *db.Stmt) error {

@@ -42,12 +42,30 @@ func (pl *plan) keys(after []any, limit int) *sqlb {
 		}
 		b.w(" ORDER BY ")
 		for i, k := range pl.sort {
-			b.w("c" + strconv.Itoa(i) + dir(k.desc) + ", ")
+			b.w("c" + strconv.Itoa(i) + dir(k.desc) + nulls(k.desc) + ", ")
 		}
 		b.w("rid"+dir(pl.ridDesc())+" LIMIT ?", limit)
 		return b
 	}
-	pl.compound(b, after)
+	if len(pl.driver.alts) == 1 || pl.dialect.merges {
+		pl.compound(b, after)
+	} else {
+		for i := range pl.driver.alts {
+			if i > 0 {
+				b.w(" UNION ")
+			}
+			b.w("(")
+			pl.selectAlt(b, &pl.driver.alts[i], !pl.driver.alts[i].unique, after)
+			pl.ordered(b, limit)
+			b.w(")")
+		}
+	}
+	pl.ordered(b, limit)
+	return b
+}
+
+// ordered writes the order of the driver and the size of the page.
+func (pl *plan) ordered(b *sqlb, limit int) {
 	b.w(" ORDER BY ")
 	for i := range len(pl.cols) + 1 {
 		if i > 0 {
@@ -56,11 +74,19 @@ func (pl *plan) keys(after []any, limit int) *sqlb {
 		b.w(strconv.Itoa(i + 1))
 	}
 	b.w(" LIMIT ?", limit)
-	return b
 }
 
 // ridDesc lets ties follow the last sort key, as its index has them.
 func (pl *plan) ridDesc() bool { return pl.sort[len(pl.sort)-1].desc }
+
+// nulls puts resources without a value first, and last when descending. It is
+// what SQLite does by itself.
+func nulls(desc bool) string {
+	if desc {
+		return " NULLS LAST"
+	}
+	return " NULLS FIRST"
+}
 
 func dir(desc bool) string {
 	if desc {
@@ -106,7 +132,7 @@ func (pl *plan) compound(b *sqlb, after []any) {
 }
 
 func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
-	rid := "k.rid"
+	rid, join := "k.rid", ""
 	if a.table == "res" {
 		rid = "r.rid"
 	}
@@ -129,13 +155,14 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 	} else {
 		b.as(a.table, "k", a.index)
 		if len(pl.filters) > 0 || len(pl.sort) > 0 {
-			b.w(" CROSS JOIN res r ON r.rid=k.rid")
+			b.w(" CROSS JOIN res r")
+			join = "r.rid=k.rid AND "
 		}
 	}
 	for _, k := range pl.sort {
 		b.w(k.join, k.jarg...)
 	}
-	b.w(" WHERE ")
+	b.w(" WHERE " + join)
 	if a.table == "res" {
 		b.w("r.t=? AND ", pl.t)
 	}
@@ -173,19 +200,19 @@ func (p *pred) filter(b *sqlb) {
 		}
 		a := &p.alts[i]
 		if a.table == "res" {
-			if p.negate {
-				b.w("coalesce(")
+			if !p.negate {
+				b.cond(a.k)
+				continue
 			}
+			b.w("(")
 			b.cond(a.k)
-			if p.negate {
-				b.w(",0)")
-			}
+			b.w(") IS TRUE")
 			continue
 		}
 		if a.slot.text != "" {
-			b.w("coalesce(")
+			b.w("(")
 			b.cond(a.slot)
-			b.w(",0)")
+			b.w(") IS TRUE")
 			continue
 		}
 		b.w("EXISTS (SELECT 1 FROM " + a.table + " f WHERE f.rid=r.rid AND ")

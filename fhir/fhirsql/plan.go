@@ -200,7 +200,7 @@ func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) 
 			b.w(" WHERE ")
 		}
 		b.cond(a.k)
-		b.w(" LIMIT ?)", limit)
+		b.w(" LIMIT ?) n", limit)
 		err := c.Query(string(b.text), func(st *db.Stmt) error { n += st.ColInt(0); return nil }, b.args...)
 		if err != nil || n >= limit {
 			return limit, err

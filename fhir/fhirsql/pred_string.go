@@ -12,8 +12,8 @@ func (cp *compiler) str(p *pred, cl *search.Clause, q *search.Param, v search.Va
 	a := alt{table: "str", unique: q.Single, order: []string{"k.v"}, again: "y.v<k.v"}
 	switch cl.Modifier {
 	case "contains":
-		a.k = cond{"k.p=? AND instr(k.v, ?)>0", []any{id, v.Norm}}
-		a.again, a.againArgs = "y.v<k.v AND instr(y.v, ?)>0", []any{v.Norm}
+		a.k = cond{"k.p=? AND " + cp.s.dialect.instr + "(k.v, ?)>0", []any{id, v.Norm}}
+		a.again, a.againArgs = "y.v<k.v AND "+cp.s.dialect.instr+"(y.v, ?)>0", []any{v.Norm}
 		p.rank = rankWide
 	case "exact":
 		a.k = cond{"k.p=? AND k.v=?", []any{id, v.Norm}}

@@ -27,7 +27,7 @@ func (s *Store) read(ctx context.Context, k fhir.Key) (rec fhir.Record, err erro
 		return rec, unknown(k)
 	}
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		st, err := c.Prepare("SELECT k.rid, b.ver, b.seq, b.op, b.z FROM key k CROSS JOIN body b ON b.rid=k.rid WHERE k.t=$1 AND k.id=$2")
+		st, err := c.Prepare("SELECT k.rid, b.ver, b.seq, b.op, b.z FROM key k CROSS JOIN body b WHERE k.t=$1 AND k.id=$2 AND b.rid=k.rid")
 		if err != nil {
 			return err
 		}

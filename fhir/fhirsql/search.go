@@ -350,7 +350,7 @@ func (r *run) total() error {
 		b := &sqlb{d: r.s.dialect}
 		b.w("SELECT count(*) FROM (")
 		count.compound(b, nil)
-		b.w(")")
+		b.w(") n")
 		if err := r.c.Query(string(b.text), func(st *db.Stmt) error { r.page.Total += st.ColInt(0); return nil }, b.args...); err != nil {
 			return err
 		}

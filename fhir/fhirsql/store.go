@@ -70,7 +70,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		return nil, err
 	}
 	s := &Store{
-		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: sqlite,
+		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: dialects[d.Dialect()],
 		types: newDict("type"), params: newDict("param"), systems: newDict("sys"),
 		cache: newCache(opt.Cache),
 		rids:  rids{next: 1, limit: 1, cache: map[fhir.Key]int64{}},

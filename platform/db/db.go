@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
-
-	"zombiezen.com/go/sqlite"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
@@ -25,6 +22,7 @@ type Options struct {
 type DB struct {
 	path    string
 	opt     Options
+	eng     engine
 	readers chan *Conn    // idle readers
 	slots   chan struct{} // one token per reader that may be open
 	w       *writer
@@ -49,29 +47,25 @@ func Open(path string, opt Options) (*DB, error) {
 	for range opt.Readers {
 		d.slots <- struct{}{}
 	}
-	wc, err := open(path, sqlite.OpenReadWrite|sqlite.OpenCreate|sqlite.OpenWAL|sqlite.OpenURI, fmt.Sprintf(
-		"PRAGMA journal_mode=WAL;\nPRAGMA synchronous=FULL;\nPRAGMA cache_size=-%d;\nPRAGMA wal_autocheckpoint=%d;\nPRAGMA journal_size_limit=%d;\nPRAGMA temp_store=MEMORY;\nPRAGMA foreign_keys=OFF;\n",
-		opt.WriterCache, opt.CheckpointKB/4, int64(opt.CheckpointKB)*2048))
+	d.eng = &sqliteEngine{path: path, opt: opt}
+	c, err := d.connect(true)
 	if err != nil {
 		return nil, err
 	}
-	d.w = newWriter(wc, opt)
+	d.w = newWriter(c, opt)
 	return d, nil
 }
 
-func open(path string, flags sqlite.OpenFlags, pragmas string) (*Conn, error) {
-	sc, err := sqlite.OpenConn(path, flags)
+func (d *DB) connect(write bool) (*Conn, error) {
+	c, err := d.eng.open(write)
 	if err != nil {
-		return nil, dbError("open "+path, err)
-	}
-	sc.SetBusyTimeout(5 * time.Second)
-	c := &Conn{c: sc, stmts: make(map[string]*Stmt)}
-	if err := c.Script(pragmas); err != nil {
-		_ = sc.Close()
 		return nil, err
 	}
-	return c, nil
+	return &Conn{c: c, kind: d.eng.dialect(), stmts: make(map[string]*Stmt)}, nil
 }
+
+// Dialect names the engine, for SQL and migrations that differ.
+func (d *DB) Dialect() Dialect { return d.eng.dialect() }
 
 // Path returns the file's name.
 func (d *DB) Path() string { return d.path }
@@ -84,11 +78,11 @@ func (d *DB) Read(ctx context.Context, f func(*Conn) error) error {
 		return err
 	}
 	if done := ctx.Done(); done != nil {
-		c.c.SetInterrupt(done)
+		c.c.interrupt(done)
 	}
 	defer func() {
-		c.c.SetInterrupt(nil)
-		d.readers <- c
+		c.c.interrupt(nil)
+		d.giveBack(c)
 	}()
 	return f(c)
 }
@@ -96,16 +90,26 @@ func (d *DB) Read(ctx context.Context, f func(*Conn) error) error {
 // ReadTx is Read inside one read transaction: f sees one snapshot.
 func (d *DB) ReadTx(ctx context.Context, f func(*Conn) error) error {
 	return d.Read(ctx, func(c *Conn) error {
-		if err := c.Exec("BEGIN"); err != nil {
+		if err := c.c.begin(false); err != nil {
 			return err
 		}
 		err := f(c)
-		c.c.SetInterrupt(nil)
-		if e := c.Exec("COMMIT"); err == nil {
+		c.c.interrupt(nil)
+		if e := c.c.commit(); err == nil {
 			err = e
 		}
 		return err
 	})
+}
+
+// giveBack makes a reader free; one that is of no more use makes room for a new one.
+func (d *DB) giveBack(c *Conn) {
+	if c.c.dead() {
+		c.close()
+		d.slots <- struct{}{}
+		return
+	}
+	d.readers <- c
 }
 
 func (d *DB) reader(ctx context.Context) (*Conn, error) {
@@ -118,8 +122,7 @@ func (d *DB) reader(ctx context.Context) (*Conn, error) {
 	case c := <-d.readers:
 		return c, nil
 	case <-d.slots:
-		c, err := open(d.path, sqlite.OpenReadOnly|sqlite.OpenURI, fmt.Sprintf(
-			"PRAGMA cache_size=-%d;\nPRAGMA temp_store=MEMORY;\nPRAGMA query_only=ON;\n", d.opt.ReaderCache))
+		c, err := d.connect(false)
 		if err != nil {
 			d.slots <- struct{}{}
 			return nil, err
@@ -146,19 +149,11 @@ func (d *DB) Close() error {
 				c.close()
 			}
 		}
-		_ = d.w.conn.Script("PRAGMA wal_checkpoint(TRUNCATE);\n")
 		d.w.conn.close()
+		d.eng.close()
 		err = werr
 	})
 	return err
-}
-
-func (c *Conn) close() {
-	for k, s := range c.stmts {
-		_ = s.s.Finalize()
-		delete(c.stmts, k)
-	}
-	_ = c.c.Close()
 }
 
 // QuickCheck runs SQLite's structural check on a reading connection.

@@ -8,9 +8,24 @@
 // so that concurrent writers share an fsync. The page cache of the writer is
 // small on purpose: a commit walks it.
 //
-// The exported types mention no driver. Statements use $1 placeholders and the
-// SQL that PostgreSQL shares with SQLite.
+// # SQL that every engine takes
+//
+// The exported types mention no driver: below them lies a small engine. Stores
+// write SQL that SQLite and PostgreSQL share:
+//
+//   - parameters are $1, $2, ..., numbered in the order in which they first appear;
+//   - a derived table has a name: FROM (SELECT ...) n;
+//   - CROSS JOIN has no ON; the condition stands in WHERE. SQLite joins in the
+//     order that is written;
+//   - a condition is a truth value, not a number: (c) IS TRUE instead of coalesce(c, 0);
+//   - ORDER BY says NULLS FIRST or NULLS LAST where a column may be NULL;
+//   - ON CONFLICT and RETURNING are there; functions of SQLite alone are not;
+//   - an id is given by the program, not by an INTEGER PRIMARY KEY left out.
+//
+// What still differs asks Conn.Dialect. A work of the writer may be run again
+// after its transaction was rolled back, so it changes nothing but the
+// database, or takes it back in OnEnd.
 //
 // Reading order: db.go (open, readers), writer.go (group commit), stmt.go
-// (the driver shim), migrate.go.
+// (statements), migrate.go, engine.go (what an engine is), sqlite.go.
 package db

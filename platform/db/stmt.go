@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"zombiezen.com/go/sqlite"
 
@@ -13,7 +12,8 @@ import (
 
 // Conn is one connection. It is used by one goroutine at a time.
 type Conn struct {
-	c     *sqlite.Conn
+	c     conn
+	kind  Dialect
 	stmts map[string]*Stmt
 }
 
@@ -24,31 +24,42 @@ const maxStmts = 512
 // Stmt is a prepared statement. Parameters and columns are numbered from 0 in
 // the order of $1, $2, ... and of the select list.
 type Stmt struct {
-	s *sqlite.Stmt
+	s stmt
 }
 
-// Prepare returns the statement for a text, prepared once per connection, reset
-// and with all parameters NULL.
+// Dialect names the engine, for SQL that differs.
+func (c *Conn) Dialect() Dialect { return c.kind }
+
+// Prepare returns the statement for a text, prepared once per connection and reset.
 func (c *Conn) Prepare(text string) (*Stmt, error) {
 	if s := c.stmts[text]; s != nil {
-		if err := s.s.Reset(); err != nil {
-			return nil, dbError("reset", err)
+		if err := s.s.reset(); err != nil {
+			return nil, err
 		}
 		return s, nil
 	}
 	if len(c.stmts) >= maxStmts {
-		for k, s := range c.stmts {
-			_ = s.s.Finalize()
-			delete(c.stmts, k)
-		}
+		c.forget()
 	}
-	ps, _, err := c.c.PrepareTransient(text)
+	ps, err := c.c.prepare(text)
 	if err != nil {
-		return nil, dbError("prepare", fmt.Errorf("%w in %s", err, text))
+		return nil, err
 	}
 	s := &Stmt{s: ps}
 	c.stmts[text] = s
 	return s, nil
+}
+
+func (c *Conn) forget() {
+	for k, s := range c.stmts {
+		s.s.close()
+		delete(c.stmts, k)
+	}
+}
+
+func (c *Conn) close() {
+	c.forget()
+	c.c.close()
 }
 
 // Exec runs a statement that returns no rows. Arguments are int, int64, float64,
@@ -82,48 +93,24 @@ func (c *Conn) Query(text string, row func(*Stmt) error, args ...any) error {
 }
 
 // Script runs several statements separated by semicolons at line ends.
-func (c *Conn) Script(text string) error {
-	for part := range strings.SplitSeq(text, ";\n") {
-		if strings.TrimSpace(part) == "" {
-			continue
-		}
-		ps, _, err := c.c.PrepareTransient(part)
-		if err != nil {
-			return dbError("script", fmt.Errorf("%w in %s", err, part))
-		}
-		for {
-			more, err := ps.Step()
-			if err != nil {
-				_ = ps.Finalize()
-				return dbError("script", err)
-			}
-			if !more {
-				break
-			}
-		}
-		if err := ps.Finalize(); err != nil {
-			return dbError("script", err)
-		}
-	}
-	return nil
-}
+func (c *Conn) Script(text string) error { return c.c.script(text) }
 
 // Bind sets all parameters from the first on.
 func (s *Stmt) Bind(args ...any) {
 	for i, a := range args {
 		switch v := a.(type) {
 		case nil:
-			s.s.BindNull(i + 1)
+			s.s.bindNull(i)
 		case int:
-			s.s.BindInt64(i+1, int64(v))
+			s.s.bindInt(i, int64(v))
 		case int64:
-			s.s.BindInt64(i+1, v)
+			s.s.bindInt(i, v)
 		case float64:
-			s.s.BindFloat(i+1, v)
+			s.s.bindFloat(i, v)
 		case string:
-			s.s.BindText(i+1, v)
+			s.s.bindText(i, v)
 		case []byte:
-			s.s.BindBytes(i+1, v)
+			s.s.bindBlob(i, v)
 		default:
 			panic(fmt.Sprintf("db: cannot bind a %T", a))
 		}
@@ -131,85 +118,48 @@ func (s *Stmt) Bind(args ...any) {
 }
 
 // Int sets parameter i.
-func (s *Stmt) Int(i int, v int64) { s.s.BindInt64(i+1, v) }
+func (s *Stmt) Int(i int, v int64) { s.s.bindInt(i, v) }
 
 // Float sets parameter i.
-func (s *Stmt) Float(i int, v float64) { s.s.BindFloat(i+1, v) }
+func (s *Stmt) Float(i int, v float64) { s.s.bindFloat(i, v) }
 
 // Text sets parameter i.
-func (s *Stmt) Text(i int, v string) { s.s.BindText(i+1, v) }
+func (s *Stmt) Text(i int, v string) { s.s.bindText(i, v) }
 
 // Blob sets parameter i.
-func (s *Stmt) Blob(i int, v []byte) { s.s.BindBytes(i+1, v) }
+func (s *Stmt) Blob(i int, v []byte) { s.s.bindBlob(i, v) }
 
 // Null sets parameter i.
-func (s *Stmt) Null(i int) { s.s.BindNull(i + 1) }
+func (s *Stmt) Null(i int) { s.s.bindNull(i) }
 
 // Step moves to the next row; false at the end.
-func (s *Stmt) Step() (bool, error) {
-	ok, err := s.s.Step()
-	if err != nil {
-		return false, dbError("step", err)
-	}
-	return ok, nil
-}
+func (s *Stmt) Step() (bool, error) { return s.s.step() }
 
-// Run steps to the end and resets.
-func (s *Stmt) Run() error {
-	_, err := s.s.Step()
-	if e := s.s.Reset(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return dbError("run", err)
-	}
-	return nil
-}
+// Run runs a statement that returns no rows, and resets it. Inside the writer
+// the error may come later: from the next query, or from the end of the
+// transaction. The work fails with it all the same.
+func (s *Stmt) Run() error { return s.s.run() }
 
 // Reset ends a query and makes the statement ready for the next one.
-func (s *Stmt) Reset() { _ = s.s.Reset() }
+func (s *Stmt) Reset() { _ = s.s.reset() }
 
 // ColInt returns column i as an integer; 0 for NULL.
-func (s *Stmt) ColInt(i int) int64 { return s.s.ColumnInt64(i) }
+func (s *Stmt) ColInt(i int) int64 { return s.s.colInt(i) }
 
 // ColFloat returns column i as a float.
-func (s *Stmt) ColFloat(i int) float64 { return s.s.ColumnFloat(i) }
+func (s *Stmt) ColFloat(i int) float64 { return s.s.colFloat(i) }
 
 // ColText returns column i as text.
-func (s *Stmt) ColText(i int) string { return s.s.ColumnText(i) }
+func (s *Stmt) ColText(i int) string { return s.s.colText(i) }
 
 // ColNull reports whether column i is NULL.
-func (s *Stmt) ColNull(i int) bool { return s.s.ColumnIsNull(i) }
+func (s *Stmt) ColNull(i int) bool { return s.s.colNull(i) }
 
 // ColBlob appends column i to dst.
-func (s *Stmt) ColBlob(i int, dst []byte) []byte {
-	n := s.s.ColumnLen(i)
-	if n == 0 {
-		return dst
-	}
-	at := len(dst)
-	for cap(dst)-at < n {
-		dst = append(dst[:cap(dst)], 0)
-	}
-	dst = dst[:at+n]
-	s.s.ColumnBytes(i, dst[at:])
-	return dst
-}
+func (s *Stmt) ColBlob(i int, dst []byte) []byte { return s.s.colBlob(i, dst) }
 
 // ColValue returns column i as int64, float64, string, []byte or nil.
-func (s *Stmt) ColValue(i int) any {
-	switch s.s.ColumnType(i) {
-	case sqlite.TypeInteger:
-		return s.s.ColumnInt64(i)
-	case sqlite.TypeFloat:
-		return s.s.ColumnFloat(i)
-	case sqlite.TypeText:
-		return s.s.ColumnText(i)
-	case sqlite.TypeBlob:
-		return s.ColBlob(i, nil)
-	}
-	return nil
-}
+func (s *Stmt) ColValue(i int) any { return s.s.colValue(i) }
 
 // dbError turns a driver's error into a fault: a full disk, a busy or read-only
 // file and an interrupted query are Transient or Timeout, all else Internal.

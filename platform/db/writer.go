@@ -14,7 +14,8 @@ import (
 type Work struct {
 	// Do runs on the writing connection. An error that it returns belongs to
 	// this work alone, so Do must have written nothing when it returns
-	// one that is not a Broken; it checks first and writes then.
+	// one that is not a Broken; it checks first and writes then. It may be
+	// called again when the transaction could not be committed.
 	Do func(*Conn) error
 	// Size counts towards Options.MaxGroup; 0 means 1.
 	Size int
@@ -195,7 +196,7 @@ func (w *writer) gather(group []*Work) []*Work {
 
 func (w *writer) commit(group []*Work) {
 	start := time.Now()
-	err := w.conn.Exec("BEGIN IMMEDIATE")
+	err := w.conn.c.begin(true)
 	if err == nil {
 		for _, x := range group {
 			if !x.state.CompareAndSwap(waiting, taken) {
@@ -216,13 +217,11 @@ func (w *writer) commit(group []*Work) {
 	var took time.Duration
 	if err == nil {
 		at := time.Now()
-		err = w.conn.Exec("COMMIT")
+		err = w.conn.c.commit()
 		took = time.Since(at)
 	}
 	if err != nil {
-		if !w.conn.c.AutocommitEnabled() {
-			_ = w.conn.Exec("ROLLBACK")
-		}
+		_ = w.conn.c.rollback()
 		for _, x := range group {
 			x.err = err
 		}
