@@ -185,6 +185,7 @@ func (p *Plane) PutService(ctx context.Context, ref Ref, spec Spec) (s Service, 
 	}
 	w.Services[i].Spec = spec
 	w.Services[i].Tags = maps.Clone(spec.Tags)
+	w.Services[i].Versioning = maps.Clone(spec.Versioning)
 	w.Services[i].Changed = now
 	if err := p.save(ctx, list); err != nil {
 		return s, false, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/r4"
 )
 
 // Kind says what a service does.
@@ -42,9 +43,12 @@ const (
 
 // Spec is what a client decides about a service.
 type Spec struct {
-	Kind   Kind              `json:"kind"`
-	Compat string            `json:"compat,omitempty"` // "" (R4) or "ahds"
-	Tags   map[string]string `json:"tags,omitempty"`
+	Kind   Kind   `json:"kind"`
+	Compat string `json:"compat,omitempty"` // "" (R4) or "ahds"
+	// Versioning maps a resource type, or DefaultType for all others, to the
+	// policy of its versions.
+	Versioning map[string]string `json:"versioning,omitempty"`
+	Tags       map[string]string `json:"tags,omitempty"`
 }
 
 // WorkspaceSpec is what a client decides about a workspace.
@@ -87,7 +91,28 @@ func (s Spec) Check(n string) error {
 	if s.Compat != "" && s.Compat != "ahds" {
 		return fault.New(fault.Invalid, `compat %.40q is unknown; it is "" for FHIR R4 or "ahds"`, s.Compat)
 	}
+	if err := checkVersioning(s.Versioning); err != nil {
+		return err
+	}
 	return checkTags(s.Tags)
+}
+
+// DefaultType is the key of Spec.Versioning for the types that have none of their own.
+const DefaultType = "default"
+
+// policies are the codes of http://hl7.org/fhir/versioning-policy.
+var policies = []string{"versioned", "versioned-update", "no-version"}
+
+func checkVersioning(v map[string]string) error {
+	for _, typ := range slices.Sorted(maps.Keys(v)) {
+		if typ != DefaultType && !r4.IsResource(typ) {
+			return fault.New(fault.Invalid, "versioning: %.64q is no resource type of R4, and not %q", typ, DefaultType)
+		}
+		if !slices.Contains(policies, v[typ]) {
+			return fault.New(fault.Invalid, "versioning of %s: %.40q is not one of %s", typ, v[typ], strings.Join(policies, ", "))
+		}
+	}
+	return nil
 }
 
 // The limits of AHDS for tags of a resource.
@@ -110,7 +135,7 @@ func checkTags(tags map[string]string) error {
 }
 
 func (s Spec) equal(t Spec) bool {
-	return s.Kind == t.Kind && s.Compat == t.Compat && maps.Equal(s.Tags, t.Tags)
+	return s.Kind == t.Kind && s.Compat == t.Compat && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags)
 }
 
 // clone copies w so that a reader never shares memory with a later change.
@@ -119,6 +144,7 @@ func (w Workspace) clone() Workspace {
 	w.Services = slices.Clone(w.Services)
 	for i := range w.Services {
 		w.Services[i].Tags = maps.Clone(w.Services[i].Tags)
+		w.Services[i].Versioning = maps.Clone(w.Services[i].Versioning)
 	}
 	return w
 }

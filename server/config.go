@@ -85,6 +85,7 @@ type ServiceConfig struct {
 	Name        string            `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter; not events."`
 	Kind        string            `yaml:"kind" doc:"fhir. The kinds dicom and medtech are not available in this version."`
 	Compat      string            `yaml:"compat,omitempty" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services."`
+	Versioning  map[string]string `yaml:"versioning,omitempty" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
 	Tags        map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
 	Destination string            `yaml:"destination,omitempty" doc:"Only for kind medtech: the FHIR service that gets the observations."`
 }
@@ -255,7 +256,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 
 // spec returns the service in the terms of the management plane.
 func (s ServiceConfig) spec() manage.Spec {
-	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Tags: s.Tags}
+	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Versioning: s.Versioning, Tags: s.Tags}
 }
 
 // scheme names a store by the beginning of its URL, without what may be secret.

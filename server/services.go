@@ -157,7 +157,7 @@ func (s *services) closeAll(ctx context.Context) error {
 func (s *service) changeSpec(spec manage.Spec) error {
 	s.opening.Lock()
 	defer s.opening.Unlock()
-	if s.store != nil && spec.Compat != s.spec.Compat {
+	if s.store != nil && (spec.Compat != s.spec.Compat || !maps.Equal(spec.Versioning, s.spec.Versioning)) {
 		if err := s.build(spec); err != nil {
 			return err
 		}
@@ -219,15 +219,20 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 
 // build makes the room and its edges on the open store; the caller holds opening.
 func (s *service) build(spec manage.Spec) error {
-	room, err := fhir.New(fhir.Deps{Store: s.store, Search: search.Default(), Config: fhir.Config{Compat: spec.Compat}})
+	room, err := fhir.New(fhir.Deps{
+		Store: s.store, Search: search.Default(),
+		Config: fhir.Config{Compat: spec.Compat, Versioning: versioning(spec.Versioning)},
+	})
 	if err != nil {
 		return err
 	}
+	cfg := room.Config()
 	opt := fhirhttp.Options{
 		BasePath:     "/" + s.ref.String(),
 		BaseURL:      web.BaseURL,
 		MaxBody:      s.all.maxBody,
 		BundleBodies: spec.Compat == fhir.CompatAHDS,
+		Versioning:   func(typ string) string { return string(cfg.VersioningOf(typ)) },
 		Name:         "Hygeia",
 		Version:      s.all.version,
 		Observe:      s.observe,
@@ -238,6 +243,18 @@ func (s *service) build(spec manage.Spec) error {
 	h.byHost = fhirhttp.New(room, opt)
 	s.handlers.Store(h)
 	return nil
+}
+
+// versioning gives the policies of the management plane to the room.
+func versioning(byType map[string]string) map[string]fhir.Versioning {
+	out := make(map[string]fhir.Versioning, len(byType))
+	for typ, policy := range byType {
+		if typ == manage.DefaultType {
+			typ = fhir.AllTypes
+		}
+		out[typ] = fhir.Versioning(policy)
+	}
+	return out
 }
 
 func (s *service) observe(verb, typ string, status int, d time.Duration, in, out int) {

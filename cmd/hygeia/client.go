@@ -30,15 +30,16 @@ type workspace struct {
 }
 
 type service struct {
-	Name      string            `json:"name"`
-	Workspace string            `json:"workspace"`
-	Kind      string            `json:"kind"`
-	Compat    string            `json:"compat,omitempty"`
-	Tags      map[string]string `json:"tags,omitempty"`
-	State     string            `json:"state"`
-	URL       string            `json:"url"`
-	Created   time.Time         `json:"created"`
-	Changed   time.Time         `json:"changed"`
+	Name       string            `json:"name"`
+	Workspace  string            `json:"workspace"`
+	Kind       string            `json:"kind"`
+	Compat     string            `json:"compat,omitempty"`
+	Versioning map[string]string `json:"versioning,omitempty"`
+	Tags       map[string]string `json:"tags,omitempty"`
+	State      string            `json:"state"`
+	URL        string            `json:"url"`
+	Created    time.Time         `json:"created"`
+	Changed    time.Time         `json:"changed"`
 }
 
 // apiError is an answer that is not 2xx.

@@ -22,20 +22,22 @@ type serviceArgs struct {
 type fhirServiceCreateCmd struct {
 	clientFlags
 	serviceArgs
-	Compat string            `enum:",ahds" default:"" help:"ahds: with the documented deviations of Azure Health Data Services."`
-	Tags   map[string]string `name:"tag" placeholder:"NAME=VALUE" help:"A tag; may be given several times."`
+	Compat     string            `enum:",ahds" default:"" help:"ahds: with the documented deviations of Azure Health Data Services."`
+	Versioning map[string]string `placeholder:"TYPE=POLICY" help:"versioned, versioned-update or no-version for a resource type, or for default; may be given several times."`
+	Tags       map[string]string `name:"tag" placeholder:"NAME=VALUE" help:"A tag; may be given several times."`
 }
 
 // Help shows an example.
 func (fhirServiceCreateCmd) Help() string {
 	return `Example:
-  hygeia fhir-service create default records --compat ahds`
+  hygeia fhir-service create default records --compat ahds
+  hygeia fhir-service create default devices --versioning Observation=no-version`
 }
 
 // Run creates.
 func (c fhirServiceCreateCmd) Run(std stdio) error {
 	var s service
-	body := map[string]any{"compat": c.Compat, "tags": c.Tags}
+	body := map[string]any{"compat": c.Compat, "versioning": c.Versioning, "tags": c.Tags}
 	status, err := c.call(context.Background(), "PUT", servicePath(c.Workspace, c.Name), body, &s)
 	if err != nil {
 		return err

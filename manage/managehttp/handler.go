@@ -142,15 +142,16 @@ type workspaceView struct {
 
 // serviceView is a service as the API shows it.
 type serviceView struct {
-	Name      string            `json:"name"`
-	Workspace string            `json:"workspace"`
-	Kind      manage.Kind       `json:"kind"`
-	Compat    string            `json:"compat,omitempty"`
-	Tags      map[string]string `json:"tags,omitempty"`
-	State     manage.State      `json:"state"`
-	URL       string            `json:"url"`
-	Created   time.Time         `json:"created"`
-	Changed   time.Time         `json:"changed"`
+	Name       string            `json:"name"`
+	Workspace  string            `json:"workspace"`
+	Kind       manage.Kind       `json:"kind"`
+	Compat     string            `json:"compat,omitempty"`
+	Versioning map[string]string `json:"versioning,omitempty"`
+	Tags       map[string]string `json:"tags,omitempty"`
+	State      manage.State      `json:"state"`
+	URL        string            `json:"url"`
+	Created    time.Time         `json:"created"`
+	Changed    time.Time         `json:"changed"`
 }
 
 func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
@@ -163,7 +164,7 @@ func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
 
 func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
 	return serviceView{
-		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Tags: s.Tags, State: s.State,
+		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Versioning: s.Versioning, Tags: s.Tags, State: s.State,
 		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
 	}
 }
@@ -240,8 +241,9 @@ func (h *handler) showService(w http.ResponseWriter, r *http.Request) error {
 
 // serviceBody is what a client may say about a FHIR service.
 type serviceBody struct {
-	Compat string            `json:"compat"`
-	Tags   map[string]string `json:"tags"`
+	Compat     string            `json:"compat"`
+	Versioning map[string]string `json:"versioning"`
+	Tags       map[string]string `json:"tags"`
 }
 
 func (h *handler) putService(w http.ResponseWriter, r *http.Request) error {
@@ -250,7 +252,8 @@ func (h *handler) putService(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ref := refOf(r)
-	s, created, err := h.plane.PutService(r.Context(), ref, manage.Spec{Kind: manage.KindFHIR, Compat: body.Compat, Tags: body.Tags})
+	spec := manage.Spec{Kind: manage.KindFHIR, Compat: body.Compat, Versioning: body.Versioning, Tags: body.Tags}
+	s, created, err := h.plane.PutService(r.Context(), ref, spec)
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,8 @@ func TestScenario(t *testing.T) {
 		{"PUT", svc, `{"compat":"ahds"}`, 201, `"url":"http://hygeia.example:8080/clinic/records"`},
 		{"PUT", svc, "", 200, `"state":"running"`},
 		{"PUT", svc, `{"compat":"dstu2"}`, 400, "is unknown"},
+		{"PUT", svc, `{"versioning":{"patient":"versioned"}}`, 400, `\"patient\" is no resource type of R4`},
+		{"PUT", svc, `{"versioning":{"Patient":"latest"}}`, 400, "not one of versioned, versioned-update, no-version"},
 		{"PUT", ws + "/fhirservices/events", "", 400, "reserved"},
 		{"PUT", ws + "/dicomservices/img", "", 501, "not available in this version"},
 		{"GET", ws + "/medtechservices", "", 501, "not available in this version"},
@@ -165,7 +167,7 @@ func TestSchemas(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(h, "PUT", "/manage/v1/workspaces/default", `{"tags":{"a":"b"}}`)
-	do(h, "PUT", "/manage/v1/workspaces/default/fhirservices/fhir", `{"compat":"ahds","tags":{"a":"b"}}`)
+	do(h, "PUT", "/manage/v1/workspaces/default/fhirservices/fhir", `{"compat":"ahds","versioning":{"default":"no-version"},"tags":{"a":"b"}}`)
 	for path, schema := range map[string]string{
 		"/manage/v1/workspaces":                           "WorkspaceList",
 		"/manage/v1/workspaces/default":                   "Workspace",
