@@ -73,6 +73,9 @@ func (s *Service) historyQuery(in *Interaction) (q HistoryQuery, used url.Values
 		}
 		dropped = append(dropped, w)
 	}
+	if _, asked := in.Params["_total"]; !asked && q.After == "" {
+		q.Total = true // of the first page only: it is the same on the others
+	}
 	return q, used, dropped, nil
 }
 

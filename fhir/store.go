@@ -24,8 +24,9 @@ type Seq int64
 
 const seqEpoch = 1577836800000 // 2020-01-01T00:00:00Z in Unix milliseconds
 
-// SeqAt returns the first Seq of a millisecond.
-func SeqAt(t time.Time) Seq { return Seq((t.UnixMilli() - seqEpoch) << 20) }
+// SeqAt returns the first Seq of a millisecond; times before 2020 or far in the
+// future give the ends of the range.
+func SeqAt(t time.Time) Seq { return SeqAtMilli(t.UnixMilli()) }
 
 // SeqAtMilli returns the first Seq of a Unix millisecond; times before 2020 or
 // far in the future give the ends of the range.

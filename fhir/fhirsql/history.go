@@ -33,7 +33,7 @@ func (s *Store) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, e
 			hi = int64(fhir.SeqAt(q.Before))
 		}
 		if q.Total {
-			if err := s.historyTotal(c, src, args, lo, hi, page); err != nil {
+			if err := s.historyTotal(c, q, args, lo, hi, page); err != nil {
 				return err
 			}
 		}
@@ -83,11 +83,19 @@ func seqOf(part string) string {
 	return "x.seq"
 }
 
-func (s *Store) historyTotal(c *db.Conn, parts [2]string, arg, lo, hi int64, page *fhir.Page) error {
+// historyTotal counts from the narrow tables: a live resource has one row in
+// res, and every other version, deletions too, one in hist.
+func (s *Store) historyTotal(c *db.Conn, q fhir.HistoryQuery, arg, lo, hi int64, page *fhir.Page) error {
 	page.Total = 0
-	for _, part := range parts {
-		col := seqOf(part)
-		err := c.Query("SELECT count(*) "+part+" AND "+col+">=$2 AND "+col+"<$3", func(st *db.Stmt) error {
+	where := "$1=0"
+	switch {
+	case q.ID != "":
+		where = "rid=$1"
+	case q.Type != "":
+		where = "t=$1"
+	}
+	for _, table := range [...]string{"res", "hist"} {
+		err := c.Query("SELECT count(*) FROM "+table+" WHERE "+where+" AND seq>=$2 AND seq<$3", func(st *db.Stmt) error {
 			page.Total += st.ColInt(0)
 			return nil
 		}, arg, lo, hi)
