@@ -29,7 +29,7 @@ var thirdParty = map[string][]string{
 	"github.com/prometheus/client_golang": {"platform/telemetry"},
 	"github.com/alecthomas/kong":          {"cmd"},
 	"go.yaml.in/yaml/v3":                  {"server"},
-	"golang.org/x/text":                   {"spec/search"},
+	"golang.org/x/text":                   {"spec/search", "spec/dcm"},
 	"golang.org/x/sys":                    {"platform/db", "cmd"},
 }
 
