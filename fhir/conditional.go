@@ -48,6 +48,9 @@ func (s *Service) criteria(in *Interaction, params url.Values, raw string) (*sea
 	if len(q.Where) == 0 {
 		return nil, fault.At(fault.Invalid, "required", "", "the condition on %s is not selective enough: it has no search criteria", in.Type)
 	}
+	if len(q.Includes) > 0 || len(q.Sort) > 0 || q.After != "" {
+		return nil, fault.At(fault.Invalid, "not-supported", "", "the condition on %s has a parameter that selects nothing: _include, _revinclude, _sort and ct have no place in it", in.Type)
+	}
 	q.Count, q.Total, q.Sort, q.After = 2, search.TotalNone, nil, ""
 	return q, nil
 }

@@ -9,6 +9,10 @@ import (
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
+// OpIncludes is the operation that goes on with the included resources of a
+// page of a search: what the link "related" leads to.
+const OpIncludes = "includes"
+
 // search answers GET [base]/Type?.., GET [base]?.. and compartment searches (R4
 // section 3.1.1). Parameters that are not understood are errors when the client
 // asked for strict handling and warnings otherwise; never are they dropped in silence.
@@ -17,9 +21,15 @@ func (s *Service) search(ctx context.Context, in *Interaction) (*Response, error
 	if err != nil {
 		return nil, err
 	}
+	if in.Operation == OpIncludes && q.IncludeAfter == "" {
+		return nil, fault.At(fault.Invalid, "required", "", "$includes needs the parameter includesCt of a related link")
+	}
 	page, err := s.store.Search(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	if q.IncludeAfter != "" { // further included resources of a page that was sent
+		page.Records, page.Next, page.Total = nil, "", -1
 	}
 	return &Response{Status: 200, Page: page, Query: q, Dropped: res.Warnings, Used: res.Used}, nil
 }
@@ -72,7 +82,7 @@ func (s *Service) parseOptions(in *Interaction) search.ParseOptions {
 	return search.ParseOptions{
 		Strict: in.Strict, Base: in.Base, Now: s.now(),
 		DefaultCount: s.cfg.DefaultCount, MaxCount: s.cfg.MaxCount,
-		DateOverlap: ahds, NumberExact: ahds,
+		DateOverlap: ahds, NumberExact: ahds, AHDS: ahds,
 	}
 }
 

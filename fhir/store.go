@@ -78,6 +78,11 @@ type Page struct {
 	Records []Record
 	Next    string // cursor of the next page, "" on the last one
 	Total   int64  // -1 when it was not asked for
+	// Included are the resources that the includes of a search add to its
+	// matches, each once and none of the matches. Beyond Query.IncludeCount
+	// NextIncluded is the cursor of the others, for Query.IncludeAfter.
+	Included     []Record
+	NextIncluded string
 }
 
 // HistoryQuery selects versions: of one resource (Type and ID), of a type, or

@@ -135,6 +135,8 @@ func (h *handler) appendType(b []byte, typ string) []byte {
 	b = append(b, `,"updateCreate":true,"conditionalCreate":true,"conditionalRead":"full-support","conditionalUpdate":true,"conditionalDelete":"multiple","referencePolicy":["literal","local"],"searchParam":[`...)
 	b = appendParams(b, h.opt.Search.Params(typ))
 	b = append(b, ']')
+	b = appendNames(append(b, `,"searchInclude":`...), includes(h.opt.Search, typ))
+	b = appendNames(append(b, `,"searchRevInclude":`...), h.revIncludes(typ))
 	b = appendOperations(b, func(op *operation) bool { return op.instance })
 	return append(b, '}')
 }

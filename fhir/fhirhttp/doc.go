@@ -23,6 +23,7 @@
 //	DELETE /T/id                        delete (_hardDelete=true: all versions)
 //	GET    /T/id/_history               history of a resource
 //	GET    /T/id/_history/v             one version
+//	GET    /T/$includes                 further included resources of a page of a search
 //	DELETE /T/id/$purge-history         drop all versions but the current one
 //	GET    /T/id/U    GET  /T/id/*      search in the compartment of T/id
 //	POST   /T/id/U/_search              the same, parameters in a form

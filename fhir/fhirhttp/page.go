@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -12,6 +13,9 @@ import (
 
 // cursorParam is the opaque token of the next page.
 const cursorParam = "ct"
+
+// includesParam is the opaque token of further included resources of a page.
+const includesParam = "includesCt"
 
 // page answers a search or a history.
 func (x *exchange) page() error {
@@ -57,9 +61,16 @@ func (x *exchange) appendPage(dst []byte, in *fhir.Interaction, resp *fhir.Respo
 		if history {
 			dst, err = x.appendVersion(dst, &page.Records[i], v)
 		} else {
-			dst, err = x.appendMatch(dst, &page.Records[i], v)
+			dst, err = x.appendEntry(dst, &page.Records[i], v, "match")
 		}
 		if err != nil {
+			return dst, err
+		}
+	}
+	for i := range page.Included {
+		dst = appendSep(dst, &first)
+		var err error
+		if dst, err = x.appendEntry(dst, &page.Included[i], v, "include"); err != nil {
 			return dst, err
 		}
 	}
@@ -93,11 +104,24 @@ func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Resp
 		used["_elements"] = e
 	}
 	path := searchPath(in)
+	if resp.Query != nil && resp.Query.After != "" && resp.Query.IncludeAfter != "" {
+		used[cursorParam] = []string{resp.Query.After}
+	}
 	dst = append(dst, `,"link":[{"relation":"self","url":`...)
 	dst = resource.AppendString(dst, link(x.baseURL(), path, used))
 	if resp.Page.Next != "" {
 		used[cursorParam] = []string{resp.Page.Next}
 		dst = append(dst, `},{"relation":"next","url":`...)
+		dst = resource.AppendString(dst, link(x.baseURL(), path, used))
+	}
+	if resp.Page.NextIncluded != "" {
+		delete(used, cursorParam)
+		if resp.Query.After != "" {
+			used[cursorParam] = []string{resp.Query.After}
+		}
+		used[includesParam] = []string{resp.Page.NextIncluded}
+		path := strings.TrimPrefix(searchPath(in)+"/$"+fhir.OpIncludes, "/")
+		dst = append(dst, `},{"relation":"related","url":`...)
 		dst = resource.AppendString(dst, link(x.baseURL(), path, used))
 	}
 	return append(dst, "}]"...)
@@ -141,8 +165,8 @@ func (x *exchange) appendFullURL(dst []byte, k fhir.Key) []byte {
 	return append(dst, '"')
 }
 
-// appendMatch appends one match of a search.
-func (x *exchange) appendMatch(dst []byte, rec *fhir.Record, v *view) ([]byte, error) {
+// appendEntry appends one resource of a search with its search.mode.
+func (x *exchange) appendEntry(dst []byte, rec *fhir.Record, v *view, mode string) ([]byte, error) {
 	dst = append(dst, '{')
 	dst = x.appendFullURL(dst, rec.Key)
 	dst = append(dst, `,"resource":`...)
@@ -150,7 +174,9 @@ func (x *exchange) appendMatch(dst []byte, rec *fhir.Record, v *view) ([]byte, e
 	if err != nil {
 		return dst, err
 	}
-	return append(dst, `,"search":{"mode":"match"}}`...), nil
+	dst = append(dst, `,"search":{"mode":"`...)
+	dst = append(dst, mode...)
+	return append(dst, `"}}`...), nil
 }
 
 // appendVersion appends one version of a history (R4 section 3.1.0.10). A

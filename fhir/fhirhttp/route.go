@@ -27,6 +27,7 @@ const (
 	atVersion
 	atCompartment
 	atCompartmentSearch
+	atIncludes
 	atOperation
 )
 
@@ -52,6 +53,7 @@ var routes = [...][]route{
 	atVersion:           {{method: http.MethodGet, verb: fhir.VerbVRead}},
 	atCompartment:       {{method: http.MethodGet, verb: fhir.VerbSearch}},
 	atCompartmentSearch: {{method: http.MethodGet, verb: fhir.VerbSearch}, {method: http.MethodPost, verb: fhir.VerbSearch}},
+	atIncludes:          {{method: http.MethodGet, verb: fhir.VerbSearch}},
 }
 
 var typeRoutes = []route{
@@ -187,6 +189,8 @@ func (t *target) parseInstance(seg []string) error {
 		t.place = atCompartment
 	case len(seg) == 2 && seg[1] == "_search":
 		t.place = atCompartmentSearch
+	case len(seg) == 2 && seg[1] == "$"+fhir.OpIncludes:
+		t.place = atIncludes
 	default:
 		return unknownRoute()
 	}
@@ -195,6 +199,10 @@ func (t *target) parseInstance(seg []string) error {
 
 // setOperation finds an operation that is offered at this level.
 func (t *target) setOperation(name string) error {
+	if name == fhir.OpIncludes && (t.id == "" || t.compartment != "") {
+		t.place = atIncludes
+		return nil
+	}
 	for i := range operations {
 		op := &operations[i]
 		if op.name != name {
@@ -231,6 +239,9 @@ func (t *target) interaction(method string, in *fhir.Interaction) error {
 		for i := range routes[t.place] {
 			if r := &routes[t.place][i]; r.method == method {
 				in.Verb, in.Conditional = r.verb, r.conditional
+				if t.place == atIncludes {
+					in.Operation = fhir.OpIncludes
+				}
 				return nil
 			}
 		}
@@ -252,6 +263,7 @@ var patterns = [...]string{
 	atVersion:           "/{type}/{id}/_history/{vid}",
 	atCompartment:       "/{type}/{id}/{compartment}",
 	atCompartmentSearch: "/{type}/{id}/{compartment}/_search",
+	atIncludes:          "/{type}/$includes",
 }
 
 // pattern names a target without the values in it.

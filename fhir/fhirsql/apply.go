@@ -190,7 +190,7 @@ func (s *Store) applyRun(c *db.Conn, ch *change, from, to int) (wrote bool, err 
 func (s *Store) guard(ctx context.Context, c *db.Conn, g *fhir.Guard) error {
 	want := g.IDs
 	q := *g.Query
-	q.Count, q.Total, q.After = max(2, len(want)+1), search.TotalNone, ""
+	q.Count, q.Total, q.After, q.Includes = max(2, len(want)+1), search.TotalNone, "", nil
 	page, err := s.search(ctx, c, &q)
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@
 // store.go (open, close), layout.go (slots), dict.go (names and rids), codec.go
 // (bodies), rows.go (index entries to rows), apply.go (writing), cache.go, read.go,
 // history.go, sqlb.go and dialect.go (the text of statements), pred.go and
-// pred_*.go (clause to SQL predicate and access path), plan.go (choice of the
-// path), sort.go, keys.go (the plan as a statement), search.go (pages), cursor.go.
+// pred_*.go (clause to SQL predicate and access path), nest.go (chains), plan.go
+// (choice of the path), sort.go, keys.go (the plan as a statement), search.go
+// (pages), include.go, cursor.go.
 package fhirsql

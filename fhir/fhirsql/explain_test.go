@@ -26,6 +26,7 @@ func TestPlans(t *testing.T) {
 	for _, text := range []string{
 		`{"resourceType":"Patient","id":"p","name":[{"family":"Abc"}],"identifier":[{"system":"urn:i","value":"1"}],"birthDate":"1980-01-01","gender":"male"}`,
 		`{"resourceType":"Encounter","id":"e","status":"finished","class":{"code":"AMB"},"subject":{"reference":"Patient/p"},"period":{"start":"2020-01-01","end":"2020-01-02"}}`,
+		`{"resourceType":"Practitioner","id":"d","name":[{"family":"Abc"}]}`,
 		`{"resourceType":"Observation","id":"o","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"1-1"}]},"subject":{"reference":"Patient/p"},"encounter":{"reference":"Encounter/e"},"performer":[{"reference":"Practitioner/d"}],"effectiveDateTime":"2020-01-01","valueQuantity":{"value":5,"unit":"mg","system":"http://unitsofmeasure.org","code":"mg"}}`,
 	} {
 		var d resource.Doc
@@ -49,6 +50,8 @@ func TestPlans(t *testing.T) {
 		"Observation?code=http://loinc.org|1-1", "Observation?code=http://loinc.org|1-1&value-quantity=gt3", "Observation?code-value-quantity=http://loinc.org|1-1$gt3",
 		"Observation?encounter=e", "Observation?performer=Practitioner/d", "Observation?date=ge2020-01-01&date=lt2021-01-01", "Observation?value-quantity=gt3",
 		"Observation?patient=p&date=ge2019-01-01&category=x", "Encounter?date=ge2019&status=finished", "Observation?code:not=2-2", "Observation?_sort=-date",
+		"Observation?patient.birthdate=lt1960", "Observation?performer:Practitioner.name=a", "Observation?encounter.status=finished&code=1-1",
+		"Patient?_has:Observation:patient:code=http://loinc.org|1-1", "Practitioner?_has:Observation:performer:code=1-1&name=a",
 	} {
 		typ, query, _ := strings.Cut(raw, "?")
 		vals, _ := url.ParseQuery(query)
@@ -58,7 +61,7 @@ func TestPlans(t *testing.T) {
 		}
 		out.WriteString(raw + "\n")
 		err = s.db.Read(t.Context(), func(c *db.Conn) error {
-			pl, err := s.plan(c, q, typ)
+			pl, err := s.plan(t.Context(), c, q, typ)
 			if err != nil || pl == nil {
 				out.WriteString("  nothing can match\n")
 				return err

@@ -136,6 +136,7 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 	if a.table == "res" {
 		rid = "r.rid"
 	}
+	out, row := pl.out.yields(a, rid)
 	b.w("SELECT ")
 	if alone && !a.unique && (len(pl.cols) == 0 || len(pl.sort) > 0) {
 		b.w("DISTINCT ")
@@ -149,26 +150,33 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 			b.w(c + ", ")
 		}
 	}
-	b.w(rid + " AS rid FROM ")
+	b.w(out + " AS rid FROM ")
 	if a.table == "res" {
 		b.as("res", "r", a.index)
 	} else {
 		b.as(a.table, "k", a.index)
-		if len(pl.filters) > 0 || len(pl.sort) > 0 {
-			b.w(" CROSS JOIN res r")
+		if row || len(pl.filters) > 0 || len(pl.sort) > 0 {
+			b.w(" CROSS JOIN res " + b.letter("r"))
 			join = "r.rid=k.rid AND "
 		}
+	}
+	if l := pl.out; l.back && l.slot == "" {
+		b.w(" CROSS JOIN ")
+		b.as("ref", "g", "ref_rid")
 	}
 	for _, k := range pl.sort {
 		b.w(k.join, k.jarg...)
 	}
 	b.w(" WHERE " + join)
+	if l := pl.out; l.back && l.slot == "" {
+		b.w("g.rid="+rid+" AND g.p=? AND ", l.p)
+	}
 	if a.table == "res" {
 		b.w("r.t=? AND ", pl.t)
 	}
-	b.cond(a.k)
+	b.walk(a)
 	if alone && !a.unique && len(pl.cols) > 0 && len(pl.sort) == 0 {
-		b.w(" AND NOT EXISTS (SELECT 1 FROM "+a.table+" y WHERE y.rid=k.rid AND y.p=k.p AND "+a.again+")", a.againArgs...)
+		b.w(" AND NOT EXISTS (SELECT 1 FROM "+a.table+" "+b.letter("y")+" WHERE y.rid=k.rid AND y.p=k.p AND "+a.again+")", a.againArgs...)
 	}
 	for _, f := range pl.filters {
 		b.w(" AND ")
@@ -199,6 +207,10 @@ func (p *pred) filter(b *sqlb) {
 			b.w(" OR ")
 		}
 		a := &p.alts[i]
+		if a.nest != nil {
+			a.nest.filter(b)
+			continue
+		}
 		if a.table == "res" {
 			if !p.negate {
 				b.cond(a.k)
@@ -215,7 +227,7 @@ func (p *pred) filter(b *sqlb) {
 			b.w(") IS TRUE")
 			continue
 		}
-		b.w("EXISTS (SELECT 1 FROM " + a.table + " f WHERE f.rid=r.rid AND ")
+		b.w("EXISTS (SELECT 1 FROM " + a.table + " " + b.letter("f") + " WHERE f.rid=r.rid AND ")
 		if a.patient {
 			b.w("f.pat=coalesce(r.pat,0) AND ")
 		}
@@ -223,4 +235,12 @@ func (p *pred) filter(b *sqlb) {
 		b.w(")")
 	}
 	b.w(")")
+}
+
+// walk writes the condition of a range.
+func (b *sqlb) walk(a *alt) {
+	b.cond(a.k)
+	if a.nest != nil {
+		a.nest.gather(b)
+	}
 }

@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"context"
 	"slices"
 
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -13,6 +14,7 @@ type plan struct {
 	typ     string
 	t       int64
 	dialect dialect
+	out     link // what a gathered plan yields instead of its rids
 	driver  *pred
 	filters []*pred
 	post    []*search.Clause
@@ -21,8 +23,8 @@ type plan struct {
 }
 
 // plan compiles q for one type; nil when nothing can match.
-func (s *Store) plan(c *db.Conn, q *search.Query, typ string) (*plan, error) {
-	cp := &compiler{s: s, c: c, typ: typ, t: s.types.id(typ), lay: s.layouts.of(typ)}
+func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ string) (*plan, error) {
+	cp := &compiler{s: s, ctx: ctx, c: c, typ: typ, t: s.types.id(typ), lay: s.layouts.of(typ)}
 	if cp.t == 0 {
 		return nil, nil
 	}
@@ -95,7 +97,7 @@ func (cp *compiler) pairs(where []*search.Clause) (preds []*pred, rest []*search
 
 // plain reports whether a clause is a simple test of p.
 func plain(c *search.Clause, p *search.Param) bool {
-	return c.Field == search.FieldParam && c.Modifier == "" && c.Chain == nil && c.Has == nil && slices.Contains(c.Params, p)
+	return c.Field == search.FieldParam && c.Modifier == "" && len(c.Chain) == 0 && c.Has == nil && slices.Contains(c.Params, p)
 }
 
 // compartment is the membership in a compartment: one of the references, or the resource itself.
@@ -199,7 +201,7 @@ func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) 
 			b.as(a.table, "k", a.index)
 			b.w(" WHERE ")
 		}
-		b.cond(a.k)
+		b.walk(a)
 		b.w(" LIMIT ?) n", limit)
 		err := c.Query(string(b.text), func(st *db.Stmt) error { n += st.ColInt(0); return nil }, b.args...)
 		if err != nil || n >= limit {

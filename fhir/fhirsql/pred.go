@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -40,6 +41,8 @@ type alt struct {
 	again     string
 	againArgs []any
 	patient   bool // a token range that can be narrowed by a patient
+	// nest, if set, writes the rest of k: the list of what it gathers.
+	nest *nest
 	// slot, if set, tests the same on the narrow row: for filters.
 	slot cond
 }
@@ -64,6 +67,7 @@ const (
 // compiler turns the clauses of a query into predicates for one type.
 type compiler struct {
 	s   *Store
+	ctx context.Context
 	c   *db.Conn
 	typ string
 	t   int64
@@ -72,10 +76,13 @@ type compiler struct {
 
 // clause returns the predicate of cl, or nil when nothing stored can match it.
 func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
-	if cl.Chain != nil || cl.Has != nil {
-		return nil, fault.At(fault.Invalid, "not-supported", "", "the parameter %s: chained search is not supported", cl.Name)
-	}
 	p := &pred{name: cl.Name, rank: rankOther}
+	if cl.Has != nil {
+		if err := cp.has(p, cl.Has); err != nil || len(p.alts) == 0 {
+			return nil, err
+		}
+		return p, nil
+	}
 	switch cl.Field {
 	case search.FieldID:
 		return cp.ids(p, cl)
@@ -92,6 +99,12 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 	i := slices.IndexFunc(cl.Params, func(q *search.Param) bool { return q.Type == cp.typ })
 	if i < 0 {
 		return nil, nil
+	}
+	if len(cl.Chain) > 0 {
+		if err := cp.chain(p, cl, cl.Params[i]); err != nil || len(p.alts) == 0 {
+			return nil, err
+		}
+		return p, nil
 	}
 	switch cl.Modifier {
 	case "", "exact", "contains", "not":

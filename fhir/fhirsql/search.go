@@ -36,7 +36,7 @@ func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.
 	types = slices.Clone(types)
 	slices.Sort(types)
 	for _, t := range types {
-		pl, err := s.plan(c, q, t)
+		pl, err := s.plan(ctx, c, q, t)
 		if err != nil {
 			return nil, err
 		}
@@ -78,18 +78,45 @@ func (r row) rid() int64 { return r[len(r)-1].(int64) }
 // print binds a cursor to the search it came from.
 func (r *run) print() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "s%v|%v", r.q.Types, r.q.Sort)
+	fmt.Fprintf(&b, "s%q", r.q.Types)
+	for _, k := range r.q.Sort {
+		code := k.Special
+		if k.Param != nil {
+			code = k.Param.Key()
+		}
+		fmt.Fprintf(&b, "|%s%t", code, k.Desc)
+	}
 	if r.q.Compartment != nil {
 		fmt.Fprintf(&b, "|%s/%s", r.q.Compartment.Type, r.q.Compartment.ID)
 	}
 	for _, cl := range r.q.Where {
-		fmt.Fprintf(&b, "|%s", cl.Name)
-		for _, v := range cl.Values {
-			// Lo and Hi of a relative date move with the clock, so they do not count.
-			fmt.Fprintf(&b, ",%d%s%s%s%s%v", v.Op, v.System, v.Code, v.Text, v.RefType, v.Num)
-		}
+		printClause(&b, cl)
 	}
 	return b.String()
+}
+
+func printClause(b *strings.Builder, cl *search.Clause) {
+	fmt.Fprintf(b, "|%q%t", cl.Name, cl.Missing)
+	for i := range cl.Values {
+		printValue(b, &cl.Values[i])
+	}
+	for i := range cl.Chain {
+		fmt.Fprintf(b, ">%s", cl.Chain[i].Target)
+		printClause(b, cl.Chain[i].Next)
+	}
+	if cl.Has != nil {
+		printClause(b, cl.Has.Next)
+	}
+}
+
+func printValue(b *strings.Builder, v *search.Value) {
+	fmt.Fprintf(b, ",%d%q%q%q%s%v", v.Op, v.System, v.Code, v.Text, v.RefType, v.Num)
+	if v.Op != search.OpAp { // the range of ap moves with the clock
+		fmt.Fprintf(b, " %d %d", v.Lo, v.Hi)
+	}
+	for i := range v.Parts {
+		printValue(b, &v.Parts[i])
+	}
 }
 
 // cursor splits q.After into the type and the row behind which to go on.
@@ -232,7 +259,7 @@ func (r *run) finish(hits []hit) error {
 		}
 		r.page.Records[i] = hits[i].rec
 	}
-	return nil
+	return r.include(hits)
 }
 
 // fill appends up to want hits of one plan.
@@ -304,29 +331,35 @@ func (r *run) holds(h *hit) (bool, error) {
 		return false, err
 	}
 	q := search.Query{Where: h.pl.post}
-	return search.Match(&q, h.rec.Type, h.rec.ID, h.rec.Seq.Time().UnixMilli(), &r.look.values), nil
+	return search.Match(&q, search.Subject{Type: h.rec.Type, ID: h.rec.ID, Millis: h.rec.Seq.Time().UnixMilli(), Values: &r.look.values}, nil), nil
 }
 
 // load reads the current version of a hit.
-func (r *run) load(h *hit) error {
-	st, err := r.c.Prepare("SELECT ver, seq, op, z, id FROM body WHERE rid=$1")
+func (r *run) load(h *hit) (err error) {
+	h.rec, err = r.record(h.row.rid())
+	return err
+}
+
+// record reads the current version of a resource.
+func (r *run) record(rid int64) (rec fhir.Record, err error) {
+	st, err := r.c.Prepare("SELECT ver, seq, op, z, id, t FROM body WHERE rid=$1")
 	if err != nil {
-		return err
+		return rec, err
 	}
 	defer st.Reset()
-	st.Int(0, h.row.rid())
+	st.Int(0, rid)
 	ok, err := st.Step()
 	if err != nil {
-		return err
+		return rec, err
 	}
 	if !ok {
-		return fault.Wrap("fhirsql: search", fmt.Errorf("index row without a body: rid %d", h.row.rid()))
+		return rec, fault.Wrap("fhirsql: search", fmt.Errorf("index row without a body: rid %d", rid))
 	}
 	id := zPool.get()
 	defer zPool.put(id)
 	*id = st.ColBlob(4, (*id)[:0])
-	h.rec.Key = fhir.Key{Type: h.pl.typ, ID: idText(*id)}
-	return r.s.version(st, &h.rec)
+	rec.Key = fhir.Key{Type: r.s.types.name(st.ColInt(5)), ID: idText(*id)}
+	return rec, r.s.version(st, &rec)
 }
 
 // total counts all matches when the query wants to know. An estimate stops at probe.

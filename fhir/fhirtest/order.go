@@ -55,6 +55,9 @@ func (m *Memory) Search(_ context.Context, q *search.Query) (*fhir.Page, error) 
 		}
 		page.Records = append(page.Records, h.rec)
 	}
+	if err := m.include(q, page); err != nil {
+		return nil, err
+	}
 	return page, nil
 }
 
@@ -66,7 +69,7 @@ func (m *Memory) matches(q *search.Query) []hit {
 		if cur.Deleted || len(q.Types) > 0 && !slices.Contains(q.Types, k.Type) {
 			continue
 		}
-		if !search.Match(q, k.Type, k.ID, cur.Seq.Time().UnixMilli(), r.values) {
+		if !search.Match(q, subject(k, r), others{m}) {
 			continue
 		}
 		h := hit{rec: cur, rid: r.rid}

@@ -39,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) fhir.Store) {
 		{"SearchCurrentOnly", searchCurrentOnly},
 		{"SearchSystem", searchSystem},
 		{"SearchCompartment", searchCompartment},
+		{"SearchChains", searchChains},
+		{"SearchIncludes", searchIncludes},
 		{"SearchPages", searchPages},
 		{"SearchSort", searchSort},
 		{"SearchTotal", searchTotal},

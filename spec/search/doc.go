@@ -7,7 +7,8 @@
 //     parameters, in one walk over the tree;
 //   - Parse turns the parameters of a URL into a Query, a tree of clauses whose
 //     values are already normalised in the same way as the index entries;
-//   - Match evaluates a Query against Values by brute force. It is the model
+//   - Match evaluates a Query against Values, and for chains against those of the
+//     other resources, by brute force. It is the model
 //     that every store is tested against.
 //
 // The Registry holds the Params. For each resource type it compiles, when the
@@ -17,6 +18,6 @@
 //
 // Reading order: param.go, values.go; registry.go, compile.go, parts.go,
 // trie.go, leaf.go; extract.go, element.go; query.go, parse.go,
-// parse_control.go, parse_value.go; match.go. The literals are in date.go,
+// parse_clause.go, parse_value.go, parse_chain.go, parse_control.go, parse_include.go; match.go. The literals are in date.go,
 // number.go, escape.go and fold.go.
 package search

@@ -9,6 +9,8 @@ type Error struct {
 	Param string // as written in the URL, with modifier; "" when it is the search as a whole
 	Code  string
 	Msg   string
+	// Modifier says that a modifier is the cause; that is never left out.
+	Modifier bool
 }
 
 // Error implements error.

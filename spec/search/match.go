@@ -5,20 +5,35 @@ import (
 	"strings"
 )
 
-// Match reports whether the resource typ/id, last updated at seqMillis and with
-// the index entries v, is an answer to q. It looks at every entry of every
-// clause: it is the model that the indexes of a store are tested against.
-// Sort, Count and After have no part in it; a clause that is a chain never
-// matches, because other resources decide about it.
-func Match(q *Query, typ, id string, seqMillis int64, v *Values) bool {
-	if len(q.Types) > 0 && !slices.Contains(q.Types, typ) {
+// Subject is a resource as Match sees it: its name, when it was last updated,
+// and its index entries.
+type Subject struct {
+	Type, ID string
+	Millis   int64
+	Values   *Values
+}
+
+// Others gives Match the other resources, which decide about chains.
+type Others interface {
+	// Find returns a current resource.
+	Find(typ, id string) (Subject, bool)
+	// Each calls yield for the current resources of a type until it returns false.
+	Each(typ string, yield func(Subject) bool)
+}
+
+// Match reports whether a resource is an answer to q. It looks at every entry
+// of every clause, and for chains at every other resource: it is the model that
+// the indexes of a store are tested against. Sort, Count, Includes and After
+// have no part in it. With nil others a chain never holds.
+func Match(q *Query, s Subject, others Others) bool {
+	if len(q.Types) > 0 && !slices.Contains(q.Types, s.Type) {
 		return false
 	}
-	if q.Compartment != nil && !q.Compartment.holds(typ, id, v) {
+	if q.Compartment != nil && !q.Compartment.holds(s.Type, s.ID, s.Values) {
 		return false
 	}
 	for _, c := range q.Where {
-		if !c.matches(typ, id, seqMillis, v) {
+		if !c.matches(s, others) {
 			return false
 		}
 	}
@@ -69,30 +84,85 @@ func (l leaf) points(r ReferenceValue) bool {
 	return l.target == "" || r.Type == l.target || r.Type == "" && TypeInURL(r.URL) == l.target
 }
 
-func (c *Clause) matches(typ, id string, seqMillis int64, v *Values) bool {
-	if c.Chain != nil || c.Has != nil {
-		return false
+func (c *Clause) matches(s Subject, others Others) bool {
+	switch {
+	case c.Has != nil:
+		return others != nil && c.Has.holds(s, others)
+	case len(c.Chain) > 0:
+		return others != nil && c.follows(s, others)
 	}
 	switch c.Field {
 	case FieldID:
-		return c.any(func(w Value) bool { return w.Code == id })
+		return c.any(func(w Value) bool { return w.Code == s.ID }) != (c.Modifier == "not")
 	case FieldType:
-		return c.any(func(w Value) bool { return w.Code == typ })
+		return c.any(func(w Value) bool { return w.Code == s.Type }) != (c.Modifier == "not")
 	case FieldLastUpdated:
-		return c.any(func(w Value) bool { return matchDate(w, DateValue{Lo: seqMillis, Hi: seqMillis}) })
+		return c.any(func(w Value) bool { return matchDate(w, DateValue{Lo: s.Millis, Hi: s.Millis}) })
 	}
-	i := slices.IndexFunc(c.Params, func(p *Param) bool { return p.Type == typ })
-	if i < 0 {
+	p := c.paramOf(s.Type)
+	if p == nil {
 		return false
 	}
-	leaves := c.Params[i].leaves(nil, "")
+	leaves, v := p.leaves(nil, ""), s.Values
 	switch c.Modifier {
 	case "missing":
 		return present(leaves, v) != c.Missing
 	case "not":
-		return !c.any(func(w Value) bool { return anyEntry(c.Params[i].Kind, "", leaves, w, v) })
+		return !c.any(func(w Value) bool { return anyEntry(p.Kind, "", leaves, w, v) })
 	}
-	return c.any(func(w Value) bool { return anyEntry(c.Params[i].Kind, c.Modifier, leaves, w, v) })
+	return c.any(func(w Value) bool { return anyEntry(p.Kind, c.Modifier, leaves, w, v) })
+}
+
+// paramOf returns the parameter of the clause for a type, or nil.
+func (c *Clause) paramOf(typ string) *Param {
+	i := slices.IndexFunc(c.Params, func(p *Param) bool { return p.Type == typ })
+	if i < 0 {
+		return nil
+	}
+	return c.Params[i]
+}
+
+// follows reports whether a reference of s leads to what one of the
+// alternatives of a chain describes.
+func (c *Clause) follows(s Subject, others Others) bool {
+	p := c.paramOf(s.Type)
+	if p == nil {
+		return false
+	}
+	leaves := p.leaves(nil, "")
+	return slices.ContainsFunc(s.Values.References, func(r ReferenceValue) bool {
+		return r.Type != "" && ownsReference(leaves, r) && slices.ContainsFunc(c.Chain, func(alt Chain) bool {
+			if alt.Target != r.Type {
+				return false
+			}
+			o, ok := others.Find(r.Type, r.ID)
+			return ok && alt.Next.matches(o, others)
+		})
+	})
+}
+
+// holds reports whether a resource of the type refers to s and fulfils the rest.
+func (h *Has) holds(s Subject, others Others) bool {
+	found := false
+	leaves := h.Ref.leaves(nil, "")
+	others.Each(h.Type, func(o Subject) bool {
+		found = slices.ContainsFunc(o.Values.References, func(r ReferenceValue) bool {
+			return r.Type == s.Type && r.ID == s.ID && ownsReference(leaves, r)
+		}) && h.Next.matches(o, others)
+		return !found
+	})
+	return found
+}
+
+// Refers reports whether a reference of a resource counts for an include: it is
+// one of its parameters and points to the target.
+func (i *Include) Refers(from string, r ReferenceValue) bool {
+	if r.Type == "" || i.Target != "" && r.Type != i.Target || i.Source != "*" && i.Source != from {
+		return false
+	}
+	return i.Source == "*" || slices.ContainsFunc(i.Params, func(p *Param) bool {
+		return ownsReference(p.leaves(nil, ""), r)
+	})
 }
 
 func (c *Clause) any(f func(Value) bool) bool { return slices.ContainsFunc(c.Values, f) }

@@ -119,7 +119,7 @@ func row(t *testing.T, n int, mode, query string, want []string, fixtures []fixt
 		}
 		got := []string{}
 		for _, f := range fixtures {
-			if search.Match(q, f.typ, f.id, 0, &f.values) {
+			if search.Match(q, search.Subject{Type: f.typ, ID: f.id, Values: &f.values}, nil) {
 				got = append(got, f.id)
 			}
 		}

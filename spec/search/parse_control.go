@@ -1,6 +1,7 @@
 package search
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,8 +30,10 @@ func control(name string) func(p *parser, name string, values []string) error {
 		return (*parser).sort
 	case "_include", "_revinclude":
 		return (*parser).include
-	case "ct":
+	case "ct", "includesCt":
 		return (*parser).token
+	case "_includesCount":
+		return (*parser).includesCount
 	case "_text", "_content", "_query", "_filter", "_list", "_contained", "_containedType":
 		return (*parser).notOffered
 	}
@@ -88,12 +91,31 @@ func (p *parser) count(name string, values []string) error {
 	if err != nil || n < 0 {
 		return badValue(name, "%q is not a number of resources", s)
 	}
-	if n > p.opt.MaxCount {
-		p.warn(&Error{Param: name, Code: "too-costly", Msg: "a page has " + strconv.Itoa(p.opt.MaxCount) + " resources at most"})
-		n = p.opt.MaxCount
-		p.res.Used[name] = []string{strconv.Itoa(n)}
+	p.q.Count = p.capped(name, n, p.opt.MaxCount, "a page has %d resources at most")
+	return nil
+}
+
+// capped lowers a number of resources to what one page may have, with a warning.
+func (p *parser) capped(name string, n, most int, words string) int {
+	if n <= most {
+		return n
 	}
-	p.q.Count = n
+	p.warn(&Error{Param: name, Code: "too-costly", Msg: fmt.Sprintf(words, most)})
+	p.res.Used[name] = []string{strconv.Itoa(most)}
+	return most
+}
+
+// includesCount limits the included resources of a page.
+func (p *parser) includesCount(name string, values []string) error {
+	s, ok, err := p.single(name, values)
+	if !ok {
+		return err
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return badValue(name, "%q is not a number of resources above 0", s)
+	}
+	p.q.IncludeCount = p.capped(name, n, p.opt.MaxIncludes, "a page has %d included resources at most")
 	return nil
 }
 
@@ -149,7 +171,11 @@ func (p *parser) token(name string, values []string) error {
 	if err == nil && s == "" {
 		err = badValue(name, "it has no value")
 	}
-	p.q.After = s
+	if name == "includesCt" {
+		p.q.IncludeAfter = s
+	} else {
+		p.q.After = s
+	}
 	return err
 }
 
@@ -163,7 +189,7 @@ func (p *parser) finish() error {
 	}
 	if p.q.Count == 0 { // only the number is wanted
 		p.q.Total = TotalAccurate
-		p.q.Sort, p.q.After = nil, ""
+		p.q.Sort, p.q.Includes, p.q.After = nil, nil, ""
 	}
 	return nil
 }
@@ -246,61 +272,4 @@ func (p *parser) sortKey(name, code string) (Sort, *Error) {
 		return Sort{}, notSupported(name, "%q is a composite, which has no order", code)
 	}
 	return Sort{Param: param}, nil
-}
-
-// include reads _include and _revinclude: Type:code[:Target], Type:* and *.
-func (p *parser) include(name string, values []string) error {
-	base, modifier, _ := strings.Cut(name, ":")
-	inc := Include{Reverse: base == "_revinclude"}
-	switch modifier {
-	case "":
-	case "iterate", "recurse":
-		inc.Iterate = true
-	default:
-		return invalid(name, "there is no modifier :%s", modifier)
-	}
-	for _, v := range values {
-		if v == "" {
-			if err := p.leaveOut(badValue(name, "it has no value")); err != nil {
-				return err
-			}
-			continue
-		}
-		one := inc
-		if err := p.includeValue(name, v, &one); err != nil {
-			return err
-		}
-		p.res.Includes = append(p.res.Includes, one)
-		if err := p.leaveOut(notSupported(name, "%s is not supported yet", base)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *parser) includeValue(name, v string, inc *Include) error {
-	if v == "*" {
-		inc.Source, inc.Code = "*", "*"
-		return nil
-	}
-	pieces := strings.Split(v, ":")
-	if len(pieces) < 2 || len(pieces) > 3 {
-		return badValue(name, "%q does not have the form Type:parameter[:Target]", v)
-	}
-	inc.Source, inc.Code = pieces[0], pieces[1]
-	if !r4.IsResource(inc.Source) {
-		return badValue(name, "%q is not a resource type of FHIR R4", inc.Source)
-	}
-	if inc.Code != "*" {
-		if param := p.reg.Param(inc.Source, inc.Code); param == nil || param.Kind != Reference {
-			return badValue(name, "%s has no reference parameter %q", inc.Source, inc.Code)
-		}
-	}
-	if len(pieces) == 3 {
-		inc.Target = pieces[2]
-		if !r4.IsResource(inc.Target) {
-			return badValue(name, "%q is not a resource type of FHIR R4", inc.Target)
-		}
-	}
-	return nil
 }

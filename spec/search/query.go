@@ -9,7 +9,12 @@ type Query struct {
 	Sort        []Sort
 	Count       int // page size; 0 with Total set = count only
 	Total       Total
-	After       string // the store's opaque cursor from a previous page; "" = first page
+	Includes    []Include
+	// IncludeCount limits the resources that Includes add to one page, 0 = no
+	// limit; IncludeAfter is the store's cursor to the others.
+	IncludeCount int
+	IncludeAfter string
+	After        string // the store's opaque cursor from a previous page; "" = first page
 }
 
 // CompartmentRef restricts a search to a compartment (R4 section 2.37).
@@ -61,21 +66,40 @@ type Clause struct {
 	Modifier string // "", "exact", "contains", "missing", "not", "text", "in", ..., "identifier"; a :[Type] is in Value.RefType instead
 	Missing  bool   // with Modifier "missing": the wanted value
 	Values   []Value
-	Chain    *Chain // a chained clause: Values is empty, Chain holds the rest
-	Has      *Has
+	// Chain, if not empty, follows the reference parameter to other resources;
+	// Values is empty then. The clause holds when one reference leads to a
+	// resource that one of the alternatives describes.
+	Chain []Chain
+	Has   *Has // a reverse chain; Params and Values are empty
 }
 
-// Chain follows a reference parameter to other resources: subject:Patient.name=x.
+// Chain is one alternative of a chained parameter (subject:Patient.name=x, R4
+// section 3.1.1.4.13): the resource referred to is of type Target and Next
+// holds for it. There is one for each type that the reference may point to and
+// that has the parameter.
 type Chain struct {
-	Target string // resource type at the far end; one Clause is made per possible type
+	Target string
 	Next   *Clause
 }
 
-// Has is a reverse chain: _has:Observation:patient:code=x.
+// Has is a reverse chain (R4 section 3.1.1.4.14), _has:Observation:patient:code=x:
+// a resource of Type for which Next holds refers to us by Ref.
 type Has struct {
-	Type string   // the resources that refer to us
-	Ref  []*Param // their reference parameter
+	Type string
+	Ref  *Param
 	Next *Clause
+}
+
+// Include is one _include or _revinclude (R4 section 3.1.1.5.5).
+type Include struct {
+	Reverse bool   // _revinclude
+	Iterate bool   // :iterate or :recurse: also for resources that were included
+	Source  string // the type that holds the reference; "*" = all
+	Code    string // the reference parameter; "*" = all
+	Target  string // the type referred to; "" = all
+	// Params are the reference parameters that count, resolved from Source and
+	// Code; nil when Source is "*".
+	Params []*Param
 }
 
 // Op is a comparison prefix (R4 section 3.1.1.4.4).

@@ -178,7 +178,7 @@ func TestCompartment(t *testing.T) {
 		fixture
 		want bool
 	}{{obs, true}, {other, false}, {fixture{typ: "Patient", id: "1"}, true}, {fixture{typ: "Patient", id: "2"}, false}} {
-		if got := search.Match(q, f.typ, f.id, 0, &f.values); got != f.want {
+		if got := search.Match(q, search.Subject{Type: f.typ, ID: f.id, Values: &f.values}, nil); got != f.want {
 			t.Errorf("%s/%s in the compartment: %t", f.typ, f.id, got)
 		}
 	}

@@ -33,14 +33,20 @@ type one struct {
 	millis int64
 }
 
-// TestSearch compares random searches. HYGEIA_ORACLE_SEED repeats a run,
+// TestSearch compares random searches, with both ways to follow a chain. HYGEIA_ORACLE_SEED repeats a run,
 // HYGEIA_ORACLE_SEARCHES makes it longer.
 func TestSearch(t *testing.T) {
+	t.Run("gathered", func(t *testing.T) { compareAll(t, fhirsql.Options{}) })
+	t.Run("tested", func(t *testing.T) { compareAll(t, fhirsql.Options{GatherLimit: 2}) })
+}
+
+func compareAll(t *testing.T, opt fhirsql.Options) {
+	opt.DB = db.Options{MaxGroup: 2000}
 	reg := search.Default()
 	seed := number("HYGEIA_ORACLE_SEED", time.Now().UnixNano())
 	t.Logf("HYGEIA_ORACLE_SEED=%d", seed)
-	w := &world{T: t, reg: reg, r: rand.New(rand.NewPCG(uint64(seed), 1)), byType: map[string][]*one{}}
-	s, err := fhirsql.Open(t.Context(), filepath.Join(t.TempDir(), "fhir.db"), reg, fhirsql.Options{DB: db.Options{MaxGroup: 2000}})
+	w := &world{T: t, reg: reg, r: rand.New(rand.NewPCG(uint64(seed), 1)), byType: map[string][]*one{}, byKey: map[fhir.Key]*one{}}
+	s, err := fhirsql.Open(t.Context(), filepath.Join(t.TempDir(), "fhir.db"), reg, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +54,7 @@ func TestSearch(t *testing.T) {
 	w.s = s
 	w.load(t)
 	answered := 0
-	for range number("HYGEIA_ORACLE_SEARCHES", 3000) {
+	for range number("HYGEIA_ORACLE_SEARCHES", 2000) {
 		if w.compare() {
 			answered++
 		}
@@ -72,6 +78,7 @@ type world struct {
 	s      fhir.Store
 	r      *rand.Rand
 	byType map[string][]*one
+	byKey  map[fhir.Key]*one
 	types  []string
 }
 
@@ -106,6 +113,7 @@ func (w *world) load(t *testing.T) {
 			if err := w.reg.Extract(own.Root(), nil, o.values); err != nil {
 				t.Fatalf("%s: %v", o.key, err)
 			}
+			w.byKey[o.key] = o
 			w.byType[o.key.Type] = append(w.byType[o.key.Type], o)
 			c.Ops = append(c.Ops, fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: o.key, Stored: stored, Values: o.values})
 		}
@@ -186,8 +194,8 @@ func (w *world) compare() bool {
 	typ := w.types[w.r.IntN(len(w.types))]
 	raw := ""
 	for range 1 + w.r.IntN(3) {
-		if p := w.param(typ); p != "" {
-			raw += "&" + p
+		if p, ok := w.criterion(typ, 0); ok {
+			raw += "&" + p.name + "=" + p.value
 		}
 	}
 	raw = strings.TrimPrefix(raw, "&")
@@ -201,6 +209,9 @@ func (w *world) compare() bool {
 			raw += "&_sort=" + []string{"", "-"}[w.r.IntN(2)] + p.Code
 		}
 	}
+	if w.r.IntN(8) == 0 {
+		raw += "&" + w.include(typ)
+	}
 	vals, err := url.ParseQuery(raw)
 	if err != nil {
 		w.Fatal(err)
@@ -211,7 +222,7 @@ func (w *world) compare() bool {
 	}
 	var want []string
 	for _, o := range w.byType[typ] {
-		if search.Match(q, typ, o.key.ID, o.millis, o.values) {
+		if search.Match(q, o.subject(), w) {
 			want = append(want, o.key.ID)
 		}
 	}
@@ -229,6 +240,7 @@ func (w *world) compare() bool {
 		if page.Total != int64(len(want)) {
 			w.Fatalf("%s?%s: total %d, want %d", typ, raw, page.Total, len(want))
 		}
+		w.checkIncluded(typ+"?"+raw, q, page)
 		for _, r := range page.Records {
 			got = append(got, r.ID)
 		}
@@ -248,11 +260,11 @@ func (w *world) compare() bool {
 func clip(list []string) []string { return list[:min(len(list), 20)] }
 
 // param writes one parameter with a value that some resource has.
-func (w *world) param(typ string) string {
+func (w *world) param(typ string) (fact, bool) {
 	ps := w.reg.Params(typ)
 	p := ps[w.r.IntN(len(ps))]
 	if p.Unsupported != "" || p.Kind == search.Special {
-		return ""
+		return fact{}, false
 	}
 	list := w.byType[typ]
 	// Parameters that few resources have a value for need some tries.
@@ -270,13 +282,13 @@ func (w *world) param(typ string) string {
 			if p.Kind == search.String {
 				mod = []string{"", "", ":contains", ":exact"}[w.r.IntN(4)]
 			}
-			return p.Code + mod + "=" + v
+			return fact{p.Code + mod, v}, true
 		}
 	}
 	if w.r.IntN(4) == 0 {
-		return p.Code + ":missing=" + []string{"true", "false"}[w.r.IntN(2)]
+		return fact{p.Code + ":missing", []string{"true", "false"}[w.r.IntN(2)]}, true
 	}
-	return ""
+	return fact{}, false
 }
 
 // leaf returns a parameter whose values are extracted.

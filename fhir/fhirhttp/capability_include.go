@@ -1,0 +1,46 @@
+package fhirhttp
+
+import (
+	"slices"
+
+	"github.com/hygeia-health/hygeia/spec/r4"
+	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// includes lists the values of _include for a type.
+func includes(reg *search.Registry, typ string) []string {
+	out := []string{"*", typ + ":*"}
+	for _, p := range reg.Params(typ) {
+		if p.Kind == search.Reference && p.Unsupported == "" {
+			out = append(out, typ+":"+p.Code)
+		}
+	}
+	return out
+}
+
+// revIncludes lists the values of _revinclude for a type: the references of
+// other types that name it as a target.
+func (h *handler) revIncludes(typ string) []string {
+	out := []string{"*"}
+	for _, from := range r4.ResourceTypes() {
+		for _, p := range h.opt.Search.Params(from) {
+			if p.Kind == search.Reference && p.Unsupported == "" && slices.Contains(p.Targets, typ) {
+				out = append(out, from+":"+p.Code)
+			}
+		}
+	}
+	return out
+}
+
+// appendNames appends a list of strings.
+func appendNames(b []byte, names []string) []byte {
+	b = append(b, '[')
+	for i, n := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = resource.AppendString(b, n)
+	}
+	return append(b, ']')
+}

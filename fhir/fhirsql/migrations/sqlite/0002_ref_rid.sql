@@ -1,0 +1,1 @@
+CREATE INDEX ref_rid ON ref (rid, p);

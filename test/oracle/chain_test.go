@@ -1,0 +1,170 @@
+package oracle
+
+import (
+	"slices"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+func (o *one) subject() search.Subject {
+	return search.Subject{Type: o.key.Type, ID: o.key.ID, Millis: o.millis, Values: o.values}
+}
+
+var _ search.Others = (*world)(nil)
+
+// Find implements search.Others.
+func (w *world) Find(typ, id string) (search.Subject, bool) {
+	if o := w.byKey[fhir.Key{Type: typ, ID: id}]; o != nil {
+		return o.subject(), true
+	}
+	return search.Subject{}, false
+}
+
+// Each implements search.Others.
+func (w *world) Each(typ string, yield func(search.Subject) bool) {
+	for _, o := range w.byType[typ] {
+		if !yield(o.subject()) {
+			return
+		}
+	}
+}
+
+// fact is one parameter of a search: its name, with the references that it
+// follows, and its value.
+type fact struct{ name, value string }
+
+// criterion makes a parameter that some resource of the type fulfils, mostly.
+func (w *world) criterion(typ string, depth int) (fact, bool) {
+	if depth < 3 {
+		switch w.r.IntN(5) {
+		case 0:
+			return w.chain(typ, depth)
+		case 1:
+			return w.has(typ, depth)
+		}
+	}
+	return w.param(typ)
+}
+
+// chain follows a reference that some resource has to one that is there.
+func (w *world) chain(typ string, depth int) (fact, bool) {
+	for range 10 {
+		o := w.byType[typ][w.r.IntN(len(w.byType[typ]))]
+		ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return len(w.byType[r.Type]) > 0 })
+		if !ok {
+			continue
+		}
+		rest, ok := w.criterion(ref.Type, depth+1)
+		if !ok {
+			return fact{}, false
+		}
+		name := w.alias(ref.Param, ref.Type)
+		if w.r.IntN(3) > 0 {
+			name += ":" + ref.Type
+		}
+		return fact{name + "." + rest.name, rest.value}, true
+	}
+	return fact{}, false
+}
+
+// alias picks one of the parameters that a reference counts for.
+func (w *world) alias(p *search.Param, target string) string {
+	var codes []string
+	for _, q := range w.reg.Params(p.Type) {
+		if q == p || slices.Contains(q.Parts, p) && (q.PartTarget == "" || q.PartTarget == target) {
+			codes = append(codes, q.Code)
+		}
+	}
+	return codes[w.r.IntN(len(codes))]
+}
+
+// has finds a resource that refers to one of the type.
+func (w *world) has(typ string, depth int) (fact, bool) {
+	for range 20 {
+		from := w.types[w.r.IntN(len(w.types))]
+		if len(w.byType[from])*len(w.byType[typ]) > 300_000 {
+			continue // the model compares every pair
+		}
+		o := w.byType[from][w.r.IntN(len(w.byType[from]))]
+		ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Type == typ })
+		if !ok {
+			continue
+		}
+		rest, ok := w.criterion(from, depth+1)
+		if !ok {
+			return fact{}, false
+		}
+		return fact{"_has:" + from + ":" + w.alias(ref.Param, typ) + ":" + rest.name, rest.value}, true
+	}
+	return fact{}, false
+}
+
+// include makes an _include or _revinclude and the resources that it adds to
+// the matches, by looking at all of them.
+func (w *world) include(typ string) (raw string) {
+	if w.r.IntN(2) == 0 {
+		o := w.byType[typ][w.r.IntN(len(w.byType[typ]))]
+		if ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Type != "" }); ok {
+			return "_include=" + typ + ":" + w.alias(ref.Param, ref.Type) + []string{"", ":" + ref.Type}[w.r.IntN(2)]
+		}
+		return "_include=" + []string{"*", typ + ":*"}[w.r.IntN(2)]
+	}
+	for range 20 {
+		from := w.types[w.r.IntN(len(w.types))]
+		o := w.byType[from][w.r.IntN(len(w.byType[from]))]
+		if ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Type == typ }); ok {
+			return "_revinclude=" + from + ":" + []string{"*", w.alias(ref.Param, typ)}[w.r.IntN(2)]
+		}
+	}
+	return "_revinclude=*"
+}
+
+// included is the model of includes without :iterate.
+func (w *world) included(q *search.Query, page []fhir.Record) []string {
+	matches, found := map[fhir.Key]bool{}, map[fhir.Key]bool{}
+	for i := range page {
+		matches[page[i].Key] = true
+	}
+	for i := range q.Includes {
+		inc := &q.Includes[i]
+		for _, list := range w.byType {
+			for _, o := range list {
+				for _, r := range o.values.References {
+					to := fhir.Key{Type: r.Type, ID: r.ID}
+					if w.byKey[to] == nil || !inc.Refers(o.key.Type, r) {
+						continue
+					}
+					if inc.Reverse && matches[to] && !matches[o.key] {
+						found[o.key] = true
+					}
+					if !inc.Reverse && matches[o.key] && !matches[to] {
+						found[to] = true
+					}
+				}
+			}
+		}
+	}
+	var out []string
+	for k := range found {
+		out = append(out, k.String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// checkIncluded compares the included resources of a page with the model.
+func (w *world) checkIncluded(what string, q *search.Query, page *fhir.Page) {
+	w.Helper()
+	if len(q.Includes) == 0 || page.NextIncluded != "" {
+		return
+	}
+	var got []string
+	for i := range page.Included {
+		got = append(got, page.Included[i].Key.String())
+	}
+	slices.Sort(got)
+	if want := w.included(q, page.Records); !slices.Equal(got, want) {
+		w.Fatalf("%s: included\n got %d %v\nwant %d %v", what, len(got), clip(got), len(want), clip(want))
+	}
+}
