@@ -19,51 +19,47 @@ type function struct {
 	do       func(args []value, each node) (value, error)
 }
 
-// functions is filled by init because map, sort_by and others evaluate nodes.
-var functions map[string]function
-
 func fixed(n int, do func(args []value) (value, error)) function {
 	return function{n, n, -1, func(args []value, _ node) (value, error) { return do(args) }}
 }
 
-func init() {
-	functions = map[string]function{
-		"abs":         fixed(1, absolute),
-		"avg":         fixed(1, average),
-		"ceil":        fixed(1, rounded(math.Ceil)),
-		"contains":    fixed(2, contains),
-		"ends_with":   fixed(2, texts(strings.HasSuffix)),
-		"floor":       fixed(1, rounded(math.Floor)),
-		"join":        fixed(2, join),
-		"keys":        fixed(1, keys),
-		"length":      fixed(1, length),
-		"map":         {2, 2, 0, func(a []value, each node) (value, error) { return mapEach(a[1], each) }},
-		"max":         fixed(1, extreme(1)),
-		"max_by":      {2, 2, 1, func(a []value, each node) (value, error) { return extremeBy(a[0], each, 1) }},
-		"merge":       {0, -1, -1, func(a []value, _ node) (value, error) { return merge(a) }},
-		"min":         fixed(1, extreme(-1)),
-		"min_by":      {2, 2, 1, func(a []value, each node) (value, error) { return extremeBy(a[0], each, -1) }},
-		"not_null":    {1, -1, -1, func(a []value, _ node) (value, error) { return notNull(a) }},
-		"reverse":     fixed(1, reverse),
-		"sort":        fixed(1, func(a []value) (value, error) { return sortBy(a[0], current{}) }),
-		"sort_by":     {2, 2, 1, func(a []value, each node) (value, error) { return sortBy(a[0], each) }},
-		"starts_with": fixed(2, texts(strings.HasPrefix)),
-		"sum":         fixed(1, sum),
-		"to_array":    fixed(1, toArray),
-		"to_number":   fixed(1, toNumber),
-		"to_string":   fixed(1, toString),
-		"type":        fixed(1, func(a []value) (value, error) { return jsonvalue.String(typeName(a[0])), nil }),
-		"values":      fixed(1, valuesOf),
+// functions are the built-ins by name; the last group is what device mappings add.
+var functions = map[string]function{
+	"abs":         fixed(1, absolute),
+	"avg":         fixed(1, average),
+	"ceil":        fixed(1, rounded(math.Ceil)),
+	"contains":    fixed(2, contains),
+	"ends_with":   fixed(2, texts(strings.HasSuffix)),
+	"floor":       fixed(1, rounded(math.Floor)),
+	"join":        fixed(2, join),
+	"keys":        fixed(1, keys),
+	"length":      fixed(1, length),
+	"map":         {2, 2, 0, func(a []value, each node) (value, error) { return mapEach(a[1], each) }},
+	"max":         fixed(1, extreme(1)),
+	"max_by":      {2, 2, 1, func(a []value, each node) (value, error) { return extremeBy(a[0], each, 1) }},
+	"merge":       {0, -1, -1, func(a []value, _ node) (value, error) { return merge(a) }},
+	"min":         fixed(1, extreme(-1)),
+	"min_by":      {2, 2, 1, func(a []value, each node) (value, error) { return extremeBy(a[0], each, -1) }},
+	"not_null":    {1, -1, -1, func(a []value, _ node) (value, error) { return notNull(a) }},
+	"reverse":     fixed(1, reverse),
+	"sort":        fixed(1, func(a []value) (value, error) { return sortBy(a[0], current{}) }),
+	"sort_by":     {2, 2, 1, func(a []value, each node) (value, error) { return sortBy(a[0], each) }},
+	"starts_with": fixed(2, texts(strings.HasPrefix)),
+	"sum":         fixed(1, sum),
+	"to_array":    fixed(1, toArray),
+	"to_number":   fixed(1, toNumber),
+	"to_string":   fixed(1, toString),
+	"type":        fixed(1, func(a []value) (value, error) { return jsonvalue.String(typeName(a[0])), nil }),
+	"values":      fixed(1, valuesOf),
 
-		"add":                 fixed(2, arithmetic(addInt, func(a, b float64) float64 { return a + b })),
-		"subtract":            fixed(2, arithmetic(subtractInt, func(a, b float64) float64 { return a - b })),
-		"multiply":            fixed(2, arithmetic(multiplyInt, func(a, b float64) float64 { return a * b })),
-		"divide":              fixed(2, arithmetic(divideInt, func(a, b float64) float64 { return a / b })),
-		"pow":                 fixed(2, arithmetic(powInt, math.Pow)),
-		"insertString":        fixed(3, insertString),
-		"fromUnixTimestamp":   fixed(1, fromUnix(1000)),
-		"fromUnixTimestampMs": fixed(1, fromUnix(1)),
-	}
+	"add":                 fixed(2, arithmetic(addInt, func(a, b float64) float64 { return a + b })),
+	"subtract":            fixed(2, arithmetic(subtractInt, func(a, b float64) float64 { return a - b })),
+	"multiply":            fixed(2, arithmetic(multiplyInt, func(a, b float64) float64 { return a * b })),
+	"divide":              fixed(2, arithmetic(divideInt, func(a, b float64) float64 { return a / b })),
+	"pow":                 fixed(2, arithmetic(powInt, math.Pow)),
+	"insertString":        fixed(3, insertString),
+	"fromUnixTimestamp":   fixed(1, fromUnix(1000)),
+	"fromUnixTimestampMs": fixed(1, fromUnix(1)),
 }
 
 func typeName(v value) string {
