@@ -46,7 +46,7 @@ func classOf(in *Interaction) batchClass {
 		if !in.HasIfNoneExist && in.IfNoneExist == "" {
 			return batchWrite
 		}
-	case VerbUpdate, VerbDelete:
+	case VerbUpdate, VerbPatch, VerbDelete:
 		if !in.Conditional {
 			return batchWrite
 		}

@@ -15,7 +15,7 @@
 //	service.go       Deps, New and Do, the table from Verb to method
 //	authorize.go     which action of a role each interaction needs
 //	prepare.go       one resource made ready to be stored: checks, stored form, index entries
-//	create.go read.go vread.go update.go delete.go purge.go
+//	create.go read.go vread.go update.go patch.go delete.go purge.go
 //	history.go search.go
 //	                 one file per interaction
 //	conditional.go   criteria in place of an id, kept exact by guards

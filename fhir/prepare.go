@@ -158,8 +158,9 @@ func (s *Service) policy(ctx context.Context, in *Interaction, op *Op) error {
 		op.NoHistory = true
 		return nil
 	case VersionedUpdate:
-		// Without If-Match only a new resource may be written.
-		op.MustNotExist = op.MustNotExist || v == 0
+		// Without If-Match only a new resource may be written. A patch was
+		// refused before it got here.
+		op.MustNotExist = op.MustNotExist || v == 0 && !op.MustExist
 	}
 	if !in.KeepNoOldVersion || op.MustNotExist {
 		return nil
@@ -213,15 +214,25 @@ func (s *Service) refused(in *Interaction, op Op, err error) error {
 	case fault.Is(err, fault.Precondition) && op.pinned:
 		return ErrStale
 	case fault.Is(err, fault.Precondition):
-		return fault.At(fault.Precondition, "conflict", "", "version %d of %s is not the current one", op.IfMatch, op.Key)
+		return notCurrent(op.IfMatch, op.Key)
 	case fault.Is(err, fault.NotFound):
 		return notFound(err, op.Key)
 	case fault.Is(err, fault.Conflict) && s.cfg.VersioningOf(op.Key.Type) == VersionedUpdate && in.IfMatch == "":
-		return fault.At(fault.Invalid, "required", "", "an update of %s needs If-Match: the versioning policy of %s is %s", op.Key, op.Key.Type, VersionedUpdate)
+		return needsIfMatch(op.Key)
 	case fault.Is(err, fault.Conflict):
 		return fault.At(fault.Conflict, "conflict", "", "%s exists already", op.Key)
 	}
 	return err
+}
+
+// notCurrent reports an If-Match that does not hold.
+func notCurrent(version int64, k Key) error {
+	return fault.At(fault.Precondition, "conflict", "", "version %d of %s is not the current one", version, k)
+}
+
+// needsIfMatch reports an If-Match that the versioning policy of a type demands.
+func needsIfMatch(k Key) error {
+	return fault.At(fault.Invalid, "required", "", "an update of %s needs If-Match: the versioning policy of %s is %s", k, k.Type, VersionedUpdate)
 }
 
 func putResponse(op Op, done Applied) *Response {

@@ -85,6 +85,8 @@ func (s *Service) do(ctx context.Context, in *Interaction) (*Response, error) {
 		return s.create(ctx, in)
 	case VerbUpdate:
 		return s.update(ctx, in)
+	case VerbPatch:
+		return s.patch(ctx, in)
 	case VerbDelete:
 		return s.delete(ctx, in)
 	case VerbPurgeHistory:

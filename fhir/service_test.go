@@ -322,5 +322,5 @@ func TestSearch(t *testing.T) {
 
 func TestNotOffered(t *testing.T) {
 	r := newRig(t, fhir.Config{})
-	r.fail(fault.NotImplemented, "PATCH", "Patient/a", "")
+	r.fail(fault.NotImplemented, "GET", "Patient/a", "", func(in *fhir.Interaction) { in.Verb = fhir.VerbCapabilities })
 }

@@ -350,8 +350,8 @@ func TestBatch(t *testing.T) {
 		{method: "PATCH", target: "Patient/x"},
 	}
 	resp := r.svc.Batch(t.Context(), bundle(t, entries))
-	want := []string{"201", "201", "200", "200", "not found", "not found", "201", "200", "204", "200", "not implemented"}
-	kinds := map[fault.Kind]string{fault.NotFound: "not found", fault.NotImplemented: "not implemented"}
+	want := []string{"201", "201", "200", "200", "not found", "not found", "201", "200", "204", "200", "invalid"}
+	kinds := map[fault.Kind]string{fault.NotFound: "not found", fault.Invalid: "invalid"}
 	for i, got := range resp {
 		g := fmt.Sprint(got.Status)
 		if got.Err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/patch"
 )
 
 // txPhase is the place of an entry in the order of a transaction.
@@ -23,7 +24,8 @@ type txEntry struct {
 	in    *Interaction
 	index int
 	phase txPhase
-	key   Key     // create and update: what is written, or was found
+	key   Key // create, update and patch: what is written, or was found
+	patch *patch.Patch
 	found *Record // a conditional create that found its resource
 
 	mustNotExist bool
@@ -46,6 +48,9 @@ func (e *txEntry) identify(ctx context.Context, s *Service) error {
 	case VerbUpdate:
 		e.phase = phaseUpdate
 		return e.identifyUpdate(ctx, s)
+	case VerbPatch:
+		e.phase = phaseUpdate
+		return e.identifyPatch(ctx, s)
 	case VerbRead, VerbVRead, VerbSearch, VerbHistory:
 		e.phase = phaseRead
 		return nil
@@ -99,6 +104,17 @@ func (e *txEntry) identifyUpdate(ctx context.Context, s *Service) (err error) {
 	return nil
 }
 
+func (e *txEntry) identifyPatch(ctx context.Context, s *Service) (err error) {
+	if err := knownType(e.in.Type); err != nil {
+		return err
+	}
+	if e.patch, err = parsePatch(e.in.Body); err != nil {
+		return err
+	}
+	e.key, e.guards, err = s.patchKey(ctx, e.in)
+	return err
+}
+
 // writes returns the resources that the entry changes.
 func (e *txEntry) writes() []Key {
 	switch {
@@ -136,9 +152,15 @@ func (e *txEntry) foresee(ctx context.Context, s *Service, written map[Key]bool)
 	return err
 }
 
-// prepare makes the operation of a create or update. The error stays in e too.
+// prepare makes the operation of a create, update or patch. The error stays in e too.
 func (e *txEntry) prepare(ctx context.Context, s *Service, refs *references, ws *workspace) error {
-	op, err := s.prepare(ctx, e.in, e.key, refs, ws)
+	var op Op
+	var err error
+	if e.patch != nil {
+		op, err = s.preparePatch(ctx, e.in, e.patch, e.key, refs, ws)
+	} else {
+		op, err = s.prepare(ctx, e.in, e.key, refs, ws)
+	}
 	if err != nil {
 		e.err = err
 		return err

@@ -115,13 +115,21 @@ func (x *exchange) readJSON() error {
 	return x.parseJSON(&x.doc, x.body)
 }
 
-// parseJSON parses src, and locates the first error.
+// parseJSON parses src, which must be an object, and locates the first error.
 func (x *exchange) parseJSON(d *resource.Doc, src []byte) error {
+	if err := x.parseAny(d, src); err != nil {
+		return err
+	}
+	if d.Root().Kind() != resource.Object {
+		return fault.At(fault.Invalid, "structure", "", "the body is not a JSON object")
+	}
+	return nil
+}
+
+// parseAny parses src, whatever JSON it is, and locates the first error.
+func (x *exchange) parseAny(d *resource.Doc, src []byte) error {
 	err := d.Parse(src, resource.Options{MaxDepth: x.h.opt.MaxDepth, MaxNodes: x.h.opt.MaxNodes})
 	if err == nil {
-		if d.Root().Kind() != resource.Object {
-			return fault.At(fault.Invalid, "structure", "", "the body is not a JSON object")
-		}
 		return nil
 	}
 	se, ok := errors.AsType[*resource.SyntaxError](err)

@@ -90,7 +90,7 @@ func (h *handler) buildStatement(st *statement, types []string) {
 	b = resource.AppendString(b, version)
 	b = append(b, `},"implementation":{"description":"FHIR R4 service","url":"`...)
 	st.head = b
-	b = []byte(`"},"fhirVersion":"4.0.1","format":["json","application/fhir+json","application/json"],"rest":[{"mode":"server","resource":[`)
+	b = []byte(`"},"fhirVersion":"4.0.1","format":["json","application/fhir+json","application/json"],"patchFormat":["application/json-patch+json","application/fhir+json"],"rest":[{"mode":"server","resource":[`)
 	for i, t := range types {
 		if i > 0 {
 			b = append(b, ',')

@@ -17,9 +17,11 @@
 //	GET    /T/_history                  history of a type
 //	POST   /T                           create (If-None-Exist: conditional)
 //	PUT    /T?...                       conditional update
+//	PATCH  /T?...                       conditional patch
 //	DELETE /T?...                       conditional delete
 //	GET    /T/id                        read (If-None-Match, If-Modified-Since)
 //	PUT    /T/id                        update, or create with this id
+//	PATCH  /T/id                        JSON Patch or FHIRPath Patch
 //	DELETE /T/id                        delete (_hardDelete=true: all versions)
 //	GET    /T/id/_history               history of a resource
 //	GET    /T/id/_history/v             one version
@@ -33,7 +35,7 @@
 //
 // Files in reading order: handler.go (one request from begin to end), route.go
 // (paths), query.go (parameters of the edge), negotiate.go (formats, Prefer),
-// body.go, respond.go (single resources), page.go (searchset and history),
+// body.go, patch.go, respond.go (single resources), page.go (searchset and history),
 // bundle.go and entry.go (batch and transaction), outcome.go (the one table
 // from fault.Kind to status), subset.go (_summary, _elements), binary.go,
 // provenance.go, capability.go.

@@ -157,7 +157,7 @@ func before(s, sep string) string {
 // with the place in the Bundle. Whether the resource is right is for the service.
 func checkEntryBody(n resource.Node, in *fhir.Interaction) error {
 	switch in.Verb {
-	case fhir.VerbCreate, fhir.VerbUpdate:
+	case fhir.VerbCreate, fhir.VerbUpdate, fhir.VerbPatch:
 		if in.Body.Kind() != resource.Object {
 			return fault.At(fault.Invalid, "required", n.Path()+".resource", "%s %s needs a resource", in.Method, in.Type)
 		}

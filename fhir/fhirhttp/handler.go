@@ -238,7 +238,7 @@ func (x *exchange) dispatch() error {
 	switch x.in.Verb {
 	case fhir.VerbRead, fhir.VerbVRead:
 		return x.read()
-	case fhir.VerbCreate, fhir.VerbUpdate:
+	case fhir.VerbCreate, fhir.VerbUpdate, fhir.VerbPatch:
 		return x.write()
 	case fhir.VerbDelete, fhir.VerbPurgeHistory:
 		return x.delete()
@@ -257,6 +257,9 @@ func (x *exchange) dispatch() error {
 func (x *exchange) options() error {
 	x.in.Method = http.MethodOptions
 	x.w.Header()["Allow"] = []string{x.target.allow()}
+	if x.target.offers(fhir.VerbPatch) {
+		x.w.Header()["Accept-Patch"] = acceptPatch
+	}
 	if x.target.place != atSystem && x.target.place != atMetadata {
 		x.finish(http.StatusNoContent, nil)
 		return nil

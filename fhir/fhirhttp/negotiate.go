@@ -167,6 +167,11 @@ func (x *exchange) checkJSON() error {
 	if err != nil || jsonType(typ) == nil {
 		return fault.New(fault.Unsupported, "Content-Type %q is not supported; send application/fhir+json", printable(h))
 	}
+	return checkParams(params)
+}
+
+// checkParams refuses parameters of a media type that ask for what is not offered.
+func checkParams(params map[string]string) error {
 	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") && !strings.EqualFold(cs, "utf8") {
 		return fault.New(fault.Unsupported, "charset %q is not supported; send UTF-8", printable(cs))
 	}

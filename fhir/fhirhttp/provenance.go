@@ -6,7 +6,7 @@ import (
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
-// withProvenance does a create or update together with the creation of the
+// withProvenance does a create, update or patch together with the creation of the
 // Provenance in the X-Provenance header (R4 section 6.3.4.4), in one
 // transaction. The target of the Provenance must be absent: it becomes the
 // resource that is written.

@@ -70,7 +70,7 @@ func TestInstance(t *testing.T) {
 			{do: "DELETE /Patient/1/_history/1", status: 405},
 			{do: "PUT /", body: pat, status: 405},
 			{do: "BREW /Patient", status: 405},
-			{do: "OPTIONS /Patient", status: 204, header: map[string]string{"Allow": "GET, HEAD, POST, PUT, DELETE, OPTIONS"}},
+			{do: "OPTIONS /Patient", status: 204, header: map[string]string{"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS", "Accept-Patch": "application/json-patch+json, application/fhir+json"}},
 			{do: "OPTIONS /", status: 200, want: map[string]string{"resourceType": "CapabilityStatement"}},
 		}},
 		{name: "prefer", steps: []step{

@@ -50,12 +50,16 @@ func errNoRecord(in *fhir.Interaction) error {
 	return &fault.Error{Kind: fault.Internal, Op: "fhirhttp: " + string(in.Verb), Msg: "internal error", Err: errors.New("the service returned no record")}
 }
 
-// write answers a create or update.
+// write answers a create, update or patch.
 func (x *exchange) write() error {
 	if err := x.setConditions(); err != nil {
 		return err
 	}
-	if err := x.readResource(); err != nil {
+	if x.in.Verb == fhir.VerbPatch {
+		if err := x.readPatch(); err != nil {
+			return err
+		}
+	} else if err := x.readResource(); err != nil {
 		return err
 	}
 	x.in.Body, x.in.Base = x.doc.Root(), x.baseURL()
@@ -72,7 +76,7 @@ func (x *exchange) write() error {
 	return x.written(resp)
 }
 
-// written renders the answer to a create or update as Prefer asks (R4 section 3.1.0.1.7).
+// written renders the answer to a create, update or patch as Prefer asks (R4 section 3.1.0.1.7).
 func (x *exchange) written(resp *fhir.Response) error {
 	rec := resp.Record
 	if rec == nil {

@@ -60,12 +60,14 @@ var typeRoutes = []route{
 	{method: http.MethodGet, verb: fhir.VerbSearch},
 	{method: http.MethodPost, verb: fhir.VerbCreate},
 	{method: http.MethodPut, verb: fhir.VerbUpdate, conditional: true},
+	{method: http.MethodPatch, verb: fhir.VerbPatch, conditional: true},
 	{method: http.MethodDelete, verb: fhir.VerbDelete, conditional: true},
 }
 
 var instanceRoutes = []route{
 	{method: http.MethodGet, verb: fhir.VerbRead},
 	{method: http.MethodPut, verb: fhir.VerbUpdate},
+	{method: http.MethodPatch, verb: fhir.VerbPatch},
 	{method: http.MethodDelete, verb: fhir.VerbDelete},
 }
 

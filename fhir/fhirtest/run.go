@@ -17,6 +17,7 @@ func Run(t *testing.T, open func(t *testing.T) fhir.Store) {
 		test func(kit)
 	}{
 		{"Versions", versions},
+		{"Methods", methods},
 		{"NoChange", noChange},
 		{"IfMatch", ifMatch},
 		{"MustExist", mustExist},

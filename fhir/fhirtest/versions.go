@@ -36,6 +36,29 @@ func noVersion(k kit, version int64) {
 	}
 }
 
+// methods: a version remembers what made it, for the history.
+func methods(k kit) {
+	made := []string{"POST", "PATCH", "PUT", "PATCH"}
+	for i, m := range made {
+		op := k.patient("p1", fmt.Sprint("Name", i))
+		if op.Method = m; i > 0 {
+			op.IfMatch, op.MustExist = int64(i), true
+		}
+		k.apply(op)
+		if r := k.read(p1); r.Method != m {
+			k.Fatalf("version %d was made by %q, want %q", r.Version, r.Method, m)
+		}
+	}
+	same := k.patient("p1", "Name3")
+	same.Method, same.MustExist, same.IfMatch = "PATCH", true, 4
+	k.want(same, fhir.Unchanged, 4)
+	for _, r := range k.history(fhir.HistoryQuery{Type: p1.Type, ID: p1.ID, Count: 10}) {
+		if want := made[r.Version-1]; r.Method != want {
+			k.Errorf("history: version %d was made by %q, want %q", r.Version, r.Method, want)
+		}
+	}
+}
+
 func versions(k kit) {
 	k.missing(p1)
 	noVersion(k, 1)

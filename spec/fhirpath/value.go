@@ -123,3 +123,7 @@ func (v Value) text() (string, bool) {
 	}
 	return "", false
 }
+
+// Extras returns, for a primitive element, the object of the member _name that
+// holds its id and extensions; it is absent when there is none.
+func (v Value) Extras() resource.Node { return v.ext }
