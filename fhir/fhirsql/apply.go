@@ -76,7 +76,7 @@ func (s *Store) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, erro
 		}
 	}
 	err := s.db.Write(ctx, &db.Work{
-		Size: len(c.Ops), Bulk: c.Bulk,
+		Size: len(c.Ops), Bulk: c.Bulk, Data: ch,
 		Do: func(conn *db.Conn) error { return s.apply(ctx, conn, ch) },
 	})
 	if err != nil {
@@ -243,6 +243,10 @@ func (s *Store) check(c *db.Conn, op *fhir.Op, st *state) error {
 
 // current fills in the newest version of a known rid.
 func (s *Store) current(c *db.Conn, st *state, body bool) error {
+	if known, ok := s.ahead.states[st.rid]; ok {
+		*st = known
+		return nil
+	}
 	q, err := c.Prepare("SELECT ver, seq, op, z FROM body WHERE rid=$1")
 	if err != nil {
 		return err
@@ -282,6 +286,7 @@ func (s *Store) tick() fhir.Seq {
 func (s *Store) write(c *db.Conn, ch *change, i int, st *state) error {
 	op := &ch.Ops[i]
 	s.cache.change(op.Key)
+	delete(s.ahead.states, st.rid)
 	var err error
 	switch op.Kind {
 	case fhir.OpPut:

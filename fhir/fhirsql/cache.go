@@ -65,6 +65,21 @@ func (c *cache) put(rec fhir.Record, epoch uint64) {
 // change notes a key that the open transaction writes. Writer only.
 func (c *cache) change(k fhir.Key) { c.changed = append(c.changed, k) }
 
+// drop takes out keys that other nodes changed; all of them when keys is nil.
+func (c *cache) drop(keys []fhir.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch++
+	if keys == nil {
+		c.young, c.old, c.size = map[fhir.Key]fhir.Record{}, nil, 0
+		return
+	}
+	for _, k := range keys {
+		delete(c.young, k)
+		delete(c.old, k)
+	}
+}
+
 // settle ends a transaction, committed or not: what it wrote is taken out.
 // Writer only.
 func (c *cache) settle() {

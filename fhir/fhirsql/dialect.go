@@ -13,11 +13,22 @@ type dialect struct {
 	// is cut to the size of the page first.
 	merges bool
 	instr  string // the function that finds a text in another
+	// cuts says that strings are indexed by their beginning only. What is
+	// searched behind it is then decided by the body.
+	cuts bool
 }
 
 var dialects = map[db.Dialect]dialect{
 	db.SQLite:   {pins: true, merges: true, instr: "instr"},
-	db.Postgres: {instr: "strpos"},
+	db.Postgres: {instr: "strpos", cuts: true},
+}
+
+// str is the form in which a string is indexed.
+func (d dialect) str(v string) string {
+	if !d.cuts || len(v) <= maxKey {
+		return v
+	}
+	return prefix(v, maxKey-1) + cut
 }
 
 // indexedBy pins the index of a walk.

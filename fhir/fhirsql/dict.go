@@ -17,6 +17,7 @@ type dict struct {
 	names  map[int64]string
 	next   int64
 	fresh  []string // given in the open transaction
+	known  int64    // all names up to this id are here, if they were committed
 }
 
 func newDict(table string) *dict {
@@ -28,12 +29,44 @@ func (d *dict) load(c *db.Conn, table string) error {
 		id, name := s.ColInt(0), s.ColText(1)
 		d.ids[name], d.names[id] = id, name
 		d.next = max(d.next, id+1)
+		d.known = max(d.known, id)
 		return nil
 	})
 }
 
+// follow reads the names up to the id top that other nodes gave.
+func (d *dict) follow(c *db.Conn, table string, top int64) error {
+	d.mu.RLock()
+	from := d.known
+	d.mu.RUnlock()
+	if top <= from {
+		return nil
+	}
+	type entry struct {
+		id   int64
+		name string
+	}
+	var list []entry
+	err := c.Query("SELECT id, name FROM "+table+" WHERE id>$1", func(s *db.Stmt) error {
+		list = append(list, entry{s.ColInt(0), s.ColText(1)})
+		return nil
+	}, from)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range list {
+		d.ids[e.name], d.names[e.id] = e.id, e.name
+		d.next = max(d.next, e.id+1)
+		d.known = max(d.known, e.id)
+	}
+	return nil
+}
+
 // id returns the id of a name; 0 when it has none, and then nothing stored uses it.
 func (d *dict) id(name string) int64 {
+	name = short(name)
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.ids[name]
@@ -61,7 +94,7 @@ func (d *dict) give(c *db.Conn, name string) (int64, error) {
 	if id := d.id(name); id != 0 {
 		return id, nil
 	}
-	name = string(append([]byte(nil), name...)) // it may alias a request's memory
+	name = short(string(append([]byte(nil), name...))) // it may alias a request's memory
 	id := d.next
 	if err := c.Exec(d.insert, id, name); err != nil {
 		return 0, err
@@ -76,6 +109,11 @@ func (d *dict) give(c *db.Conn, name string) (int64, error) {
 
 // keep ends a transaction that was committed.
 func (d *dict) keep() {
+	if len(d.fresh) > 0 {
+		d.mu.Lock()
+		d.known = d.next - 1
+		d.mu.Unlock()
+	}
 	clear(d.fresh)
 	d.fresh = d.fresh[:0]
 }
@@ -107,6 +145,7 @@ func idBytes(id string) []byte {
 		}
 		return b[:]
 	}
+	id = short(id) // of a URL; a resource has at most 64 characters
 	return append(append(make([]byte, 0, len(id)+1), 0), id...)
 }
 
@@ -149,7 +188,8 @@ func isUUID(s string) bool {
 
 // rids gives resources their rid. Only the writer uses it.
 type rids struct {
-	next, limit int64 // free ids; limit is what the database has set aside
+	next, limit int64 // free ids of this node
+	top         int64 // what the database has set aside, for all nodes
 	cache       map[fhir.Key]int64
 }
 
@@ -162,6 +202,9 @@ const (
 func (s *Store) find(c *db.Conn, k fhir.Key) (int64, error) {
 	if rid := s.rids.cache[k]; rid != 0 {
 		return rid, nil
+	}
+	if s.ahead.absent[k] {
+		return 0, nil
 	}
 	t := s.types.id(k.Type)
 	if t == 0 && k.Type != "" {
@@ -201,8 +244,10 @@ func (s *Store) intern(c *db.Conn, k fhir.Key) (int64, error) {
 		}
 	}
 	if s.rids.next == s.rids.limit {
-		s.rids.limit += ridBlock
-		if err := c.Exec("INSERT INTO meta (k, v) VALUES ('rid', $1) ON CONFLICT (k) DO UPDATE SET v = excluded.v", s.rids.limit); err != nil {
+		s.rids.next = s.rids.top
+		s.rids.top += ridBlock
+		s.rids.limit = s.rids.top
+		if err := c.Exec("INSERT INTO meta (k, v) VALUES ('rid', $1) ON CONFLICT (k) DO UPDATE SET v = excluded.v", s.rids.top); err != nil {
 			return 0, err
 		}
 	}
@@ -218,6 +263,7 @@ func (s *Store) intern(c *db.Conn, k fhir.Key) (int64, error) {
 		return 0, err
 	}
 	s.rids.next++
+	delete(s.ahead.absent, k)
 	s.remember(k, rid)
 	return rid, nil
 }

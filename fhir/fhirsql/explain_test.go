@@ -9,16 +9,26 @@ import (
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
-// TestPlans compares how SQLite walks the tables for typical searches with
-// testdata/plans.txt. A SCAN of a table, or a sort where none is needed, is a cliff.
-// UPDATE=1 writes the file anew.
+// TestPlans compares how each engine walks the tables for typical searches with
+// a file in testdata. A SCAN of a table, or a sort where none is needed, is a cliff.
+// UPDATE=1 writes the files anew.
 func TestPlans(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		testPlans(t, filepath.Join(t.TempDir(), "x.db"), "testdata/plans.txt", "EXPLAIN QUERY PLAN ", 3)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		testPlans(t, dbtest.Postgres(t), "testdata/plans_postgres.txt", "EXPLAIN (COSTS OFF) ", 0)
+	})
+}
+
+func testPlans(t *testing.T, path, file, explain string, column int) {
 	reg := search.Default()
-	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "x.db"), reg, Options{})
+	s, err := Open(t.Context(), path, reg, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +77,8 @@ func TestPlans(t *testing.T) {
 				return err
 			}
 			b := pl.keys(nil, 11)
-			return c.Query("EXPLAIN QUERY PLAN "+string(b.text), func(st *db.Stmt) error {
-				out.WriteString("  " + st.ColText(3) + "\n")
+			return c.Query(explain+string(b.text), func(st *db.Stmt) error {
+				out.WriteString("  " + st.ColText(column) + "\n")
 				return nil
 			}, b.args...)
 		})
@@ -76,7 +86,6 @@ func TestPlans(t *testing.T) {
 			t.Fatalf("%s: %v", raw, err)
 		}
 	}
-	const file = "testdata/plans.txt"
 	if os.Getenv("UPDATE") == "1" {
 		_ = os.MkdirAll("testdata", 0o755)
 		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {

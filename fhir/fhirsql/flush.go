@@ -43,6 +43,13 @@ func (p *pending) flush(c *db.Conn) error {
 		return nil
 	}
 	r := &p.rows
+	if c.Dialect() == db.Postgres {
+		if err := insertArrays(c, r); err != nil {
+			return err
+		}
+		p.clear()
+		return nil
+	}
 	for _, f := range []func() error{
 		func() error { return insert(c, "tok", 5, r.tok, bindTok) },
 		func() error { return insert(c, "ref", 3, r.ref, bindRef) },

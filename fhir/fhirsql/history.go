@@ -20,7 +20,7 @@ func (s *Store) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, e
 		return nil, err
 	}
 	page := &fhir.Page{Total: -1}
-	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+	err = s.snapshot(ctx, func(c *db.Conn) error {
 		src, args, err := s.historySource(c, q)
 		if err != nil {
 			return err

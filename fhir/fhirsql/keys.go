@@ -72,6 +72,9 @@ func (pl *plan) ordered(b *sqlb, limit int) {
 			b.w(", ")
 		}
 		b.w(strconv.Itoa(i + 1))
+		if i < len(pl.cols) && strings.HasPrefix(pl.cols[i], "r.") {
+			b.w(nulls(false)) // as its index has them
+		}
 	}
 	b.w(" LIMIT ?", limit)
 }

@@ -66,7 +66,7 @@ func (cp *compiler) tokenQuantity(p *pred, q *search.Param, v search.Value) (boo
 	for i, k := range numConds(num, "k.v", "k.w") {
 		for _, s := range systems {
 			a := alt{table: "cvq", order: []string{"k.v", "k.w", "k.us", "k.uc"}, unique: single,
-				k: cond{"k.p=? AND k.c=? AND k.s=? AND " + k.text + unit.text, append(append([]any{id, tok.Code, s}, k.args...), unit.args...)}}
+				k: cond{"k.p=? AND k.c=? AND k.s=? AND " + k.text + unit.text, append(append([]any{id, short(tok.Code), s}, k.args...), unit.args...)}}
 			if i == 1 {
 				a.index = "cvq_long"
 			}

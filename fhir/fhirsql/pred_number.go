@@ -71,11 +71,11 @@ func (cp *compiler) unit(v search.Value, s, c string) (cond, bool) {
 			}
 		}
 		if v.HasCode {
-			return cond{" AND " + s + "=? AND " + c + "=?", []any{sys, v.Code}}, true
+			return cond{" AND " + s + "=? AND " + c + "=?", []any{sys, short(v.Code)}}, true
 		}
 		return cond{" AND " + s + "=?", []any{sys}}, true
 	case v.HasCode:
-		return cond{" AND " + c + "=?", []any{v.Code}}, true
+		return cond{" AND " + c + "=?", []any{short(v.Code)}}, true
 	}
 	return cond{" AND " + s + "<>" + strconv.Itoa(unitOnly), nil}, true
 }

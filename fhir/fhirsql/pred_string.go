@@ -10,18 +10,29 @@ func (cp *compiler) str(p *pred, cl *search.Clause, q *search.Param, v search.Va
 		return
 	}
 	a := alt{table: "str", unique: q.Single, order: []string{"k.v"}, again: "y.v<k.v"}
+	norm, d := v.Norm, cp.s.dialect
 	switch cl.Modifier {
 	case "contains":
-		a.k = cond{"k.p=? AND " + cp.s.dialect.instr + "(k.v, ?)>0", []any{id, v.Norm}}
-		a.again, a.againArgs = "y.v<k.v AND "+cp.s.dialect.instr+"(y.v, ?)>0", []any{v.Norm}
+		test := func(col string) string { return d.instr + "(" + col + ", ?)>0" }
+		if d.cuts { // what was cut off may contain it as well
+			test = func(col string) string {
+				return "(" + d.instr + "(" + col + ", ?)>0 OR " + d.instr + "(" + col + ", '" + cut + "')>0)"
+			}
+			p.post = cl
+		}
+		a.k = cond{"k.p=? AND " + test("k.v"), []any{id, norm}}
+		a.again, a.againArgs = "y.v<k.v AND "+test("y.v"), []any{norm}
 		p.rank = rankWide
 	case "exact":
-		a.k = cond{"k.p=? AND k.v=?", []any{id, v.Norm}}
+		a.k = cond{"k.p=? AND k.v=?", []any{id, d.str(norm)}}
 		a.unique, a.order = true, nil
 		p.post = cl
 	default:
-		a.k = cond{"k.p=? AND k.v>=? AND k.v<?", []any{id, v.Norm, v.Norm + "\U0010FFFF"}}
-		a.again, a.againArgs = "y.v<k.v AND y.v>=?", []any{v.Norm}
+		if d.cuts && len(norm) >= maxKey {
+			norm, p.post = prefix(norm, maxKey-1), cl
+		}
+		a.k = cond{"k.p=? AND k.v>=? AND k.v<?", []any{id, norm, norm + "\U0010FFFF"}}
+		a.again, a.againArgs = "y.v<k.v AND y.v>=?", []any{norm}
 	}
 	p.alts = append(p.alts, a)
 }

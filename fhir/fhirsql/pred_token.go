@@ -10,7 +10,7 @@ import (
 
 func tokAlt(p int64, code string, sys int64) alt {
 	return alt{table: "tok", unique: true, patient: true, order: []string{"k.pat"},
-		k: cond{"k.p=? AND k.c=? AND k.s=?", []any{p, code, sys}}}
+		k: cond{"k.p=? AND k.c=? AND k.s=?", []any{p, short(code), sys}}}
 }
 
 // maxSystems bounds the systems that are tried for a code without one.
@@ -63,7 +63,7 @@ func (cp *compiler) distinctSystems(table string, p int64, code string) ([]int64
 		err := cp.c.Query("SELECT s FROM "+table+" WHERE p=$1 AND c=$2 AND s>$3 ORDER BY s LIMIT 1", func(st *db.Stmt) error {
 			last, found = st.ColInt(0), true
 			return nil
-		}, p, code, last)
+		}, p, short(code), last)
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,12 @@ import (
 // Read implements fhir.Store.
 func (s *Store) Read(ctx context.Context, k fhir.Key) (fhir.Record, error) {
 	rec, ok, epoch := s.cache.get(k)
+	if s.shared && (ok || s.types.id(k.Type) == 0) {
+		if err := s.catchUp(ctx); err != nil {
+			return rec, err
+		}
+		rec, ok, epoch = s.cache.get(k)
+	}
 	if ok {
 		return rec, nil
 	}
@@ -79,12 +85,12 @@ func (s *Store) deletion(c *db.Conn, k fhir.Key, t int64) (rec fhir.Record, err 
 
 // ReadVersion implements fhir.Store.
 func (s *Store) ReadVersion(ctx context.Context, k fhir.Key, version int64) (rec fhir.Record, err error) {
-	t := s.types.id(k.Type)
-	if t == 0 {
-		return rec, unknown(k)
-	}
 	rec.Key = k
-	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+	err = s.snapshot(ctx, func(c *db.Conn) error {
+		t := s.types.id(k.Type)
+		if t == 0 {
+			return unknown(k)
+		}
 		rid, err := lookup(c, t, k.ID)
 		if err != nil || rid == 0 {
 			return orUnknown(err, k)

@@ -162,16 +162,16 @@ func (b *builder) tokens(list []search.TokenValue) {
 		if t.Param == b.lay.status {
 			b.out.res.st = b.system(t.Code)
 		}
-		b.out.tok = append(b.out.tok, tokRow{b.param(t.Param), t.Code, b.system(t.System), b.pat, b.rid})
+		b.out.tok = append(b.out.tok, tokRow{b.param(t.Param), short(t.Code), b.system(t.System), b.pat, b.rid})
 	}
 }
 
 func (b *builder) uris(list []search.URIValue) {
 	for i := range list {
 		p := b.param(list[i].Param)
-		b.out.tok = append(b.out.tok, tokRow{p, list[i].URI, 0, b.pat, b.rid})
+		b.out.tok = append(b.out.tok, tokRow{p, short(list[i].URI), 0, b.pat, b.rid})
 		if url, _, ok := strings.Cut(list[i].URI, "|"); ok { // a canonical, as in references
-			b.out.tok = append(b.out.tok, tokRow{p, url, 0, b.pat, b.rid})
+			b.out.tok = append(b.out.tok, tokRow{p, short(url), 0, b.pat, b.rid})
 		}
 	}
 }
@@ -191,9 +191,9 @@ func (b *builder) numbers(list []search.NumberValue) {
 	for i := range list {
 		n := &list[i]
 		p, sys := b.param(n.Param), b.system(n.System)
-		b.out.qty = append(b.out.qty, qtyRow{p, n.Lo, n.Hi, sys, n.Code, b.rid})
+		b.out.qty = append(b.out.qty, qtyRow{p, n.Lo, n.Hi, sys, short(n.Code), b.rid})
 		if n.Unit != "" && n.Unit != n.Code { // `5||mg` finds a code or a unit
-			b.out.qty = append(b.out.qty, qtyRow{p, n.Lo, n.Hi, unitOnly, n.Unit, b.rid})
+			b.out.qty = append(b.out.qty, qtyRow{p, n.Lo, n.Hi, unitOnly, short(n.Unit), b.rid})
 		}
 	}
 }
@@ -204,7 +204,7 @@ const unitOnly = -1
 func (b *builder) strings(list []search.StringValue) {
 	for i := range list {
 		if list[i].Norm != "" {
-			b.out.str = append(b.out.str, strRow{b.param(list[i].Param), list[i].Norm, b.rid})
+			b.out.str = append(b.out.str, strRow{b.param(list[i].Param), b.s.dialect.str(list[i].Norm), b.rid})
 		}
 	}
 }
@@ -223,7 +223,7 @@ func (b *builder) composites(list []search.CompositeValue) {
 				continue
 			}
 			for _, n := range v.Parts[1].Numbers {
-				b.out.cvq = append(b.out.cvq, cvqRow{p, t.Code, b.system(t.System), n.Lo, n.Hi, b.system(n.System), n.Code, b.rid})
+				b.out.cvq = append(b.out.cvq, cvqRow{p, short(t.Code), b.system(t.System), n.Lo, n.Hi, b.system(n.System), short(n.Code), b.rid})
 			}
 		}
 	}

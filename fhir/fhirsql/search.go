@@ -16,7 +16,7 @@ import (
 
 // Search implements fhir.Store.
 func (s *Store) Search(ctx context.Context, q *search.Query) (page *fhir.Page, err error) {
-	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+	err = s.snapshot(ctx, func(c *db.Conn) error {
 		page, err = s.search(ctx, c, q)
 		return err
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
-//go:embed migrations/sqlite/*.sql
+//go:embed migrations/*.sql
 var migrations embed.FS
 
 // Options of a store. The zero value is ready to use.
@@ -33,7 +33,8 @@ type Options struct {
 	Cache int
 }
 
-// Store is a fhir.Store on one SQLite file.
+// Store is a fhir.Store on one database: a SQLite file, or a schema of
+// PostgreSQL that several nodes may write.
 type Store struct {
 	db      *db.DB
 	opt     Options
@@ -45,20 +46,24 @@ type Store struct {
 	systems *dict
 	pids    sync.Map // *search.Param -> int64
 
-	cache *cache
+	cache  *cache
+	shared bool // other nodes may write
+	opened bool // set before the first write of a caller
+	tail   tail // what was seen of the writes of other nodes
 
 	// The writer's own state.
 	rids    rids
 	last    fhir.Seq // the newest seq given
 	pending pending
 	work    scratch
+	ahead   ahead
 
 	integrity atomic.Pointer[error] // result of the check after a crash; nil while it runs
 }
 
 var _ fhir.Store = (*Store)(nil)
 
-// Open opens or creates the store in the file at path.
+// Open opens or creates the store in the database at path, see db.Open.
 func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (*Store, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -80,15 +85,19 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: dialects[d.Dialect()],
 		types: newDict("type"), params: newDict("param"), systems: newDict("sys"),
 		cache: newCache(opt.Cache),
-		rids:  rids{next: 1, limit: 1, cache: map[fhir.Key]int64{}},
+		rids:  rids{next: 1, limit: 1, top: 1, cache: map[fhir.Key]int64{}},
 	}
 	s.pending.clear()
+	if s.shared = d.Dialect() == db.Postgres; s.shared {
+		d.OnBegin(s.beginShared)
+	}
 	d.OnFlush(s.beforeCommit)
 	d.OnEnd(func(committed bool) {
 		if !committed {
 			s.afterRollback()
 		}
 		s.cache.settle()
+		s.endShared(committed)
 	})
 	if err := s.start(ctx); err != nil {
 		_ = d.Close()
@@ -98,7 +107,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 }
 
 func (s *Store) start(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations/sqlite")
+	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
@@ -115,6 +124,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.opened = true
 	var ok error
 	if !crashed {
 		s.integrity.Store(&ok)
@@ -137,7 +147,8 @@ func (s *Store) load(c *db.Conn, crashed *bool) error {
 	err := c.Query("SELECT k, v FROM meta", func(st *db.Stmt) error {
 		switch st.ColText(0) {
 		case "rid":
-			s.rids.next, s.rids.limit = st.ColInt(1), st.ColInt(1)
+			s.rids.top = st.ColInt(1)
+			s.rids.next, s.rids.limit = s.rids.top, s.rids.top
 		case "open":
 			*crashed = st.ColInt(1) != 0
 		}
@@ -148,6 +159,11 @@ func (s *Store) load(c *db.Conn, crashed *bool) error {
 	}
 	if err := c.Query("SELECT coalesce(max(seq), 0) FROM chg", func(st *db.Stmt) error { s.last = fhir.Seq(st.ColInt(0)); return nil }); err != nil {
 		return err
+	}
+	if s.shared { // other nodes have it open, and the server looks after its files
+		*crashed = false
+		s.tail.at = s.last
+		return nil
 	}
 	return c.Exec("INSERT INTO meta (k, v) VALUES ('open', 1) ON CONFLICT (k) DO UPDATE SET v = 1")
 }
@@ -203,8 +219,11 @@ func (s *Store) Stats() db.WriterStats { return s.db.Stats() }
 // OnCommit sets a function that is told the duration of each commit.
 func (s *Store) OnCommit(f func(commit time.Duration, works int)) { s.db.OnCommit(f) }
 
-// Close finishes the writes that were submitted and closes the file.
+// Close finishes the writes that were submitted and closes the database.
 func (s *Store) Close() error {
+	if s.shared {
+		return s.db.Close()
+	}
 	_ = s.db.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
 		return c.Exec("UPDATE meta SET v = 0 WHERE k = 'open'")
 	}})

@@ -1,18 +1,21 @@
 package fhirsql_test
 
 import (
+	"context"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/fhirsql"
 	"github.com/hygeia-health/hygeia/fhir/fhirtest"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
-func open(t *testing.T) fhir.Store {
+func open(t *testing.T, path string) fhir.Store {
 	t.Helper()
-	s, err := fhirsql.Open(t.Context(), filepath.Join(t.TempDir(), "fhir.db"), search.Default(), fhirsql.Options{})
+	s, err := fhirsql.Open(t.Context(), path, search.Default(), fhirsql.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,4 +23,49 @@ func open(t *testing.T) fhir.Store {
 	return s
 }
 
-func TestStore(t *testing.T) { fhirtest.Run(t, open) }
+func TestStore(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		fhirtest.Run(t, func(t *testing.T) fhir.Store { return open(t, filepath.Join(t.TempDir(), "fhir.db")) })
+	})
+	t.Run("postgres", func(t *testing.T) {
+		fhirtest.Run(t, func(t *testing.T) fhir.Store { return open(t, dbtest.Postgres(t)) })
+	})
+	t.Run("nodes", func(t *testing.T) {
+		fhirtest.Run(t, func(t *testing.T) fhir.Store {
+			at := dbtest.Postgres(t)
+			return &nodes{list: []fhir.Store{open(t, at), open(t, at), open(t, at)}}
+		})
+	})
+}
+
+// nodes are several nodes on one database. Each call goes to the next one, so
+// that what one wrote is read, updated and guarded by another.
+type nodes struct {
+	list []fhir.Store
+	n    atomic.Uint32
+}
+
+func (s *nodes) next() fhir.Store { return s.list[int(s.n.Add(1))%len(s.list)] }
+
+func (s *nodes) Read(ctx context.Context, k fhir.Key) (fhir.Record, error) {
+	return s.next().Read(ctx, k)
+}
+
+func (s *nodes) ReadVersion(ctx context.Context, k fhir.Key, v int64) (fhir.Record, error) {
+	return s.next().ReadVersion(ctx, k, v)
+}
+
+func (s *nodes) Search(ctx context.Context, q *search.Query) (*fhir.Page, error) {
+	return s.next().Search(ctx, q)
+}
+
+func (s *nodes) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, error) {
+	return s.next().History(ctx, q)
+}
+
+func (s *nodes) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, error) {
+	return s.next().Apply(ctx, c)
+}
+
+func (s *nodes) Check(ctx context.Context) error { return s.next().Check(ctx) }
+func (s *nodes) Close() error                    { return nil }

@@ -2,8 +2,12 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
@@ -11,14 +15,17 @@ import (
 // Options of a database. The zero value is ready to use.
 type Options struct {
 	Readers      int // reading connections, opened on demand; default 4
-	ReaderCache  int // page cache of each reader in KiB; default 4096
-	WriterCache  int // page cache of the writer in KiB; default 8192
+	ReaderCache  int // SQLite: page cache of each reader in KiB; default 4096
+	WriterCache  int // SQLite: page cache of the writer in KiB; default 8192
 	MaxGroup     int // units of work (see Work.Size) in one transaction; default 500
 	QueueLimit   int // work waiting for the writer before Submit answers Throttled; default 4096
-	CheckpointKB int // size of the WAL at which it is moved into the file; default 65536
+	CheckpointKB int // SQLite: size of the WAL at which it is moved into the file; default 65536
+	// StatementTime is how long PostgreSQL works on one statement before it
+	// gives up, and how long a transaction may hold the others up; default 30 s.
+	StatementTime time.Duration
 }
 
-// DB is one database file.
+// DB is one database: a file, or a schema of a server.
 type DB struct {
 	path    string
 	opt     Options
@@ -30,12 +37,17 @@ type DB struct {
 	closed  chan struct{}
 }
 
-// Open opens or creates the file at path and starts the writer.
+// Open opens or creates a database and starts its writer. The name is the path
+// of a file for SQLite, or the address of a schema of PostgreSQL:
+// postgres://user@host/database?search_path=schema. The schema is created.
 func Open(path string, opt Options) (*DB, error) {
 	def := func(v *int, d int) {
 		if *v <= 0 {
 			*v = d
 		}
+	}
+	if isPostgres(path) {
+		def(&opt.Readers, 8)
 	}
 	def(&opt.Readers, 4)
 	def(&opt.ReaderCache, 4096)
@@ -47,12 +59,28 @@ func Open(path string, opt Options) (*DB, error) {
 	for range opt.Readers {
 		d.slots <- struct{}{}
 	}
+	if opt.StatementTime <= 0 {
+		opt.StatementTime = 30 * time.Second
+	}
 	d.eng = &sqliteEngine{path: path, opt: opt}
+	if isPostgres(path) {
+		e, err := newPostgres(path, opt)
+		if err != nil {
+			return nil, err
+		}
+		d.eng, d.path = e, "PostgreSQL schema "+e.schema
+	}
 	c, err := d.connect(true)
 	if err != nil {
 		return nil, err
 	}
-	d.w = newWriter(c, opt)
+	if pc, ok := c.c.(*pgConn); ok {
+		if err := pc.eng.prepareSchema(pc); err != nil {
+			c.close()
+			return nil, err
+		}
+	}
+	d.w = newWriter(c, d.eng, opt)
 	return d, nil
 }
 
@@ -67,7 +95,7 @@ func (d *DB) connect(write bool) (*Conn, error) {
 // Dialect names the engine, for SQL and migrations that differ.
 func (d *DB) Dialect() Dialect { return d.eng.dialect() }
 
-// Path returns the file's name.
+// Path returns the name of the file or the schema.
 func (d *DB) Path() string { return d.path }
 
 // Read calls f with a reading connection. All of f's queries see the same
@@ -156,8 +184,26 @@ func (d *DB) Close() error {
 	return err
 }
 
-// QuickCheck runs SQLite's structural check on a reading connection.
+// Drop removes a database that nobody has open, with everything in it. To drop
+// what is not there is no error.
+func Drop(ctx context.Context, path string) error {
+	if isPostgres(path) {
+		return dropPostgres(ctx, path)
+	}
+	for _, end := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + end); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return dbError("drop", err)
+		}
+	}
+	return nil
+}
+
+// QuickCheck runs SQLite's structural check on a reading connection. PostgreSQL
+// has recovered by itself when it lets somebody in.
 func (d *DB) QuickCheck(ctx context.Context) error {
+	if d.Dialect() == Postgres {
+		return nil
+	}
 	return d.Read(ctx, func(c *Conn) error {
 		return c.Query("PRAGMA quick_check(1)", func(s *Stmt) error {
 			if r := s.ColText(0); r != "ok" {

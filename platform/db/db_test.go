@@ -3,12 +3,12 @@ package db_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"testing"
 	"testing/fstest"
 
 	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
@@ -37,8 +37,9 @@ func count(t *testing.T, d *db.DB) (n int64) {
 	return n
 }
 
-func TestWritersShareCommits(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
+func TestWritersShareCommits(t *testing.T) { dbtest.Each(t, writersShareCommits) }
+
+func writersShareCommits(t *testing.T, path string) {
 	d := open(t, path)
 	var wg sync.WaitGroup
 	for i := range 200 {
@@ -66,8 +67,10 @@ func TestWritersShareCommits(t *testing.T) {
 	}
 }
 
-func TestErrorOfOneWorkLeavesTheOthers(t *testing.T) {
-	d := open(t, filepath.Join(t.TempDir(), "x.db"))
+func TestErrorOfOneWorkLeavesTheOthers(t *testing.T) { dbtest.Each(t, errorOfOneWorkLeavesTheOthers) }
+
+func errorOfOneWorkLeavesTheOthers(t *testing.T, path string) {
+	d := open(t, path)
 	mine := errors.New("mine")
 	if err := d.Write(t.Context(), &db.Work{Do: func(*db.Conn) error { return mine }}); !errors.Is(err, mine) {
 		t.Errorf("err = %v", err)
@@ -80,8 +83,10 @@ func TestErrorOfOneWorkLeavesTheOthers(t *testing.T) {
 	}
 }
 
-func TestBrokenRollsBack(t *testing.T) {
-	d := open(t, filepath.Join(t.TempDir(), "x.db"))
+func TestBrokenRollsBack(t *testing.T) { dbtest.Each(t, brokenRollsBack) }
+
+func brokenRollsBack(t *testing.T, path string) {
+	d := open(t, path)
 	rolled := false
 	d.OnEnd(func(committed bool) { rolled = !committed })
 	err := d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error {
@@ -95,8 +100,10 @@ func TestBrokenRollsBack(t *testing.T) {
 	}
 }
 
-func TestGivenUpWorkIsNotDone(t *testing.T) {
-	d := open(t, filepath.Join(t.TempDir(), "x.db"))
+func TestGivenUpWorkIsNotDone(t *testing.T) { dbtest.Each(t, givenUpWorkIsNotDone) }
+
+func givenUpWorkIsNotDone(t *testing.T, path string) {
+	d := open(t, path)
 	hold, held := make(chan struct{}), make(chan struct{})
 	go func() {
 		_ = d.Write(context.Background(), &db.Work{Do: func(*db.Conn) error { close(held); <-hold; return nil }})
@@ -117,8 +124,10 @@ func TestGivenUpWorkIsNotDone(t *testing.T) {
 	}
 }
 
-func TestNewerSchemaIsRefused(t *testing.T) {
-	d := open(t, filepath.Join(t.TempDir(), "x.db"))
+func TestNewerSchemaIsRefused(t *testing.T) { dbtest.Each(t, newerSchemaIsRefused) }
+
+func newerSchemaIsRefused(t *testing.T, path string) {
+	d := open(t, path)
 	if err := d.Migrate(t.Context(), fstest.MapFS{"0000_old.sql": {Data: []byte("SELECT 1;\n")}}); err == nil {
 		t.Error("an older program opened a newer database")
 	}

@@ -1,12 +1,18 @@
 // Package db is the floor under every SQL store: connections, prepared
 // statements, one writer with group commit, and migrations.
 //
-// A DB is one SQLite file in WAL mode with synchronous=FULL: a commit that
-// returned is on disk. It has exactly one writing connection, owned by one
-// goroutine, and a few reading ones. Writes are submitted as functions; the
-// writer takes all that wait, runs them in one transaction and commits once,
-// so that concurrent writers share an fsync. The page cache of the writer is
+// A DB is one SQLite file in WAL mode with synchronous=FULL, or one schema of
+// PostgreSQL: a commit that returned is on disk. It has exactly one writing
+// connection, owned by one goroutine, and a few reading ones. Writes are
+// submitted as functions; the writer takes all that wait, runs them in one
+// transaction and commits once, so that concurrent writers share an fsync. The page cache of SQLite's writer is
 // small on purpose: a commit walks it.
+//
+// Several nodes may have a schema open. The transactions of their writers take
+// turns, by a lock that each holds from its beginning to its end: a work may
+// read, decide and write as if it were alone on either engine. What a
+// store keeps in memory it must compare with the tables at the beginning of a
+// transaction (OnBegin), because another node may have written in between.
 //
 // # SQL that every engine takes
 //
@@ -27,5 +33,6 @@
 // database, or takes it back in OnEnd.
 //
 // Reading order: db.go (open, readers), writer.go (group commit), stmt.go
-// (statements), migrate.go, engine.go (what an engine is), sqlite.go.
+// (statements), migrate.go, engine.go (what an engine is), sqlite.go, postgres.go
+// (sessions and errors), postgres_conn.go (round trips), postgres_stmt.go (values).
 package db

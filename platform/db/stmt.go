@@ -129,6 +129,10 @@ func (s *Stmt) Text(i int, v string) { s.s.bindText(i, v) }
 // Blob sets parameter i.
 func (s *Stmt) Blob(i int, v []byte) { s.s.bindBlob(i, v) }
 
+// Array sets parameter i to a []int64, []float64, []string or [][]byte. Only
+// PostgreSQL has arrays; many rows are inserted by one statement with them.
+func (s *Stmt) Array(i int, v any) { s.s.(*pgStmt).bindArray(i, v) }
+
 // Null sets parameter i.
 func (s *Stmt) Null(i int) { s.s.bindNull(i) }
 
@@ -166,6 +170,9 @@ func (s *Stmt) ColValue(i int) any { return s.s.colValue(i) }
 func dbError(op string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &fault.Error{Kind: fault.Timeout, Op: "db: " + op, Msg: "the request took too long or was given up", Err: err}
+	}
+	if e := pgError(op, err); e != nil {
+		return e
 	}
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultInterrupt:

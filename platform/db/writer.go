@@ -21,6 +21,8 @@ type Work struct {
 	Size int
 	// Bulk work waits while other work is there.
 	Bulk bool
+	// Data is for the functions of OnBegin: what the work is going to need.
+	Data any
 
 	err   error
 	done  chan struct{}
@@ -53,6 +55,7 @@ type WriterStats struct {
 }
 
 type writer struct {
+	eng        engine
 	conn       *Conn
 	maxGroup   int
 	fast, bulk chan *Work
@@ -60,16 +63,17 @@ type writer struct {
 	stopped    chan struct{}
 	mu         sync.RWMutex // held for reading while submitting, for writing to close
 	closed     bool
-	flush      []func(*Conn) error    // called before each COMMIT
-	end        []func(committed bool) // called after each transaction
+	begin      []func(*Conn, []*Work) error // called at the beginning of each transaction
+	flush      []func(*Conn) error          // called before each COMMIT
+	end        []func(committed bool)       // called after each transaction
 
 	commits, works, commitNS, busyNS atomic.Int64
 	observe                          atomic.Pointer[func(commit time.Duration, works int)]
 }
 
-func newWriter(c *Conn, opt Options) *writer {
+func newWriter(c *Conn, eng engine, opt Options) *writer {
 	w := &writer{
-		conn: c, maxGroup: opt.MaxGroup,
+		conn: c, eng: eng, maxGroup: opt.MaxGroup,
 		fast: make(chan *Work, opt.QueueLimit), bulk: make(chan *Work, opt.QueueLimit),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -87,6 +91,11 @@ func (d *DB) OnEnd(f func(committed bool)) { d.w.end = append(d.w.end, f) }
 // of several works can be inserted together. An error rolls the group back. It
 // must be called before the first Write.
 func (d *DB) OnFlush(f func(*Conn) error) { d.w.flush = append(d.w.flush, f) }
+
+// OnBegin registers f, which the writer calls at the beginning of each
+// transaction, before the works: a cache of the writer can follow what other
+// nodes wrote, and what the works need can be read at once. An error fails the group. It must be called before the first Write.
+func (d *DB) OnBegin(f func(*Conn, []*Work) error) { d.w.begin = append(d.w.begin, f) }
 
 // OnCommit sets a function that is called after each commit with its duration.
 func (d *DB) OnCommit(f func(commit time.Duration, works int)) { d.w.observe.Store(&f) }
@@ -194,40 +203,30 @@ func (w *writer) gather(group []*Work) []*Work {
 	return group
 }
 
+// patience is how long a group is run again and again: because another
+// transaction got in the way, or because the server is being restarted.
+const patience = 8 * time.Second
+
+// commit runs a group. An engine may ask for another try. When a group fails on
+// a shared database, each of its works is run alone, so that the error finds
+// the one that it belongs to.
 func (w *writer) commit(group []*Work) {
 	start := time.Now()
-	err := w.conn.c.begin(true)
-	if err == nil {
-		for _, x := range group {
-			if !x.state.CompareAndSwap(waiting, taken) {
-				continue
-			}
-			x.err = x.Do(w.conn)
-			if b, ok := errors.AsType[*Broken](x.err); ok {
-				err = b.Err
-				break
-			}
-		}
+	took, err := w.attempt(group)
+	for n := 1; err != nil && w.eng.again(err) && time.Since(start) < patience; n++ {
+		time.Sleep(min(time.Duration(n)*5*time.Millisecond, 200*time.Millisecond))
+		took, err = w.attempt(group)
 	}
-	for _, f := range w.flush {
-		if err == nil {
-			err = f(w.conn)
+	if err != nil && len(group) > 1 && w.eng.dialect() == Postgres && !w.eng.again(err) {
+		for i := range group {
+			w.commit(group[i : i+1])
 		}
-	}
-	var took time.Duration
-	if err == nil {
-		at := time.Now()
-		err = w.conn.c.commit()
-		took = time.Since(at)
+		return
 	}
 	if err != nil {
-		_ = w.conn.c.rollback()
 		for _, x := range group {
 			x.err = err
 		}
-	}
-	for _, f := range w.end {
-		f(err == nil)
 	}
 	w.commits.Add(1)
 	w.works.Add(int64(len(group)))
@@ -239,6 +238,52 @@ func (w *writer) commit(group []*Work) {
 	for _, x := range group {
 		close(x.done)
 	}
+}
+
+// attempt runs a group in one transaction.
+func (w *writer) attempt(group []*Work) (took time.Duration, err error) {
+	if err = w.conn.c.begin(true); err == nil {
+		err = w.do(group)
+	}
+	for _, f := range w.flush {
+		if err == nil {
+			err = f(w.conn)
+		}
+	}
+	if err == nil {
+		at := time.Now()
+		err = w.conn.c.commit()
+		took = time.Since(at)
+	}
+	if err != nil {
+		_ = w.conn.c.rollback()
+	}
+	for _, f := range w.end {
+		f(err == nil)
+	}
+	return took, err
+}
+
+// do calls the works of a group. The error is one that breaks the transaction.
+func (w *writer) do(group []*Work) error {
+	for _, f := range w.begin {
+		if err := f(w.conn, group); err != nil {
+			return err
+		}
+	}
+	for _, x := range group {
+		if x.state.Load() != taken && !x.state.CompareAndSwap(waiting, taken) {
+			continue
+		}
+		x.err = x.Do(w.conn)
+		if b, ok := errors.AsType[*Broken](x.err); ok {
+			return b.Err
+		}
+		if x.err != nil && w.conn.c.failed() { // the server refuses all that comes after
+			return x.err
+		}
+	}
+	return nil
 }
 
 func (w *writer) close() error {

@@ -23,6 +23,7 @@ var floor = []string{"fault", "telemetry", "bus", "blob", "db", "jobs", "audit",
 // imported.
 var thirdParty = map[string][]string{
 	"zombiezen.com/go/sqlite":             {"platform/db"},
+	"github.com/jackc/pgx/v5":             {"platform/db"},
 	"github.com/klauspost/compress/zstd":  {"spec/r4"},
 	"github.com/klauspost/compress/s2":    {"fhir/fhirsql"},
 	"github.com/klauspost/compress/gzip":  {"platform/web", "fhir/fhirhttp", "loader"},

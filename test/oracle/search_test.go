@@ -19,6 +19,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir/fhirsql"
 	"github.com/hygeia-health/hygeia/loader/sample"
 	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -36,17 +37,19 @@ type one struct {
 // TestSearch compares random searches, with both ways to follow a chain. HYGEIA_ORACLE_SEED repeats a run,
 // HYGEIA_ORACLE_SEARCHES makes it longer.
 func TestSearch(t *testing.T) {
-	t.Run("gathered", func(t *testing.T) { compareAll(t, fhirsql.Options{}) })
-	t.Run("tested", func(t *testing.T) { compareAll(t, fhirsql.Options{GatherLimit: 2}) })
+	dbtest.Each(t, func(t *testing.T, path string) { compareAll(t, path, fhirsql.Options{}) })
+	t.Run("tested", func(t *testing.T) {
+		dbtest.Each(t, func(t *testing.T, path string) { compareAll(t, path, fhirsql.Options{GatherLimit: 2}) })
+	})
 }
 
-func compareAll(t *testing.T, opt fhirsql.Options) {
+func compareAll(t *testing.T, path string, opt fhirsql.Options) {
 	opt.DB = db.Options{MaxGroup: 2000}
 	reg := search.Default()
 	seed := number("HYGEIA_ORACLE_SEED", time.Now().UnixNano())
 	t.Logf("HYGEIA_ORACLE_SEED=%d", seed)
 	w := &world{T: t, reg: reg, r: rand.New(rand.NewPCG(uint64(seed), 1)), byType: map[string][]*one{}, byKey: map[fhir.Key]*one{}}
-	s, err := fhirsql.Open(t.Context(), filepath.Join(t.TempDir(), "fhir.db"), reg, opt)
+	s, err := fhirsql.Open(t.Context(), path, reg, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,197 @@
+//go:build unix
+
+package dbtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Cluster is a PostgreSQL server of one test, which may be stopped and started.
+type Cluster struct {
+	dir  string
+	cred *syscall.Credential
+}
+
+// settings of a server of tests. What it acknowledged survives the death of its
+// processes, but not that of the machine.
+const settings = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_connections=200 -c listen_addresses= -c wal_level=minimal -c max_wal_senders=0 -c log_min_messages=fatal"
+
+// NewCluster starts a server for the test alone.
+func NewCluster(t testing.TB) *Cluster {
+	t.Helper()
+	if os.Getenv("SKIP_POSTGRES") == "1" {
+		t.Skip("SKIP_POSTGRES=1: nothing is tested on PostgreSQL")
+	}
+	dir, err := os.MkdirTemp("", "hygeia-pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	c, err := newCluster(dir)
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatalf("no PostgreSQL to test on: %v", err)
+	}
+	t.Cleanup(func() { _ = c.Stop("immediate") })
+	return c
+}
+
+// newCluster makes the files of a server in a folder, unless they are there.
+func newCluster(dir string) (*Cluster, error) {
+	c := &Cluster{dir: dir}
+	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
+		u, err := user.Lookup("postgres")
+		if err != nil {
+			if u, err = user.Lookup("nobody"); err != nil {
+				return nil, errors.New("root needs a user postgres or nobody to run it as")
+			}
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		c.cred = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
+		return c, nil
+	}
+	_ = os.RemoveAll(c.data())
+	if err := c.run("initdb", "-D", c.data(), "-U", "hygeia", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"); err != nil {
+		return nil, err
+	}
+	return c, os.WriteFile(filepath.Join(dir, "made"), nil, 0o644)
+}
+
+func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
+
+// Address returns the address of the server's database.
+func (c *Cluster) Address() string { return "postgres://hygeia@/postgres?host=" + c.dir }
+
+// Start starts the server and waits until it answers.
+func (c *Cluster) Start() error {
+	return c.run("pg_ctl", "-D", c.data(), "-l", filepath.Join(c.data(), "log"), "-w", "-t", "60", "-o", settings+" -k "+c.dir, "start")
+}
+
+// Stop stops the server: mode is fast, or immediate for a crash.
+func (c *Cluster) Stop(mode string) error {
+	return c.run("pg_ctl", "-D", c.data(), "-w", "-m", mode, "stop")
+}
+
+func (c *Cluster) running() bool { return c.run("pg_ctl", "-D", c.data(), "status") == nil }
+
+func (c *Cluster) run(name string, args ...string) error {
+	path, err := program(name)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = c.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred, Setsid: true}
+	// A file, not a pipe: the server inherits it and outlives the command.
+	out, err := os.CreateTemp("", "hygeia-pg-out")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(out.Name())
+		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+// program finds a program of PostgreSQL; Debian keeps them out of the path.
+func program(name string) (string, error) {
+	if p, err := exec.LookPath(name); err == nil {
+		return p, nil
+	}
+	list, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+	if len(list) == 0 {
+		return "", fmt.Errorf("%s is not installed", name)
+	}
+	return slices.Max(list), nil
+}
+
+// startShared joins the server that the test processes of this user share, and
+// starts it when this is the first. Each process holds a shared lock on the
+// file users as long as it lives. A shell waits for that lock alone and then
+// stops the server, so that none is left behind.
+func startShared() (string, error) {
+	dir := filepath.Join(os.TempDir(), "hygeia-pg-"+strconv.Itoa(os.Getuid()))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	users, err := lock(filepath.Join(dir, "users"), syscall.LOCK_SH)
+	if err != nil {
+		return "", err
+	}
+	hold = users
+	start, err := lock(filepath.Join(dir, "start"), syscall.LOCK_EX)
+	if err != nil {
+		return "", err
+	}
+	defer start.Close()
+	c := &Cluster{dir: dir}
+	made := filepath.Join(dir, "made")
+	if info, err := os.Stat(made); err == nil && time.Since(info.ModTime()) > 24*time.Hour && !c.running() {
+		_ = os.Remove(made) // it has grown; a new one is made
+	}
+	if c, err = newCluster(dir); err != nil {
+		return "", err
+	}
+	if c.running() {
+		return c.Address(), nil
+	}
+	if err := c.Start(); err != nil {
+		return "", err
+	}
+	ctl, err := program("pg_ctl")
+	if err != nil {
+		return "", err
+	}
+	watch := exec.Command("flock", "-x", users.Name(), ctl, "-D", c.data(), "-m", "immediate", "stop")
+	watch.Dir = dir
+	watch.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred, Setsid: true}
+	if err := watch.Start(); err != nil {
+		return "", errors.Join(err, c.Stop("immediate"))
+	}
+	return c.Address(), watch.Process.Release()
+}
+
+// hold keeps the lock of this process; the system frees it.
+var hold *os.File
+
+func lock(path string, how int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Chmod(path, 0o666)
+	if err := syscall.Flock(int(f.Fd()), how); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}

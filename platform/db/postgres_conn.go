@@ -1,0 +1,383 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// pgConn is one session. The writer's sends statements that return nothing
+// together with the next one that does, so that a group of works takes a few
+// round trips and not one for each row.
+type pgConn struct {
+	eng   *pgEngine
+	write bool
+	pc    *pgconn.PgConn
+	gen   int // grows with each connection made; statements are prepared for one
+	names int // statements named so far
+	done  <-chan struct{}
+
+	pipe  *pgconn.Pipeline
+	queue []*pgStmt // sent and not answered yet; nil where the rows do not matter
+	inTx  bool
+	clean bool  // nothing was answered since the connection was taken: it may be replaced
+	group int64 // the number of the open transaction in hygeia_writer
+
+	fixed map[string]*pgStmt
+}
+
+// until is the context of a connection that is interrupted by a channel.
+type until struct {
+	context.Context
+	done <-chan struct{}
+}
+
+func (u until) Done() <-chan struct{} { return u.done }
+
+func (u until) Err() error {
+	select {
+	case <-u.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+func (c *pgConn) ctx() context.Context {
+	if c.done == nil {
+		return context.Background()
+	}
+	return until{context.Background(), c.done}
+}
+
+func (c *pgConn) connect() error {
+	c.drop()
+	ctx, cancel := context.WithTimeout(context.Background(), c.eng.cfg.ConnectTimeout)
+	defer cancel()
+	pc, err := pgconn.ConnectConfig(ctx, c.eng.cfg)
+	if err != nil {
+		return dbError("connect", &connError{err})
+	}
+	c.pc = pc
+	c.gen++
+	c.fixed = map[string]*pgStmt{}
+	c.inTx, c.queue, c.pipe, c.clean = false, c.queue[:0], nil, true
+	if _, err := pc.Exec(ctx, c.eng.settings(c.write)).ReadAll(); err != nil {
+		c.drop()
+		return c.fault("connect", err)
+	}
+	return nil
+}
+
+// drop ends the connection without a word.
+func (c *pgConn) drop() {
+	if c.pc != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = c.pc.Close(ctx)
+		cancel()
+	}
+	c.pc, c.pipe, c.queue, c.inTx = nil, nil, c.queue[:0], false
+}
+
+func (c *pgConn) close() { c.drop() }
+
+func (c *pgConn) dead() bool { return c.pc == nil || c.pc.IsClosed() }
+
+// interrupt also marks the beginning of a new use of a reader.
+func (c *pgConn) interrupt(done <-chan struct{}) {
+	c.done = done
+	c.clean = true
+}
+
+// fault makes an error of ours, seeing to it that one of the connection is known as such.
+func (c *pgConn) fault(op string, err error) error {
+	pe := (*pgconn.PgError)(nil)
+	if !errors.As(err, &pe) {
+		if c.done != nil && (until{done: c.done}).Err() != nil {
+			return dbError(op, context.Canceled)
+		}
+		err = &connError{err}
+	}
+	return dbError(op, err)
+}
+
+// simple runs one statement without parameters by the simple protocol.
+func (c *pgConn) simple(text string, any *bool) error {
+	if err := c.sync(); err != nil {
+		return err
+	}
+	if c.dead() {
+		return c.fault("script", errors.New("the connection is closed"))
+	}
+	r, err := c.pc.Exec(c.ctx(), text).ReadAll()
+	if err != nil {
+		return c.fault("script", fmt.Errorf("%w in %s", err, text))
+	}
+	if any != nil {
+		*any = len(r) > 0 && len(r[0].Rows) > 0
+	}
+	return nil
+}
+
+func (c *pgConn) script(text string) error {
+	for part := range strings.SplitSeq(text, ";\n") {
+		if strings.TrimSpace(part) == "" {
+			continue
+		}
+		if err := c.simple(part, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *pgConn) prepare(text string) (stmt, error) {
+	s := &pgStmt{c: c, text: text}
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// fix returns a statement that the connection itself uses.
+func (c *pgConn) fix(text string) (*pgStmt, error) {
+	if s := c.fixed[text]; s != nil {
+		return s, nil
+	}
+	s := &pgStmt{c: c, text: text}
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	c.fixed[text] = s
+	return s, nil
+}
+
+const (
+	sqlLock  = "SELECT pg_advisory_xact_lock($1)"
+	sqlGroup = "INSERT INTO hygeia_writer (node, grp, at) VALUES ($1, $2, now()) ON CONFLICT (node) DO UPDATE SET grp=excluded.grp, at=excluded.at"
+)
+
+// begin only queues: the first query of the transaction carries it along.
+func (c *pgConn) begin(write bool) error {
+	if c.dead() {
+		if err := c.connect(); err != nil {
+			return err
+		}
+	}
+	if !write {
+		return c.enqueue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	}
+	if err := c.enqueue("BEGIN"); err != nil {
+		return err
+	}
+	c.group++
+	return c.enqueue(sqlLock, c.eng.lock)
+}
+
+func (c *pgConn) enqueue(text string, args ...int64) error {
+	s, err := c.fix(text)
+	if err != nil {
+		return err
+	}
+	for i, v := range args {
+		s.bindInt(i, v)
+	}
+	c.inTx = true
+	return c.send(s, nil)
+}
+
+// commit ends the transaction. When the connection is lost on the way, a
+// writer asks a new one how it ended.
+func (c *pgConn) commit() error {
+	if !c.write {
+		if err := c.enqueue("COMMIT"); err != nil {
+			return err
+		}
+		err := c.sync()
+		c.inTx = false
+		return err
+	}
+	if err := c.enqueue(sqlGroup, c.eng.node, c.group); err != nil {
+		return err
+	}
+	if err := c.enqueue("COMMIT"); err != nil {
+		return err
+	}
+	err := c.sync()
+	if err == nil {
+		c.inTx = false
+		return nil
+	}
+	if !isConnError(err) {
+		return err
+	}
+	switch done, known := c.outcome(); {
+	case done:
+		return nil
+	case known:
+		return err
+	}
+	return dbError("commit", &unsure{err})
+}
+
+// outcome finds out whether the transaction whose commit got no answer is
+// there. The lock makes it wait until the old session has ended.
+func (c *pgConn) outcome() (done, known bool) {
+	group := c.group
+	for end := time.Now().Add(reconnectTime); time.Now().Before(end); time.Sleep(reconnectStep) {
+		if err := c.connect(); err != nil {
+			continue
+		}
+		var have bool
+		err := c.simple(fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock(%d)", c.eng.lock), nil)
+		if err == nil {
+			err = c.simple(fmt.Sprintf("SELECT 1 FROM hygeia_writer WHERE node=%d AND grp=%d", c.eng.node, group), &have)
+		}
+		if err == nil {
+			err = c.simple("COMMIT", nil)
+		}
+		if err == nil {
+			return have, true
+		}
+	}
+	return false, false
+}
+
+func (c *pgConn) rollback() error {
+	if c.dead() || !c.inTx {
+		c.inTx = false
+		return nil
+	}
+	err := c.sync() // what was queued is rolled back with the rest
+	c.inTx = false
+	if c.dead() {
+		return err
+	}
+	return c.simple("ROLLBACK", nil)
+}
+
+func (c *pgConn) failed() bool { return c.dead() || c.pc.TxStatus() == 'E' }
+
+// early is how many statements are queued before they are given to the
+// network, so that the server works while the next ones are made.
+const early = 64
+
+// send queues a statement with its parameters. Its rows go to into, if not nil.
+func (c *pgConn) send(s, into *pgStmt) error {
+	if c.dead() {
+		return c.fault("run", errors.New("the connection is closed"))
+	}
+	if c.pipe == nil {
+		c.pipe = c.pc.StartPipeline(c.ctx())
+	}
+	c.pipe.SendQueryStatement(s.desc, s.params, s.pformats, s.rformats)
+	c.queue = append(c.queue, into)
+	s.unbind()
+	if len(c.queue)%early == 0 {
+		if err := c.pipe.Flush(); err != nil {
+			return c.fault("run", err)
+		}
+	}
+	return nil
+}
+
+// sync sends what is queued and reads all answers. The first error is returned;
+// the server does nothing that comes after it.
+func (c *pgConn) sync() error {
+	if c.pipe == nil {
+		return nil
+	}
+	pipe, queue := c.pipe, c.queue
+	c.pipe, c.queue = nil, c.queue[:0]
+	first := pipe.Sync()
+	for i := 0; first == nil || isServerError(first); {
+		res, err := pipe.GetResults()
+		if err != nil {
+			if first == nil || !isServerError(err) {
+				first = err
+			}
+			continue
+		}
+		if res == nil {
+			break
+		}
+		if _, end := res.(*pgconn.PipelineSync); end {
+			break
+		}
+		r, ok := res.(*pgconn.ResultReader)
+		if !ok {
+			continue
+		}
+		if i < len(queue) && queue[i] != nil {
+			queue[i].take(r)
+		}
+		i++
+		if _, err := r.Close(); err != nil && (first == nil || !isServerError(err)) {
+			first = err
+		}
+	}
+	if err := pipe.Close(); first == nil && err != nil {
+		first = err
+	}
+	if first != nil {
+		return c.fault("run", first)
+	}
+	c.clean = false
+	return nil
+}
+
+func isServerError(err error) bool {
+	pe := (*pgconn.PgError)(nil)
+	return errors.As(err, &pe)
+}
+
+// revive replaces a connection that was lost before it answered anything to
+// its user: a server that restarted has closed those that were idle.
+func (c *pgConn) revive() error {
+	if c.write || !c.clean {
+		return errors.New("in use")
+	}
+	tx := c.inTx
+	if err := c.connect(); err != nil {
+		return err
+	}
+	if tx {
+		return c.begin(false)
+	}
+	return nil
+}
+
+func (s *pgStmt) prepare() error {
+	c := s.c
+	if err := c.sync(); err != nil {
+		return err
+	}
+	if c.dead() {
+		if err := c.revive(); err != nil {
+			return c.fault("prepare", errors.New("the connection is closed"))
+		}
+		if err := c.sync(); err != nil {
+			return err
+		}
+	}
+	c.names++
+	name := "s" + strconv.Itoa(c.names)
+	desc, err := c.pc.Prepare(c.ctx(), name, s.text, nil)
+	if err != nil && !isServerError(err) && c.revive() == nil {
+		if err := c.sync(); err != nil {
+			return err
+		}
+		desc, err = c.pc.Prepare(c.ctx(), name, s.text, nil)
+	}
+	if err != nil {
+		return c.fault("prepare", fmt.Errorf("%w in %s", err, s.text))
+	}
+	s.describe(desc)
+	s.gen = c.gen
+	return nil
+}
