@@ -91,6 +91,7 @@ func hostName(host string) string {
 func outcome(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	code := map[fault.Kind]string{
 		fault.NotFound: "not-found", fault.Throttled: "throttled", fault.Transient: "transient", fault.Internal: "exception",
+		fault.HeadersTooLarge: "too-long",
 	}[e.Kind]
 	if code == "" {
 		code = "processing"

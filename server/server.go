@@ -130,6 +130,7 @@ func (s *Server) join() http.Handler {
 		Log: s.log, Proxies: proxies,
 		CORS:              web.CORS{Origins: c.Origins, Methods: c.Methods, Headers: c.Headers, MaxAge: c.MaxAge, Credentials: c.Credentials},
 		HandleTime:        s.cfg.Limits.HandleTime,
+		MaxHeaders:        int(s.cfg.Limits.Headers),
 		Concurrent:        s.cfg.Limits.Concurrent,
 		RequestsPerSecond: s.cfg.Limits.RequestsPerSecond,
 		Exempt:            func(r *http.Request) bool { return isProbe(r.URL.Path) },
@@ -250,8 +251,9 @@ func (s *Server) httpServer() (*http.Server, error) {
 	protocols.SetHTTP1(true)
 	hs := &http.Server{
 		Handler: s.handler, Protocols: protocols,
-		ReadHeaderTimeout: l.HeaderTime, ReadTimeout: l.ReadTime, IdleTimeout: l.IdleTime, MaxHeaderBytes: int(l.Headers),
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken clients; not our errors
+		ReadHeaderTimeout: l.HeaderTime, ReadTimeout: l.ReadTime, IdleTimeout: l.IdleTime,
+		MaxHeaderBytes: 2*int(l.Headers) + 256<<10,                          // the chain refuses what is over the limit, in the form of the place that was asked
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken clients; not our errors
 	}
 	if s.cfg.TLS.Cert == "" {
 		return hs, nil

@@ -35,6 +35,7 @@ const (
 	Transient                   // try again: 503
 	NotImplemented              // known to the standard, not offered here: 501
 	NotModified                 // conditional read: 304
+	HeadersTooLarge             // 431
 )
 
 // Issue is one finding, in the terms of OperationOutcome.issue (R4 section 2.39).

@@ -19,6 +19,7 @@ type Options struct {
 	CORS    CORS
 
 	MaxBody           int64         // bytes; 0 = no limit
+	MaxHeaders        int           // bytes of request line and headers; 0 = no limit
 	HandleTime        time.Duration // deadline of the context of a request; 0 = none
 	Concurrent        int           // requests in flight; 0 = no limit
 	RequestsPerSecond float64       // 0 = no limit
@@ -131,6 +132,11 @@ func (c *chain) headers(w *writer, r *http.Request, sc *scope) {
 func (c *chain) guarded(w *writer, r *http.Request, begin time.Time) {
 	defer c.recover(w, r)
 	if c.opt.CORS.apply(w, r) {
+		return
+	}
+	if c.opt.MaxHeaders > 0 && headerSize(r) > c.opt.MaxHeaders {
+		w.Header()["Connection"] = []string{"close"}
+		c.opt.Error(w, r, fault.New(fault.HeadersTooLarge, "the request line and the headers are larger than %d bytes; send long queries as POST _search", c.opt.MaxHeaders))
 		return
 	}
 	if c.opt.Exempt == nil || !c.opt.Exempt(r) {

@@ -343,6 +343,7 @@ func TestProblem(t *testing.T) {
 		{fault.Conflict, 409}, {fault.Precondition, 412}, {fault.Unauthenticated, 401}, {fault.Forbidden, 403}, {fault.NotAllowed, 405},
 		{fault.NotAcceptable, 406}, {fault.Unsupported, 415}, {fault.TooLarge, 413}, {fault.TooCostly, 400}, {fault.Throttled, 429},
 		{fault.Timeout, 408}, {fault.Transient, 503}, {fault.NotImplemented, 501}, {fault.NotModified, 304},
+		{fault.HeadersTooLarge, 431},
 	} {
 		if got := web.Status(tt.kind); got != tt.status {
 			t.Errorf("kind %d: status %d, want %d", tt.kind, got, tt.status)

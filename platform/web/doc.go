@@ -7,7 +7,7 @@
 //
 // Reading order: chain.go (Options and the handler), access.go (the access log), request.go (what later
 // handlers can ask about a request: From, BaseURL), writer.go (status, size and
-// gzip of the answer), forwarded.go, cors.go, limit.go, problem.go (answers of
+// gzip of the answer), forwarded.go, cors.go, limit.go, budget.go (memory of large bodies), problem.go (answers of
 // the chain itself, RFC 9457).
 //
 // Invariants: the log never holds a path, a query or a body, because all three

@@ -1,9 +1,21 @@
 package web
 
 import (
+	"net/http"
 	"sync/atomic"
 	"time"
 )
+
+// headerSize is about the size of the request line and the headers.
+func headerSize(r *http.Request) int {
+	n := len(r.RequestURI)
+	for k, vals := range r.Header {
+		for _, v := range vals {
+			n += len(k) + len(v) + 4 // ": " and the end of the line
+		}
+	}
+	return n
+}
 
 // rate admits a number of requests per second with bursts of one second. It is
 // the generic cell rate algorithm: one word that holds when the next request

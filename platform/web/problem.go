@@ -45,6 +45,8 @@ func Status(k fault.Kind) int {
 		return http.StatusServiceUnavailable
 	case fault.NotImplemented:
 		return http.StatusNotImplemented
+	case fault.HeadersTooLarge:
+		return http.StatusRequestHeaderFieldsTooLarge
 	case fault.NotModified:
 		return http.StatusNotModified
 	}
