@@ -29,7 +29,8 @@ type services struct {
 	data    string
 	version string
 	maxBody int64
-	blobs   blob.Store // each service has the part below its path
+	bodies  *web.Budget // of all services together
+	blobs   blob.Store  // each service has the part below its path
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 
@@ -46,7 +47,7 @@ type table struct {
 var _ manage.Runner = (*services)(nil)
 
 func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store) *services {
-	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), blobs: blobs, log: log, metrics: m}
+	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, log: log, metrics: m}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
 	return s
 }
@@ -228,15 +229,17 @@ func (s *service) build(spec manage.Spec) error {
 	}
 	cfg := room.Config()
 	opt := fhirhttp.Options{
-		BasePath:     "/" + s.ref.String(),
-		BaseURL:      web.BaseURL,
-		MaxBody:      s.all.maxBody,
-		BundleBodies: spec.Compat == fhir.CompatAHDS,
-		Versioning:   func(typ string) string { return string(cfg.VersioningOf(typ)) },
-		Name:         "Hygeia",
-		Version:      s.all.version,
-		Observe:      s.observe,
-		Log:          s.all.log,
+		BasePath:         "/" + s.ref.String(),
+		BaseURL:          web.BaseURL,
+		MaxBody:          s.all.maxBody,
+		Bodies:           s.all.bodies,
+		MaxBundleEntries: cfg.MaxBundleEntries,
+		BundleBodies:     spec.Compat == fhir.CompatAHDS,
+		Versioning:       func(typ string) string { return string(cfg.VersioningOf(typ)) },
+		Name:             "Hygeia",
+		Version:          s.all.version,
+		Observe:          s.observe,
+		Log:              s.all.log,
 	}
 	h := &handlers{store: s.store, byPath: fhirhttp.New(room, opt)}
 	opt.BasePath = ""

@@ -8,8 +8,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -44,6 +46,10 @@ func (x *exchange) readBody() error {
 		return x.tooLarge()
 	case err != nil:
 		return x.badBody(err)
+	}
+	x.held, err = x.h.opt.Bodies.Enter(x.r.Context(), int64(len(x.body)))
+	if err != nil {
+		return &fault.Error{Kind: fault.Throttled, Msg: "too many large bodies at the same time", RetryAfter: time.Second, Err: err}
 	}
 	return nil
 }
@@ -100,6 +106,9 @@ func (x *exchange) tooLarge() error {
 func (x *exchange) badBody(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return x.tooLarge()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &fault.Error{Kind: fault.Timeout, Msg: "the body did not arrive in time", Err: err}
 	}
 	return &fault.Error{Kind: fault.Invalid, Msg: "the body could not be read: it is incomplete or not compressed as announced", Err: err}
 }

@@ -37,6 +37,8 @@ type Options struct {
 	BaseURL func(*http.Request) string
 	// MaxBody limits a request body, after decompression; 0 means 32 MiB.
 	MaxBody int64
+	// Bodies bounds the memory of large bodies that are worked on; nil bounds nothing.
+	Bodies *web.Budget
 	// MaxDepth and MaxNodes limit a JSON text; 0 means 100 and 4 million.
 	MaxDepth, MaxNodes int
 	// MaxBundleEntries limits a batch or transaction before it reaches the
@@ -132,6 +134,7 @@ type exchange struct {
 	quoted []byte // see baseJSON
 
 	body   []byte       // of the request
+	held   int64        // of the budget of bodies
 	doc    resource.Doc // parsed body
 	extra  resource.Doc // Provenance, or a resource that gets subsetted
 	out    []byte       // of the response
@@ -161,14 +164,14 @@ func (x *exchange) end() {
 	if f := x.h.opt.Observe; f != nil && x.status != 0 {
 		f(x.operationName(), x.in.Type, x.status, time.Since(x.begun), len(x.body), x.sent)
 	}
+	x.h.opt.Bodies.Leave(x.held)
+	x.held = 0
 	if x.r.Context().Err() != nil {
 		return // somebody may still be working with the body
 	}
 	keep := exchange{out: kept(x.out), tmp: kept(x.tmp), pretty: kept(x.pretty), body: kept(x.body), doc: x.doc, extra: x.extra}
-	if keep.body == nil {
-		keep.doc = resource.Doc{}
-	}
-	keep.doc.Src, keep.extra.Src = nil, nil
+	keep.doc.Trim(keepBuffer)
+	keep.extra.Trim(keepBuffer)
 	*x = keep
 	exchanges.Put(x)
 }

@@ -37,6 +37,7 @@ var statuses = [...]struct {
 	fault.Transient:       {http.StatusServiceUnavailable, "transient"},
 	fault.NotImplemented:  {http.StatusNotImplemented, "not-supported"},
 	fault.NotModified:     {http.StatusNotModified, "informational"},
+	fault.HeadersTooLarge: {http.StatusRequestHeaderFieldsTooLarge, "too-long"},
 }
 
 // status returns the row of the table for a kind.

@@ -20,6 +20,7 @@ const (
 	maxKeyLen    = math.MaxUint16
 	mapMembers   = 32 // objects with more members look up duplicates in a map
 	keepMap      = 1024
+	nodeSize     = 28 // bytes of a node
 )
 
 // SyntaxError says where and why a text is not acceptable JSON.
@@ -105,6 +106,15 @@ func (d *Doc) Parse(src []byte, opt Options) error {
 	}
 	d.reset(nil)
 	return err
+}
+
+// Trim makes d ready to be kept for another Parse: it forgets the text, and its
+// memory too when that is more than limit bytes. Every Node taken before is void.
+func (d *Doc) Trim(limit int) {
+	d.reset(nil)
+	if cap(d.nodes)*nodeSize > limit {
+		*d = Doc{}
+	}
 }
 
 func (d *Doc) reset(src []byte) {
