@@ -127,6 +127,7 @@ func order(params url.Values, rawQuery string) []string {
 const (
 	maxNames  = 200
 	maxValues = 5000
+	maxSort   = 16
 )
 
 // parameter handles one name with all its values.

@@ -242,6 +242,9 @@ func (p *parser) sort(name string, values []string) error {
 				continue
 			}
 			s.Desc = desc
+			if len(p.q.Sort) == maxSort {
+				return &Error{Param: name, Code: "too-costly", Msg: "the search is sorted by too many parameters"}
+			}
 			p.q.Sort = append(p.q.Sort, s)
 			used = append(used, strings.TrimSpace(key))
 		}
