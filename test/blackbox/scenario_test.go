@@ -12,12 +12,21 @@ import (
 )
 
 // TestScenarios runs the files of testdata on one server.
-func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+func TestScenarios(t *testing.T) { runFolder(t, start(t, t.TempDir()), "testdata") }
+
+// TestConfigured runs the files of testdata/configured on a server with the
+// configuration that lies beside them.
+func TestConfigured(t *testing.T) {
+	p := start(t, t.TempDir(), "--config", "testdata/configured/config.yaml")
+	runFolder(t, p, "testdata/configured")
+}
+
+func runFolder(t *testing.T, p *process, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
 	}
-	p := start(t, t.TempDir())
 	t.Run("files", func(t *testing.T) {
 		for _, f := range files {
 			name := strings.TrimSuffix(filepath.Base(f), ".txt")

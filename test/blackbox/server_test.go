@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -182,6 +183,32 @@ func (r request) do(t testing.TB) answer {
 		t.Fatalf("%s %s: the body breaks off: %v", r.method, r.url, err)
 	}
 	return answer{res.StatusCode, res.Header, text}
+}
+
+// exchangeRaw sends a text to the server and reads one answer.
+func exchangeRaw(t testing.TB, p *process, text string) answer {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(readyTime)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, body}
 }
 
 // lockedBuffer is a bytes.Buffer for two goroutines.
