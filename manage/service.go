@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
@@ -17,6 +18,8 @@ type Deps struct {
 	Store  Store
 	Runner Runner
 	Now    func() time.Time
+	// Guarded makes Authorize ask the principal; without it everybody may do everything.
+	Guarded bool
 	// First are the workspaces of a first start.
 	First []Workspace
 	// Always are workspaces and services that exist after every start.
@@ -28,6 +31,7 @@ type Plane struct {
 	store  Store
 	runner Runner
 	now    func() time.Time
+	guard  bool
 
 	// change is held for a whole change, including disk and the start or stop
 	// of a service; mu only guards list. Order: change before mu.
@@ -39,7 +43,7 @@ type Plane struct {
 // New loads the list, finishes deletions that a crash interrupted, creates what
 // Deps asks for and starts every service.
 func New(ctx context.Context, d Deps) (*Plane, error) {
-	p := &Plane{store: d.Store, runner: d.Runner, now: d.Now}
+	p := &Plane{store: d.Store, runner: d.Runner, now: d.Now, guard: d.Guarded}
 	list, fresh, err := d.Store.Load(ctx)
 	if err != nil {
 		return nil, err
@@ -88,6 +92,16 @@ func (p *Plane) ensure(ctx context.Context, w Workspace) error {
 		}
 	}
 	return nil
+}
+
+// Authorize returns nil when the principal of ctx may do a to a workspace, or,
+// with "", to the platform. An edge asks before each call; what the server does
+// on its own account at its start needs no permission.
+func (p *Plane) Authorize(ctx context.Context, workspace string, a auth.Actions) error {
+	if !p.guard {
+		return nil
+	}
+	return auth.NewGuard("/"+workspace).Authorize(ctx, a)
 }
 
 // Workspaces returns all workspaces, sorted by name.
@@ -239,6 +253,11 @@ func (p *Plane) DeleteWorkspace(ctx context.Context, n string, force bool) error
 	for _, s := range w.Services {
 		if err := p.deleteService(ctx, Ref{n, s.Name}); err != nil {
 			return err
+		}
+	}
+	if f, ok := p.runner.(Forgetter); ok {
+		if err := f.RemoveWorkspace(ctx, n); err != nil {
+			return fault.Wrap("manage: remove what belongs to a workspace", err)
 		}
 	}
 	return p.save(ctx, slices.DeleteFunc(p.copyList(), func(w Workspace) bool { return w.Name == n }))

@@ -24,3 +24,10 @@ type Runner interface {
 	// no error.
 	Remove(ctx context.Context, ref Ref) error
 }
+
+// Forgetter is a Runner that keeps something for a workspace beside its
+// services, such as the roles at it.
+type Forgetter interface {
+	// RemoveWorkspace frees it. Removing what has none is no error.
+	RemoveWorkspace(ctx context.Context, workspace string) error
+}

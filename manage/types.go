@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/r4"
 )
@@ -48,7 +49,11 @@ type Spec struct {
 	// Versioning maps a resource type, or DefaultType for all others, to the
 	// policy of its versions.
 	Versioning map[string]string `json:"versioning,omitempty"`
-	Tags       map[string]string `json:"tags,omitempty"`
+	// Authority is the OpenID provider whose tokens count besides those of the
+	// built-in one, when they have the Audience. Both or neither.
+	Authority string            `json:"authority,omitempty"`
+	Audience  string            `json:"audience,omitempty"`
+	Tags      map[string]string `json:"tags,omitempty"`
 }
 
 // WorkspaceSpec is what a client decides about a workspace.
@@ -94,7 +99,23 @@ func (s Spec) Check(n string) error {
 	if err := checkVersioning(s.Versioning); err != nil {
 		return err
 	}
+	if err := s.checkIssuer(); err != nil {
+		return err
+	}
 	return checkTags(s.Tags)
+}
+
+func (s Spec) checkIssuer() error {
+	if (s.Authority == "") != (s.Audience == "") {
+		return fault.New(fault.Invalid, "authority and audience are needed together")
+	}
+	if s.Authority == "" {
+		return nil
+	}
+	if err := auth.CheckURL(s.Authority); err != nil {
+		return fault.New(fault.Invalid, "authority: %v", err)
+	}
+	return nil
 }
 
 // DefaultType is the key of Spec.Versioning for the types that have none of their own.
@@ -135,7 +156,7 @@ func checkTags(tags map[string]string) error {
 }
 
 func (s Spec) equal(t Spec) bool {
-	return s.Kind == t.Kind && s.Compat == t.Compat && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags)
+	return s.Kind == t.Kind && s.Compat == t.Compat && s.Authority == t.Authority && s.Audience == t.Audience && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags)
 }
 
 // clone copies w so that a reader never shares memory with a later change.

@@ -14,13 +14,15 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/manage"
+	"github.com/hygeia-health/hygeia/platform/auth"
+	"github.com/hygeia-health/hygeia/platform/auth/idp"
 )
 
 // Config is the whole configuration. The tags are its documentation: yaml is
 // the key, default and doc are what docs/config.md shows, flag names the flag
 // of hygeia serve that sets the same value, secret marks what is never printed.
 type Config struct {
-	Listen         string            `yaml:"listen" default:"127.0.0.1:8080" flag:"--listen" doc:"Address and port to answer on. Port 0 takes a free one. This version has no authentication, so the address must be a loopback one."`
+	Listen         string            `yaml:"listen" default:"127.0.0.1:8080" flag:"--listen" doc:"Address and port to answer on. Port 0 takes a free one. With --insecure it must be a loopback one."`
 	Data           string            `yaml:"data" default:"./hygeia-data" flag:"--data" doc:"Folder that holds everything: the list of workspaces and one folder per service. Created when it does not exist."`
 	Database       string            `yaml:"database" secret:"url" doc:"Empty: SQLite files below the data folder. Nothing else is supported by this version."`
 	Blobs          string            `yaml:"blobs" secret:"url" doc:"Empty: a folder below the data folder. Nothing else is supported by this version."`
@@ -30,6 +32,7 @@ type Config struct {
 	TrustedProxies []string          `yaml:"trusted_proxies" doc:"Addresses or networks (10.0.0.0/8) whose X-Forwarded-For, -Host, -Proto and -Prefix are believed. Those of anybody else are ignored."`
 	Limits         LimitsConfig      `yaml:"limits"`
 	CORS           CORSConfig        `yaml:"cors"`
+	Identity       IdentityConfig    `yaml:"identity"`
 	Log            LogConfig         `yaml:"log"`
 	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir."`
 
@@ -67,6 +70,39 @@ type CORSConfig struct {
 	Credentials bool          `yaml:"credentials" default:"false" doc:"Lets such pages send cookies and client certificates. Not together with the origin *."`
 }
 
+// IdentityConfig shapes the built-in identity provider.
+type IdentityConfig struct {
+	Issuer           string        `yaml:"issuer" doc:"Name of the built-in identity provider in tokens and metadata: the URL by which clients reach this server. Empty: the URL of each request."`
+	Key              string        `yaml:"key" doc:"Where the key is that seals private keys and second factors on disk: env:NAME or file:PATH, 32 bytes in base64. Empty: identity.key in the data folder, made at the first start."`
+	AccessTokenTime  time.Duration `yaml:"access_token_time" default:"1h" doc:"How long an access token is valid, 1m to 24h."`
+	RefreshTokenTime time.Duration `yaml:"refresh_token_time" default:"720h" doc:"How long a refresh token is valid that nobody uses, 1h to 8760h."`
+}
+
+func (i IdentityConfig) validate() error {
+	if i.Issuer != "" {
+		if err := auth.CheckURL(i.Issuer); err != nil {
+			return fmt.Errorf("identity.issuer: %w", err)
+		}
+		if strings.HasSuffix(i.Issuer, "/") {
+			return errors.New("identity.issuer: no slash at the end")
+		}
+	}
+	if i.Key != "" {
+		if text, err := secret(i.Key); err != nil {
+			return fmt.Errorf("identity.key: %w", err)
+		} else if _, err := idp.ParseSealer(text); err != nil {
+			return fmt.Errorf("identity.key: %w", err)
+		}
+	}
+	if i.AccessTokenTime < time.Minute || i.AccessTokenTime > 24*time.Hour {
+		return fmt.Errorf("identity.access_token_time: %s is not between 1m and 24h", i.AccessTokenTime)
+	}
+	if i.RefreshTokenTime < time.Hour || i.RefreshTokenTime > 8760*time.Hour {
+		return fmt.Errorf("identity.refresh_token_time: %s is not between 1h and 8760h", i.RefreshTokenTime)
+	}
+	return nil
+}
+
 // LogConfig shapes the log on standard error.
 type LogConfig struct {
 	Level  string `yaml:"level" default:"info" doc:"debug, info, warn or error. Requests are logged at info."`
@@ -87,6 +123,8 @@ type ServiceConfig struct {
 	Compat      string            `yaml:"compat,omitempty" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services."`
 	Versioning  map[string]string `yaml:"versioning,omitempty" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
 	Tags        map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
+	Authority   string            `yaml:"authority,omitempty" doc:"Only for other issuers than the built-in one: the URL of the OpenID provider whose tokens count besides."`
+	Audience    string            `yaml:"audience,omitempty" doc:"Needed with authority: the audience that its tokens must have."`
 	Destination string            `yaml:"destination,omitempty" doc:"Only for kind medtech: the FHIR service that gets the observations."`
 }
 
@@ -136,6 +174,9 @@ func (c *Config) Validate() error {
 	if err := c.CORS.validate(); err != nil {
 		return err
 	}
+	if err := c.Identity.validate(); err != nil {
+		return err
+	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return fmt.Errorf("log.level: %q is not one of debug, info, warn, error", c.Log.Level)
 	}
@@ -145,7 +186,7 @@ func (c *Config) Validate() error {
 	return validateWorkspaces(c.Workspaces)
 }
 
-// validateListen refuses addresses that others can reach: nobody is asked who he is yet.
+// validateListen refuses, without authentication, addresses that others can reach.
 func (c *Config) validateListen() error {
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
@@ -154,11 +195,44 @@ func (c *Config) validateListen() error {
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("listen: %q is no port", port)
 	}
-	ip, err := netip.ParseAddr(host)
-	if host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return fmt.Errorf("listen: %s is not a loopback address, and this version has no authentication; use 127.0.0.1:%s", c.Listen, port)
+	if host != "" && host != "localhost" {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return fmt.Errorf("listen: %q is no address", host)
+		}
+	}
+	if c.Insecure {
+		return c.validateLoopback()
 	}
 	return nil
+}
+
+// validateLoopback returns an error when others can reach the address.
+func (c *Config) validateLoopback() error {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return err
+	}
+	ip, err := netip.ParseAddr(host)
+	if host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return fmt.Errorf("listen: %s is not a loopback address, and --insecure is only for those; use 127.0.0.1:%s", c.Listen, port)
+	}
+	return nil
+}
+
+// issuer returns the name of the built-in provider when it listens on an address.
+func (c *Config) issuer(listen string) string {
+	if c.Identity.Issuer != "" {
+		return c.Identity.Issuer
+	}
+	scheme := "http://"
+	if c.TLS.Cert != "" {
+		scheme = "https://"
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if ip, e := netip.ParseAddr(host); err == nil && (host == "" || e == nil && ip.IsUnspecified()) {
+		listen = net.JoinHostPort("127.0.0.1", port)
+	}
+	return scheme + listen
 }
 
 func (t TLSConfig) validate() error {
@@ -256,7 +330,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 
 // spec returns the service in the terms of the management plane.
 func (s ServiceConfig) spec() manage.Spec {
-	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Versioning: s.Versioning, Tags: s.Tags}
+	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Tags: s.Tags}
 }
 
 // scheme names a store by the beginning of its URL, without what may be secret.

@@ -87,6 +87,8 @@ database, and ` + "`_blobs`" + `, the large objects of the services. One process
 
 ## Authentication
 
-This version has none. It therefore answers on loopback addresses only, with or without ` + "`--insecure`" + `, and says so in
-the log and on the portal page. ` + "`--insecure`" + ` is no key of the file, so that nobody switches authentication off by copying one.
+Every request needs a bearer token, except with ` + "`--insecure`" + `, which answers on loopback addresses only and says so in the
+log and on the portal page; it is no key of the file, so that nobody switches authentication off by copying one. The
+first start makes a client and writes how to use it to ` + "`bootstrap.json`" + ` in the data folder; [security.md](security.md) has the
+rest. A secret in the configuration is a reference: ` + "`env:NAME` or `file:PATH`" + `.
 `

@@ -48,7 +48,7 @@ func Load(src Source) (Config, error) {
 }
 
 // clientVariables belong to the client commands, not to the configuration of a server.
-var clientVariables = []string{"HYGEIA_CONFIG", "HYGEIA_URL", "HYGEIA_TOKEN"}
+var clientVariables = []string{"HYGEIA_CONFIG", "HYGEIA_URL", "HYGEIA_TOKEN", "HYGEIA_CLIENT_SECRET"}
 
 // loadEnv sets the keys that have a variable; an empty one counts as absent. An unknown HYGEIA_ variable is an
 // error as an unknown key is, except those that Kubernetes and Docker links put

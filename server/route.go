@@ -2,11 +2,13 @@ package server
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/platform/auth/idp"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/web"
 )
@@ -18,6 +20,8 @@ type router struct {
 	suffix   string // ".fhir.DOMAIN"; "" without a domain
 	platform map[string]http.Handler
 	manage   http.Handler
+	identity *identity // nil: authentication is off
+	log      *slog.Logger
 }
 
 // ServeHTTP implements http.Handler.
@@ -36,7 +40,7 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if path == "/manage" || strings.HasPrefix(path, "/manage/") {
 		q.Route, q.Operation = "/manage", "manage"
-		rt.manage.ServeHTTP(w, r)
+		rt.serveManage(w, r)
 		return
 	}
 	name := servicePath(path)
@@ -51,7 +55,44 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q.Service, q.Route = name, "/"+name // the edge knows the rest
-	sv.serve(w, r, false)
+	rt.serveService(w, r, sv, path[1+len(name):], false)
+}
+
+// serveService finds out who asks and passes the request on. rest is the path
+// below the base of the service.
+func (rt *router) serveService(w http.ResponseWriter, r *http.Request, sv *service, rest string, byHost bool) {
+	if !isPublic(sv.kind, r.Method, rest) {
+		if r = rt.authenticate(w, r, sv.realm.Load()); r == nil {
+			return
+		}
+	}
+	sv.serve(w, r, byHost)
+}
+
+// serveManage answers the management API: users, clients and roles are those of
+// the identity provider, the rest is of the management plane.
+func (rt *router) serveManage(w http.ResponseWriter, r *http.Request) {
+	if rt.identity == nil {
+		rt.manage.ServeHTTP(w, r)
+		return
+	}
+	if !isOpenAPI(r) {
+		if r = rt.authenticate(w, r, rt.identity.platform); r == nil {
+			return
+		}
+	}
+	if p, ok := idp.ParseAdminPath(r.URL); ok {
+		web.From(r.Context()).Route = p.Route()
+		rt.identity.provider.ServeAdmin(w, r, p)
+		return
+	}
+	rt.manage.ServeHTTP(w, r)
+}
+
+// isOpenAPI reports whether r asks for the description of the API, which holds
+// nothing of this server.
+func isOpenAPI(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Path == "/manage/v1/openapi.json"
 }
 
 func (rt *router) byHost(w http.ResponseWriter, r *http.Request, q *web.Request, label string) {
@@ -62,7 +103,7 @@ func (rt *router) byHost(w http.ResponseWriter, r *http.Request, q *web.Request,
 		return
 	}
 	q.Service, q.Route = sv.ref.String(), "/" // the edge knows the rest
-	sv.serve(w, r, true)
+	rt.serveService(w, r, sv, r.URL.Path, true)
 }
 
 // servicePath cuts "workspace/service" out of /workspace/service/rest.
@@ -90,6 +131,7 @@ func hostName(host string) string {
 // paths that happen before the FHIR edge.
 func outcome(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	code := map[fault.Kind]string{
+		fault.Unauthenticated: "login", fault.Forbidden: "forbidden",
 		fault.NotFound: "not-found", fault.Throttled: "throttled", fault.Transient: "transient", fault.Internal: "exception",
 		fault.HeadersTooLarge: "too-long",
 	}[e.Kind]

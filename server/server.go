@@ -20,6 +20,7 @@ import (
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/manage/managefile"
 	"github.com/hygeia-health/hygeia/manage/managehttp"
+	"github.com/hygeia-health/hygeia/platform/auth/idp"
 	"github.com/hygeia-health/hygeia/platform/telemetry"
 	"github.com/hygeia-health/hygeia/platform/web"
 	"github.com/hygeia-health/hygeia/portal"
@@ -43,6 +44,7 @@ type Server struct {
 	metrics  *telemetry.Metrics
 	services *services
 	blobs    *blobs
+	identity *identity // nil: authentication is off
 	plane    *manage.Plane
 	handler  http.Handler
 	lock     *os.File
@@ -76,12 +78,19 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 		return nil, errors.Join(err, s.lock.Close())
 	}
 	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs)
+	if s.identity, err = openIdentity(ctx, s); err != nil {
+		return nil, errors.Join(fmt.Errorf("identity: %w", err), s.Close())
+	}
+	s.services.identity = s.identity
 	s.plane, err = manage.New(ctx, manage.Deps{
-		Store: managefile.New(filepath.Join(cfg.Data, "manage.json")), Runner: s.services, Now: time.Now,
+		Store: managefile.New(filepath.Join(cfg.Data, "manage.json")), Runner: s.services, Now: time.Now, Guarded: s.identity != nil,
 		First: cfg.first(), Always: asWorkspaces(cfg.Workspaces),
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.identity.bootstrap(ctx, &cfg, cfg.issuer(cfg.Listen)); err != nil {
+		return nil, errors.Join(fmt.Errorf("bootstrap: %w", err), s.Close())
 	}
 	s.handler = s.join()
 	return s, nil
@@ -109,7 +118,7 @@ func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
 
 // join puts the request chain in front of everything that answers.
 func (s *Server) join() http.Handler {
-	rt := &router{services: s.services, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log})}
+	rt := &router{services: s.services, identity: s.identity, log: s.log, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log})}
 	if s.cfg.Domain != "" {
 		rt.suffix = ".fhir." + s.cfg.Domain
 	}
@@ -118,6 +127,12 @@ func (s *Server) join() http.Handler {
 		"/healthz": http.HandlerFunc(s.healthz),
 		"/readyz":  http.HandlerFunc(s.readyz),
 		"/metrics": s.metrics.Handler(),
+	}
+	if s.identity != nil {
+		h := s.identity.provider.Handler()
+		for _, path := range idp.Paths {
+			rt.platform[path] = h
+		}
 	}
 	var proxies []netip.Prefix
 	for _, p := range s.cfg.TrustedProxies {
@@ -168,8 +183,22 @@ func (s *Server) observe(o web.Observation) {
 	s.metrics.Observe(telemetry.Call{Operation: op, Status: o.Status, Duration: o.Duration, BytesIn: o.BytesIn, BytesOut: o.BytesOut})
 }
 
+// warnings says what an operator should know.
+func (s *Server) warnings(ctx context.Context, encrypted bool) {
+	if s.identity == nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "authentication is off", slog.String("reason", "--insecure; it answers on loopback addresses only"))
+	} else if !encrypted && s.cfg.validateLoopback() != nil && len(s.cfg.TrustedProxies) == 0 {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "tokens travel in clear", slog.String("reason", "neither tls nor a trusted proxy is configured"))
+	}
+}
+
+// portalServices lists the services for a page that anybody can see: with
+// authentication it names none.
 func (s *Server) portalServices() []portal.Service {
 	var out []portal.Service
+	if s.identity != nil {
+		return out
+	}
 	for _, w := range s.plane.Workspaces() {
 		for _, sv := range w.Services {
 			out = append(out, portal.Service{Workspace: w.Name, Name: sv.Name, Kind: string(sv.Kind)})
@@ -183,7 +212,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Close closes the services and gives the data folder back.
 func (s *Server) Close() error {
-	err := s.services.closeAll(context.Background())
+	err := errors.Join(s.services.closeAll(context.Background()), s.identity.Close())
 	s.buffered.Flush()
 	return errors.Join(err, s.blobs.Close(), s.lock.Close())
 }
@@ -215,7 +244,10 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 			return errors.Join(fmt.Errorf("open %s: %w", sv.ref, err), ln.Close())
 		}
 	}
-	s.log.LogAttrs(ctx, slog.LevelWarn, "authentication is off", slog.String("reason", "this version has none; it answers on loopback addresses only"))
+	if err := s.identity.bootstrap(ctx, &s.cfg, s.cfg.issuer(ln.Addr().String())); err != nil {
+		return errors.Join(fmt.Errorf("bootstrap: %w", err), ln.Close())
+	}
+	s.warnings(ctx, hs.TLSConfig != nil)
 	failed := make(chan error, 1)
 	go func() { failed <- hs.Serve(ln) }()
 	s.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("url", url), slog.String("version", s.opt.Version))

@@ -49,7 +49,7 @@ func (s *syncBuffer) String() string {
 func open(t *testing.T, dir string, edit func(*server.Config)) platform {
 	t.Helper()
 	cfg := server.Defaults()
-	cfg.Data = dir
+	cfg.Data, cfg.Insecure = dir, true
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -197,7 +197,7 @@ func TestDeleteUnderLoad(t *testing.T) {
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	cfg := server.Defaults()
-	cfg.Data = dir
+	cfg.Data, cfg.Insecure = dir, true
 	for n := range 2 {
 		s, err := server.New(context.Background(), cfg, server.Options{Log: io.Discard})
 		if err != nil {
@@ -281,7 +281,7 @@ func TestDamagedStore(t *testing.T) {
 // finds that it was answered.
 func TestServe(t *testing.T) {
 	cfg := server.Defaults()
-	cfg.Data, cfg.Listen = t.TempDir(), "127.0.0.1:0"
+	cfg.Data, cfg.Listen, cfg.Insecure = t.TempDir(), "127.0.0.1:0", true
 	out, in := io.Pipe()
 	s, err := server.New(context.Background(), cfg, server.Options{Log: io.Discard, Ready: in})
 	if err != nil {

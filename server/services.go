@@ -17,6 +17,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
 	"github.com/hygeia-health/hygeia/fhir/fhirsql"
 	"github.com/hygeia-health/hygeia/manage"
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/blob"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/telemetry"
@@ -33,6 +34,8 @@ type services struct {
 	blobs   blob.Store  // each service has the part below its path
 	log     *slog.Logger
 	metrics *telemetry.Metrics
+	// identity is nil when authentication is off.
+	identity *identity
 
 	change sync.Mutex // held while table is replaced
 	table  atomic.Pointer[table]
@@ -54,8 +57,10 @@ func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Met
 
 // service is one FHIR service. Its store is opened by the first request.
 type service struct {
-	all *services
-	ref manage.Ref
+	all   *services
+	ref   manage.Ref
+	kind  manage.Kind
+	realm atomic.Pointer[auth.Realm] // who may ask; nil: authentication is off
 
 	// inFlight is held for reading by every request and taken for writing to
 	// close, so that a store is never closed under a request.
@@ -71,6 +76,7 @@ type service struct {
 // handlers are the two faces of an open service.
 type handlers struct {
 	store  *fhirsql.Store
+	room   *fhir.Service
 	byPath http.Handler // below /workspace/service
 	byHost http.Handler // at the root of a host of its own
 }
@@ -82,8 +88,13 @@ func (s *services) Start(_ context.Context, ref manage.Ref, spec manage.Spec) er
 	if sv, ok := s.table.Load().byPath[ref.String()]; ok {
 		return sv.changeSpec(spec)
 	}
+	realm, err := s.identity.realm(ref, spec)
+	if err != nil {
+		return err
+	}
 	s.replace(func(t *table) {
-		sv := &service{all: s, ref: ref, spec: spec}
+		sv := &service{all: s, ref: ref, kind: spec.Kind, spec: spec}
+		sv.realm.Store(realm)
 		t.byPath[ref.String()] = sv
 		t.byHost[ref.Workspace+"-"+ref.Service] = sv
 	})
@@ -118,7 +129,12 @@ func (s *services) Remove(ctx context.Context, ref manage.Ref) error {
 		return err
 	}
 	_ = os.Remove(filepath.Join(s.data, ref.Workspace)) // fails while other services are in it
-	return nil
+	return s.identity.forget(ctx, "/"+ref.String())
+}
+
+// RemoveWorkspace implements manage.Forgetter.
+func (s *services) RemoveWorkspace(ctx context.Context, workspace string) error {
+	return s.identity.forget(ctx, "/"+workspace)
 }
 
 // replace puts a changed copy in place of the table; the caller holds change.
@@ -158,10 +174,17 @@ func (s *services) closeAll(ctx context.Context) error {
 func (s *service) changeSpec(spec manage.Spec) error {
 	s.opening.Lock()
 	defer s.opening.Unlock()
-	if s.store != nil && (spec.Compat != s.spec.Compat || !maps.Equal(spec.Versioning, s.spec.Versioning)) {
+	if s.store != nil && (spec.Authority != s.spec.Authority || spec.Compat != s.spec.Compat || !maps.Equal(spec.Versioning, s.spec.Versioning)) {
 		if err := s.build(spec); err != nil {
 			return err
 		}
+	}
+	if spec.Authority != s.spec.Authority || spec.Audience != s.spec.Audience {
+		realm, err := s.all.identity.realm(s.ref, spec)
+		if err != nil {
+			return err
+		}
+		s.realm.Store(realm)
 	}
 	s.spec = spec
 	return nil
@@ -221,14 +244,19 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 // build makes the room and its edges on the open store; the caller holds opening.
 func (s *service) build(spec manage.Spec) error {
 	room, err := fhir.New(fhir.Deps{
-		Store: s.store, Search: search.Default(),
+		Store: s.store, Search: search.Default(), Guard: s.all.identity.guard(s.ref),
 		Config: fhir.Config{Compat: spec.Compat, Versioning: versioning(spec.Versioning)},
 	})
 	if err != nil {
 		return err
 	}
 	cfg := room.Config()
+	smart, err := s.all.identity.smartHandlers(spec)
+	if err != nil {
+		return err
+	}
 	opt := fhirhttp.Options{
+		Handlers:         smart,
 		BasePath:         "/" + s.ref.String(),
 		BaseURL:          web.BaseURL,
 		MaxBody:          s.all.maxBody,
@@ -241,7 +269,7 @@ func (s *service) build(spec manage.Spec) error {
 		Observe:          s.observe,
 		Log:              s.all.log,
 	}
-	h := &handlers{store: s.store, byPath: fhirhttp.New(room, opt)}
+	h := &handlers{store: s.store, room: room, byPath: fhirhttp.New(room, opt)}
 	opt.BasePath = ""
 	h.byHost = fhirhttp.New(room, opt)
 	s.handlers.Store(h)

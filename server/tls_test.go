@@ -58,7 +58,7 @@ func certificate(t *testing.T) (cert, key string) {
 func TestTLS(t *testing.T) {
 	cert, key := certificate(t)
 	cfg := server.Defaults()
-	cfg.Data, cfg.Listen = t.TempDir(), "127.0.0.1:0"
+	cfg.Data, cfg.Listen, cfg.Insecure = t.TempDir(), "127.0.0.1:0", true
 	cfg.TLS = server.TLSConfig{Cert: cert, Key: key, ClientCA: cert}
 	out, in := io.Pipe()
 	s, err := server.New(context.Background(), cfg, server.Options{Log: io.Discard, Ready: in})

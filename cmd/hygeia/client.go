@@ -34,6 +34,8 @@ type service struct {
 	Workspace  string            `json:"workspace"`
 	Kind       string            `json:"kind"`
 	Compat     string            `json:"compat,omitempty"`
+	Authority  string            `json:"authority,omitempty"`
+	Audience   string            `json:"audience,omitempty"`
 	Versioning map[string]string `json:"versioning,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 	State      string            `json:"state"`

@@ -28,6 +28,9 @@ type cli struct {
 	Apply       applyCmd       `cmd:"" help:"Make the workspaces of a server match a file."`
 	Workspace   workspaceCmd   `cmd:"" help:"Create, list, show and delete workspaces."`
 	FHIRService fhirServiceCmd `cmd:"" name:"fhir-service" help:"Create, list, show and delete FHIR services."`
+	Client      clientCmd      `cmd:"" help:"Register, list, show and delete applications."`
+	User        userCmd        `cmd:"" help:"Create, list, show and delete users."`
+	Role        roleCmd        `cmd:"" help:"Give, list, show and take away roles."`
 	Token       tokenCmd       `cmd:"" help:"Print a bearer token."`
 	Config      configCmd      `cmd:"" help:"Look at the configuration."`
 	FHIRPath    fhirpathCmd    `cmd:"" name:"fhirpath" help:"Evaluate a FHIRPath expression on a resource."`

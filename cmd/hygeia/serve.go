@@ -30,7 +30,7 @@ func (f configFlags) load() (server.Config, error) {
 
 type serveCmd struct {
 	configFlags
-	Insecure bool `help:"Run without authentication, on a loopback address only. This version always does."`
+	Insecure bool `help:"Run without authentication, on a loopback address only."`
 	Check    bool `help:"Validate the configuration and exit."`
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/manage"
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/web"
 )
@@ -113,7 +114,10 @@ func (h *handler) route(method, path string, serve func(http.ResponseWriter, *ht
 		if q := web.From(r.Context()); q != nil {
 			q.Route = base + path
 		}
-		err := serve(w, r)
+		err := h.authorize(r, path)
+		if err == nil {
+			err = serve(w, r)
+		}
 		if err == nil {
 			return
 		}
@@ -123,6 +127,20 @@ func (h *handler) route(method, path string, serve func(http.ResponseWriter, *ht
 		}
 		web.Problem(w, r, e)
 	})
+}
+
+// authorize asks for manage/read or manage/write at the workspace of the path.
+// The list of workspaces is for everybody who has a token: it shows to each what
+// it may see.
+func (h *handler) authorize(r *http.Request, path string) error {
+	if path == "/openapi.json" || path == "/workspaces" {
+		return nil
+	}
+	action := auth.ManageWrite
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		action = auth.ManageRead
+	}
+	return h.plane.Authorize(r.Context(), r.PathValue("workspace"), action)
 }
 
 func (h *handler) openapi(w http.ResponseWriter, _ *http.Request) error {
@@ -147,6 +165,8 @@ type serviceView struct {
 	Kind       manage.Kind       `json:"kind"`
 	Compat     string            `json:"compat,omitempty"`
 	Versioning map[string]string `json:"versioning,omitempty"`
+	Authority  string            `json:"authority,omitempty"`
+	Audience   string            `json:"audience,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 	State      manage.State      `json:"state"`
 	URL        string            `json:"url"`
@@ -164,7 +184,8 @@ func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
 
 func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
 	return serviceView{
-		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Versioning: s.Versioning, Tags: s.Tags, State: s.State,
+		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Versioning: s.Versioning,
+		Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, State: s.State,
 		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
 	}
 }
@@ -176,6 +197,9 @@ type list[T any] struct {
 func (h *handler) listWorkspaces(w http.ResponseWriter, r *http.Request) error {
 	out := list[workspaceView]{Value: []workspaceView{}}
 	for _, ws := range h.plane.Workspaces() {
+		if err := h.plane.Authorize(r.Context(), ws.Name, auth.ManageRead); err != nil {
+			continue
+		}
 		out.Value = append(out.Value, viewWorkspace(r, ws))
 	}
 	return respond(w, http.StatusOK, out)
@@ -243,6 +267,8 @@ func (h *handler) showService(w http.ResponseWriter, r *http.Request) error {
 type serviceBody struct {
 	Compat     string            `json:"compat"`
 	Versioning map[string]string `json:"versioning"`
+	Authority  string            `json:"authority"`
+	Audience   string            `json:"audience"`
 	Tags       map[string]string `json:"tags"`
 }
 
@@ -252,7 +278,7 @@ func (h *handler) putService(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ref := refOf(r)
-	spec := manage.Spec{Kind: manage.KindFHIR, Compat: body.Compat, Versioning: body.Versioning, Tags: body.Tags}
+	spec := manage.Spec{Kind: manage.KindFHIR, Compat: body.Compat, Versioning: body.Versioning, Authority: body.Authority, Audience: body.Audience, Tags: body.Tags}
 	s, created, err := h.plane.PutService(r.Context(), ref, spec)
 	if err != nil {
 		return err

@@ -15,10 +15,17 @@
 // Work that the platform does on its own account - a job that goes on after a
 // restart, the device messages on their way into FHIR - runs as Internal.
 //
+// A Realm turns a bearer token into a Principal: signature by a key of an
+// issuer that the scope trusts, audience, times, then the roles of the subject.
+// What it found it keeps by the hash of the token.
+//
 // Files in reading order: action.go (what can be done), role.go (the names of
-// Azure Health Data Services and what they allow), principal.go (who asks),
-// guard.go (the decision).
+// Azure Health Data Services and what they allow), scope.go (SMART scopes),
+// principal.go (who asks), guard.go (the decision), claims.go (what a token
+// says), keys.go (signatures), issuer.go (providers that others run), realm.go
+// (from a token to a Principal).
 //
 // Invariants: without a principal nothing is allowed; a token can only narrow
-// what the roles allow; an unknown role or action is an error, never ignored.
+// what the roles allow; an unknown role or action is an error, never ignored;
+// no error or log line holds anything out of a token.
 package auth

@@ -15,10 +15,10 @@ type Principal struct {
 	FHIRUser string  // "Practitioner/123": who the user is in the FHIR service; may be empty
 	Patient  string  // id of the patient in the launch context; may be empty
 
-	// Limited is set when the token carries scopes that narrow what the roles
-	// allow; Scopes are then the ones that grant something in a FHIR service.
+	// Limited is set when the token can do only what its Scopes permit, of
+	// what the roles allow.
 	Limited bool
-	Scopes  []string
+	Scopes  []Scope
 
 	internal bool
 }
@@ -38,8 +38,28 @@ func Internal(name string) *Principal {
 // IsInternal reports whether p was made by Internal, which no token can.
 func (p *Principal) IsInternal() bool { return p.internal }
 
-// Allowed returns the actions that the roles of p allow at a scope.
+// The actions in reach of a token with SMART scopes: those that the scopes know
+// a permission for, and those that depend on the type of a resource.
+const smartActions = FHIRRead | FHIRWrite | FHIRDelete | FHIRValidate | FHIRExport | FHIREditProfiles | FHIRSearchParams
+
+// Allowed returns the actions that p may do at a scope. Which resources a
+// Limited principal may do them with is decided by the FHIR room.
 func (p *Principal) Allowed(scope string) Actions {
+	s := p.roleActions(scope)
+	if !p.Limited {
+		return s
+	}
+	if s.Has(FHIRSMART) {
+		s |= FHIRRead | FHIRWrite | FHIRDelete
+	}
+	return s & smartActions
+}
+
+// SMARTOnly reports whether p may read at a scope only because it is a SMART
+// user: then it sees what belongs to it, not what everybody with a role sees.
+func (p *Principal) SMARTOnly(scope string) bool { return !p.roleActions(scope).Has(FHIRRead) }
+
+func (p *Principal) roleActions(scope string) Actions {
 	var s Actions
 	for _, g := range p.Grants {
 		if covers(g.Scope, scope) {
@@ -57,7 +77,12 @@ func covers(outer, scope string) bool {
 	return strings.HasPrefix(scope, outer) && len(outer) > 1 && scope[len(outer)] == '/'
 }
 
+// principalKey is the key of the Principal in a context.
 type principalKey struct{}
+
+// ContextKey is the key under which From looks for a *Principal, for contexts
+// that carry several things at once.
+var ContextKey any = principalKey{}
 
 // WithPrincipal returns a context in which p asks.
 func WithPrincipal(ctx context.Context, p *Principal) context.Context {

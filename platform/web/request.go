@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+
+	"github.com/hygeia-health/hygeia/platform/auth"
 )
 
 // Request is what the chain knows about a request. Handlers read it with From;
@@ -21,6 +23,8 @@ type Request struct {
 	Service   string // workspace/service; "" for the platform itself
 	Type      string // FHIR resource type, only when it is one
 	Operation string // interaction or operation: read, search-type, $everything
+
+	Principal *auth.Principal // who asks, once that is known; auth.From finds it
 }
 
 // BaseURL returns the absolute URL of the root, without a trailing slash.
@@ -39,8 +43,13 @@ type contextKey struct{}
 
 // Value implements context.Context.
 func (s *scope) Value(key any) any {
-	if key == (contextKey{}) {
+	switch key {
+	case contextKey{}:
 		return &s.request
+	case auth.ContextKey:
+		if s.request.Principal != nil {
+			return s.request.Principal
+		}
 	}
 	return s.Context.Value(key)
 }

@@ -29,6 +29,8 @@ var thirdParty = map[string][]string{
 	"github.com/klauspost/compress/gzip":  {"platform/web", "fhir/fhirhttp", "loader"},
 	"github.com/prometheus/client_golang": {"platform/telemetry"},
 	"github.com/alecthomas/kong":          {"cmd"},
+	"github.com/go-jose/go-jose/v4":       {"platform/auth"},
+	"golang.org/x/crypto/argon2":          {"platform/auth/idp"},
 	"go.yaml.in/yaml/v3":                  {"server"},
 	"golang.org/x/text":                   {"spec/search", "spec/dcm"},
 	"golang.org/x/sys":                    {"platform/db", "cmd"},
