@@ -162,6 +162,10 @@ func TestNative(t *testing.T) {
 	if err != nil || p.Photometric != "YBR_FULL" || !bytes.Equal(p.Data, []byte{1, 9, 8, 2, 9, 8}) {
 		t.Errorf("4:2:2: %v %v", p, err)
 	}
+	words := dcm.Image{Rows: 2, Columns: 2, SamplesPerPixel: 1, BitsAllocated: 8, VR: dcm.OW, Photometric: "MONOCHROME2"}
+	if p, err = Decode(&words, dcm.ExplicitBig, []byte{2, 1, 4, 3}); err != nil || !bytes.Equal(p.Data, []byte{1, 2, 3, 4}) {
+		t.Errorf("bytes in words: %v %v", p, err)
+	}
 	one := dcm.Image{Rows: 3, Columns: 3, SamplesPerPixel: 1, BitsAllocated: 1, Photometric: "MONOCHROME2"}
 	if p, err = Decode(&one, dcm.ExplicitLittle, []byte{0xFF, 1}); err != nil || len(p.Data) != 2 {
 		t.Errorf("bits: %v %v", p, err)

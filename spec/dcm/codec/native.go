@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"fmt"
 	"io"
 
@@ -30,11 +31,18 @@ func native(im *dcm.Image, src []byte) (*Pixels, error) {
 	return p, nil
 }
 
-// nativeBig is native for samples in big endian.
+// nativeBig is native for samples in big endian. Samples of a byte or less are
+// swapped too when they stand in words (PS3.5 section 8.1.1, VR OW).
 func nativeBig(im *dcm.Image, src []byte) (*Pixels, error) {
-	if im.BitsAllocated > 8 {
+	width := im.BitsAllocated / 8
+	if width <= 1 && im.VR == dcm.OW {
+		if width = 2; len(src)%2 != 0 {
+			return nil, errors.New("the frame ends inside a word")
+		}
+	}
+	if width > 1 {
 		src = append([]byte(nil), src...)
-		dcm.Swap(src, im.BitsAllocated/8)
+		dcm.Swap(src, width)
 	}
 	return native(im, src)
 }
