@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -105,6 +106,9 @@ func decodeStrict(text []byte, name string, into any) error {
 	if line, msg := unknownKey(doc.Content[0], reflect.TypeOf(into).Elem(), 0); msg != "" {
 		return at(line, "%s", msg)
 	}
+	if line, msg := wrongValue(doc.Content[0], reflect.TypeOf(into).Elem(), "", 0); msg != "" {
+		return at(line, "%s", msg)
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
@@ -160,6 +164,66 @@ func unknownMember(n *yaml.Node, t reflect.Type, depth int) (int, string) {
 		}
 	}
 	return 0, ""
+}
+
+// wrongValue returns the line and a message for the first value that does not
+// fit its key; "" when there is none. What comes from yaml names Go types and
+// sometimes no line.
+func wrongValue(n *yaml.Node, t reflect.Type, key string, depth int) (int, string) {
+	if n.Kind == yaml.AliasNode || depth > 32 {
+		return 0, ""
+	}
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
+		return 0, "" // an empty value leaves the default
+	case t.Kind() == reflect.Struct:
+		if n.Kind != yaml.MappingNode {
+			return n.Line, strings.TrimPrefix(key+": keys and values are expected", ": ")
+		}
+		for i := range t.NumField() {
+			name := yamlKey(t.Field(i))
+			for j := 0; name != "" && j+1 < len(n.Content); j += 2 {
+				if n.Content[j].Value != name {
+					continue
+				}
+				if line, msg := wrongValue(n.Content[j+1], t.Field(i).Type, strings.TrimPrefix(key+"."+name, "."), depth+1); msg != "" {
+					return line, msg
+				}
+			}
+		}
+		return 0, ""
+	case t.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode:
+		for _, item := range n.Content {
+			if line, msg := wrongValue(item, t.Elem(), key, depth+1); msg != "" {
+				return line, msg
+			}
+		}
+		return 0, ""
+	case t.Kind() == reflect.Slice:
+		return n.Line, key + ": a list is expected"
+	}
+	if err := n.Decode(reflect.New(t).Interface()); err != nil {
+		return n.Line, key + ": " + plainError(n, t, err)
+	}
+	return 0, ""
+}
+
+// plainError says without Go types why a value does not fit.
+func plainError(n *yaml.Node, t reflect.Type, err error) string {
+	if _, ok := errors.AsType[*yaml.TypeError](err); !ok {
+		return strings.TrimPrefix(err.Error(), "yaml: ")
+	}
+	want := map[reflect.Kind]string{
+		reflect.String: "a text", reflect.Bool: "true or false", reflect.Int: "a whole number", reflect.Float64: "a number",
+		reflect.Int64: "a size such as 32MiB", reflect.Map: "a mapping of names to values",
+	}[t.Kind()]
+	if t == reflect.TypeFor[time.Duration]() {
+		want = "a duration such as 30s"
+	}
+	if n.Kind != yaml.ScalarNode {
+		return want + " is expected"
+	}
+	return fmt.Sprintf("%q is not %s", n.Value, want)
 }
 
 // oneLine puts the several lines of a YAML error into one.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hygeia-health/hygeia/manage"
@@ -231,6 +232,9 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		return err
 	}
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen: another process answers on %s; stop it, or choose another address with --listen", s.cfg.Listen)
+	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -9,6 +9,12 @@ type configCmd struct {
 	Print configPrintCmd `cmd:"" help:"Print the effective configuration, with secrets masked."`
 }
 
+// Help shows an example.
+func (configCmd) Help() string {
+	return `Example:
+  hygeia config print --config hygeia.yaml`
+}
+
 type configPrintCmd struct{ configFlags }
 
 // Help shows examples.

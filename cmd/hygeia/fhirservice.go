@@ -13,6 +13,13 @@ type fhirServiceCmd struct {
 	Delete fhirServiceDeleteCmd `cmd:"" help:"Delete a FHIR service with all its data."`
 }
 
+// Help shows examples.
+func (fhirServiceCmd) Help() string {
+	return `Examples:
+  hygeia fhir-service create default records
+  hygeia fhir-service list default`
+}
+
 // serviceArgs name a service.
 type serviceArgs struct {
 	Workspace string `arg:"" help:"The workspace."`

@@ -13,6 +13,13 @@ type workspaceCmd struct {
 	Delete workspaceDeleteCmd `cmd:"" help:"Delete a workspace."`
 }
 
+// Help shows examples.
+func (workspaceCmd) Help() string {
+	return `Examples:
+  hygeia workspace create clinic
+  hygeia workspace list`
+}
+
 type workspaceCreateCmd struct {
 	clientFlags
 	Name string            `arg:"" help:"2 to 24 lower-case letters, digits and hyphens."`
