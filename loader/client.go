@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -235,7 +236,7 @@ func (r *run) settle(j job, a answer, again bool) (rest []entry) {
 		}
 		if status < 200 || status > 399 {
 			r.fail(Failure{Source: j.source, Line: e.line, Entry: e.index, Resource: e.key,
-				Status: status, Diagnostics: diagnostics(res.Get("outcome"))}, 1)
+				Status: status, Diagnostics: diagnostics(res.Get("outcome"), e.key)}, 1)
 			continue
 		}
 		r.done(e, status, res, a.sent)
@@ -295,11 +296,17 @@ func outcome(a answer) string {
 	if err := doc.Parse(a.body, resource.Options{}); errors.As(err, &syntax) {
 		return ""
 	}
-	return diagnostics(doc.Root())
+	return diagnostics(doc.Root(), "")
 }
 
-// diagnostics joins the first issues of an OperationOutcome.
-func diagnostics(n resource.Node) string {
+// inEntry is the place of a resource in the batch that the loader made of it,
+// which the one who loads never saw.
+var inEntry = regexp.MustCompile(`^Bundle\.entry\[\d+\]\.resource\b`)
+
+// diagnostics joins the first issues of an OperationOutcome. key is the
+// resource that they are about, "" for a whole request.
+func diagnostics(n resource.Node, key string) string {
+	typ, _, _ := strings.Cut(key, "/")
 	var parts []string
 	for issue := range n.Get("issue").Children() {
 		text := issue.Get("diagnostics").Text()
@@ -309,7 +316,11 @@ func diagnostics(n resource.Node) string {
 		if text == "" {
 			text = issue.Get("code").Text()
 		}
-		if at := issue.Get("expression").At(0).Text(); at != "" {
+		at := issue.Get("expression").At(0).Text()
+		if typ != "" {
+			at = inEntry.ReplaceAllString(at, typ)
+		}
+		if at != "" {
 			text += " (" + at + ")"
 		}
 		if parts = append(parts, text); len(parts) == 3 {
