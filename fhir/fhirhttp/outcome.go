@@ -92,14 +92,19 @@ func (x *exchange) fail(err error) {
 	x.sendJSON(code, x.out)
 }
 
-// setRetry sets the headers of row 17: seconds, and the milliseconds of Azure.
+// setRetry asks the client to come back: in seconds, and in the milliseconds of
+// Azure. An answer that means "try again" always says when.
 func setRetry(h http.Header, e *fault.Error) {
-	if e.RetryAfter <= 0 {
-		return
+	wait := e.RetryAfter
+	if wait <= 0 {
+		if e.Kind != fault.Throttled && e.Kind != fault.Transient {
+			return
+		}
+		wait = time.Second
 	}
-	secs := (e.RetryAfter + time.Second - 1) / time.Second
+	secs := (wait + time.Second - 1) / time.Second
 	h["Retry-After"] = []string{strconv.FormatInt(int64(secs), 10)}
-	h["X-Ms-Retry-After-Ms"] = []string{strconv.FormatInt(e.RetryAfter.Milliseconds(), 10)}
+	h["X-Ms-Retry-After-Ms"] = []string{strconv.FormatInt(wait.Milliseconds(), 10)}
 }
 
 // appendOutcome appends e as an OperationOutcome.
