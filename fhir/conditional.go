@@ -24,7 +24,7 @@ var controls = []string{"_hardDelete", "hardDelete", "_meta-history", "_format",
 
 // criteria parses the criteria of a condition on one type. They are always
 // strict: a parameter that is not understood, or has no value, would match too much.
-func (s *Service) criteria(in *Interaction, params url.Values, raw string) (*search.Query, error) {
+func (s *Service) criteria(ctx context.Context, in *Interaction, params url.Values, raw string) (*search.Query, error) {
 	rest := url.Values{}
 	for name, vals := range params {
 		rest[name] = vals
@@ -39,7 +39,7 @@ func (s *Service) criteria(in *Interaction, params url.Values, raw string) (*sea
 			}
 		}
 	}
-	opt := s.parseOptions(in)
+	opt := s.parseOptions(ctx, in)
 	opt.Strict = true
 	q, _, err := s.reg.Parse([]string{in.Type}, nil, rest, raw, opt)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Service) criteria(in *Interaction, params url.Values, raw string) (*sea
 }
 
 // criteriaText parses criteria that came as text, in a header or a Bundle entry.
-func (s *Service) criteriaText(in *Interaction, text string) (*search.Query, error) {
+func (s *Service) criteriaText(ctx context.Context, in *Interaction, text string) (*search.Query, error) {
 	text = strings.TrimPrefix(text, "?")
 	if typ, rest, ok := strings.Cut(text, "?"); ok {
 		if typ != in.Type {
@@ -68,7 +68,7 @@ func (s *Service) criteriaText(in *Interaction, text string) (*search.Query, err
 	if err != nil {
 		return nil, fault.At(fault.Invalid, "value", "", "the condition %q is not a query: %v", clip(text), err)
 	}
-	return s.criteria(in, params, text)
+	return s.criteria(ctx, in, params, text)
 }
 
 // matches runs q and returns what it found with the guard that pins it.
@@ -89,7 +89,7 @@ func (s *Service) conditionalCreate(ctx context.Context, in *Interaction) (condi
 	if strings.TrimSpace(in.IfNoneExist) == "" {
 		return condition{}, fault.At(fault.Invalid, "required", "", "If-None-Exist must not be empty")
 	}
-	q, err := s.criteriaText(in, in.IfNoneExist)
+	q, err := s.criteriaText(ctx, in, in.IfNoneExist)
 	if err != nil {
 		return condition{}, err
 	}
@@ -108,7 +108,7 @@ func (s *Service) conditionalCreate(ctx context.Context, in *Interaction) (condi
 
 // conditionalUpdate finds the resource that an update by criteria means (R4 section 3.1.0.4.3).
 func (s *Service) conditionalUpdate(ctx context.Context, in *Interaction) (condition, error) {
-	q, err := s.criteria(in, in.Params, in.RawQuery)
+	q, err := s.criteria(ctx, in, in.Params, in.RawQuery)
 	if err != nil {
 		return condition{}, err
 	}
@@ -151,7 +151,7 @@ func (s *Service) conditionalDelete(ctx context.Context, in *Interaction) ([]Op,
 			params[name] = vals
 		}
 	}
-	q, err := s.criteria(in, params, "")
+	q, err := s.criteria(ctx, in, params, "")
 	if err != nil {
 		return nil, nil, err
 	}

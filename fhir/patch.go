@@ -46,7 +46,7 @@ func (s *Service) patchKey(ctx context.Context, in *Interaction) (Key, []Guard, 
 		k, err := keyOf(in)
 		return k, nil, err
 	}
-	q, err := s.criteria(in, in.Params, in.RawQuery)
+	q, err := s.criteria(ctx, in, in.Params, in.RawQuery)
 	if err != nil {
 		return Key{}, nil, err
 	}

@@ -237,7 +237,7 @@ func (r *references) search(ctx context.Context, ref, typ, query string) (Key, e
 		return Key{}, fault.At(fault.Invalid, "value", "", "the reference %q is not a valid search: %v", clip(ref), err)
 	}
 	as := Interaction{Type: typ, Base: r.in.Base}
-	q, err := r.s.criteria(&as, params, query)
+	q, err := r.s.criteria(ctx, &as, params, query)
 	if err != nil {
 		return Key{}, err
 	}

@@ -17,7 +17,7 @@ const OpIncludes = "includes"
 // section 3.1.1). Parameters that are not understood are errors when the client
 // asked for strict handling and warnings otherwise; never are they dropped in silence.
 func (s *Service) search(ctx context.Context, in *Interaction) (*Response, error) {
-	q, res, err := s.query(in)
+	q, res, err := s.query(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (s *Service) search(ctx context.Context, in *Interaction) (*Response, error
 }
 
 // query turns the parameters of in into a Query.
-func (s *Service) query(in *Interaction) (*search.Query, *search.Result, error) {
+func (s *Service) query(ctx context.Context, in *Interaction) (*search.Query, *search.Result, error) {
 	var types []string
 	var within *search.CompartmentRef
 	switch {
@@ -50,7 +50,7 @@ func (s *Service) query(in *Interaction) (*search.Query, *search.Result, error) 
 		}
 		types = []string{in.Type}
 	}
-	q, res, err := s.reg.Parse(types, within, in.Params, in.RawQuery, s.parseOptions(in))
+	q, res, err := s.reg.Parse(types, within, in.Params, in.RawQuery, s.parseOptions(ctx, in))
 	if err != nil {
 		return nil, nil, searchError(err)
 	}
@@ -77,12 +77,12 @@ func (s *Service) compartment(in *Interaction) ([]string, *search.CompartmentRef
 	return types, c, nil
 }
 
-func (s *Service) parseOptions(in *Interaction) search.ParseOptions {
+func (s *Service) parseOptions(ctx context.Context, in *Interaction) search.ParseOptions {
 	ahds := s.cfg.Compat == CompatAHDS
 	return search.ParseOptions{
 		Strict: in.Strict, Base: in.Base, Now: s.now(),
 		DefaultCount: s.cfg.DefaultCount, MaxCount: s.cfg.MaxCount,
-		DateOverlap: ahds, NumberExact: ahds, AHDS: ahds,
+		DateOverlap: ahds, NumberExact: ahds, AHDS: ahds, Terms: terms{ctx, s},
 	}
 }
 

@@ -135,7 +135,7 @@ func (e *txEntry) foresee(ctx context.Context, s *Service, written map[Key]bool)
 	in := e.in
 	switch {
 	case in.Verb == VerbSearch:
-		_, _, err := s.query(in)
+		_, _, err := s.query(ctx, in)
 		return err
 	case in.Verb == VerbHistory:
 		_, _, _, err := s.historyQuery(in)

@@ -130,8 +130,8 @@ func (s *Store) applyInOrder(c *db.Conn, ch *change) error {
 	if err := c.Exec("SAVEPOINT change"); err != nil {
 		return &db.Broken{Err: err}
 	}
-	dicts := []*dict{s.types, s.params, s.systems}
-	var marks [3]int
+	dicts := s.dicts()
+	var marks [4]int
 	for i, d := range dicts {
 		marks[i] = len(d.fresh)
 	}
@@ -156,6 +156,7 @@ func (s *Store) applyInOrder(c *db.Conn, ch *change) error {
 			d.forget(marks[i])
 		}
 		s.pids.Clear()
+		clear(s.texts)
 		return err
 	}
 	if err := c.Exec("RELEASE change"); err != nil {
@@ -376,6 +377,7 @@ func (s *Store) replaceRows(c *db.Conn, k fhir.Key, st *state) error {
 	gone.dat, fresh.dat = less(w.old.dat, w.now.dat)
 	gone.qty, fresh.qty = less(w.old.qty, w.now.qty)
 	gone.cvq, fresh.cvq = less(w.old.cvq, w.now.cvq)
+	fresh.txt = w.now.txt
 	if err := remove(c, &gone); err != nil {
 		return err
 	}
@@ -507,7 +509,7 @@ func putBody(c *db.Conn, rid, t int64, a fhir.Applied, op int64, id string, z []
 }
 
 func insertRes(c *db.Conn, rid, t int64, seq fhir.Seq, r *resRow) error {
-	st, err := c.Prepare("INSERT INTO res (rid, t, seq, st, pat, enc, d1, e1, d2, e2, d3, e3) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)")
+	st, err := c.Prepare("INSERT INTO res (rid, t, seq, has, st, pat, enc, d1, e1, d2, e2, d3, e3) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
 	if err != nil {
 		return err
 	}
@@ -519,13 +521,13 @@ func insertRes(c *db.Conn, rid, t int64, seq fhir.Seq, r *resRow) error {
 }
 
 func updateRes(c *db.Conn, rid int64, seq fhir.Seq, r *resRow) error {
-	st, err := c.Prepare("UPDATE res SET seq=$1, st=$2, pat=$3, enc=$4, d1=$5, e1=$6, d2=$7, e2=$8, d3=$9, e3=$10 WHERE rid=$11")
+	st, err := c.Prepare("UPDATE res SET seq=$1, has=$2, st=$3, pat=$4, enc=$5, d1=$6, e1=$7, d2=$8, e2=$9, d3=$10, e3=$11 WHERE rid=$12")
 	if err != nil {
 		return err
 	}
 	st.Int(0, int64(seq))
 	bindRes(st, 1, r)
-	st.Int(10, rid)
+	st.Int(11, rid)
 	return st.Run()
 }
 
@@ -538,6 +540,7 @@ func bindRes(st *db.Stmt, i int, r *resRow) {
 		}
 		i++
 	}
+	put(r.has)
 	put(r.st)
 	put(r.pat)
 	put(r.enc)

@@ -25,7 +25,8 @@ func (p *pending) add(r *rows) {
 	p.rows.dat = append(p.rows.dat, r.dat...)
 	p.rows.qty = append(p.rows.qty, r.qty...)
 	p.rows.cvq = append(p.rows.cvq, r.cvq...)
-	p.n += len(r.tok) + len(r.ref) + len(r.str) + len(r.dat) + len(r.qty) + len(r.cvq)
+	p.rows.txt = append(p.rows.txt, r.txt...)
+	p.n += len(r.txt) + len(r.tok) + len(r.ref) + len(r.str) + len(r.dat) + len(r.qty) + len(r.cvq)
 }
 
 func (p *pending) clear() {
@@ -34,6 +35,7 @@ func (p *pending) clear() {
 	clear(r.str)
 	clear(r.qty)
 	clear(r.cvq)
+	clear(r.txt)
 	r.reset()
 	p.n = 0
 }
@@ -57,6 +59,7 @@ func (p *pending) flush(c *db.Conn) error {
 		func() error { return insert(c, "dat", 4, r.dat, bindDat) },
 		func() error { return insert(c, "qty", 6, r.qty, bindQty) },
 		func() error { return insert(c, "cvq", 8, r.cvq, bindCvq) },
+		func() error { return insert(c, "txt", 4, r.txt, bindTxt) },
 	} {
 		if err := f(); err != nil {
 			return err
@@ -111,6 +114,13 @@ func bindCvq(s *db.Stmt, i int, r *cvqRow) {
 	s.Int(i+5, r.us)
 	s.Text(i+6, r.uc)
 	s.Int(i+7, r.rid)
+}
+
+func bindTxt(s *db.Stmt, i int, r *txtRow) {
+	s.Int(i, r.p)
+	s.Text(i+1, r.v)
+	s.Text(i+2, r.c)
+	s.Int(i+3, r.s)
 }
 
 // insert inserts rows, up to 32 with one statement. A row that is there

@@ -19,6 +19,7 @@ func insertArrays(c *db.Conn, r *rows) error {
 	insertAll(&a, "cvq", r.cvq, func(x *cvqRow) {
 		a.ints(x.p).text(x.c).ints(x.s).floats(x.v, x.w).ints(x.us).text(x.uc).ints(x.rid)
 	})
+	insertAll(&a, "txt", r.txt, func(x *txtRow) { a.ints(x.p).text(x.v).text(x.c).ints(x.s) })
 	return a.err
 }
 

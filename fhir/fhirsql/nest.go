@@ -210,7 +210,7 @@ func (n *nest) filter(b *sqlb) {
 		b.raw(outer + ".rid")
 	}
 	b.w(" AND r.t=?", n.inner.t)
-	if d := n.inner.driver; d.rank != rankWide || d.name != "type" {
+	if d := n.inner.driver; !d.whole {
 		b.w(" AND ")
 		d.filter(b)
 	}

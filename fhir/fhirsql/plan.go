@@ -141,7 +141,7 @@ func (pl *plan) choose(c *db.Conn, preds []*pred) error {
 	}
 	switch {
 	case len(drivers) == 0:
-		pl.driver = &pred{name: "type", rank: rankWide, alts: []alt{everything()}}
+		pl.driver = &pred{name: "type", whole: true, rank: rankWide, alts: []alt{everything()}}
 	case patient != nil && drivers[0].rank >= rankPatient:
 		pl.driver = patient
 		for _, p := range drivers {
@@ -220,7 +220,7 @@ func (pl *plan) preferWalk(c *db.Conn) error {
 	if len(pl.sort) != 1 || pl.sort[0].expr != "r.d1" && pl.sort[0].expr != "r.seq" || pl.driver.rank < rankOther {
 		return nil
 	}
-	if pl.driver.name != "type" {
+	if !pl.driver.whole {
 		n, err := pl.estimate(c, pl.driver, sortLimit)
 		if err != nil || n < sortLimit {
 			return err
@@ -229,7 +229,7 @@ func (pl *plan) preferWalk(c *db.Conn) error {
 	}
 	walk := everything()
 	walk.index = map[string]string{"r.d1": "res_d1", "r.seq": "res_seq"}[pl.sort[0].expr]
-	pl.driver = &pred{name: "walk", rank: rankWide, alts: []alt{walk}}
+	pl.driver = &pred{name: "walk", whole: true, rank: rankWide, alts: []alt{walk}}
 	return nil
 }
 

@@ -22,7 +22,8 @@ type pred struct {
 	post *search.Clause
 	// filterOnly predicates do not narrow a walk: :not, :missing, ne.
 	filterOnly bool
-	rank       int // how selective it is by its nature, small is better
+	whole      bool // all resources of the type, in some order
+	rank       int  // how selective it is by its nature, small is better
 }
 
 // alt is one index range. In kcond the index row is k, in rcond the narrow row is r.
@@ -41,6 +42,9 @@ type alt struct {
 	again     string
 	againArgs []any
 	patient   bool // a token range that can be narrowed by a patient
+	// list says that the last arguments, behind the first fixed ones, are a list.
+	list  bool
+	fixed int
 	// nest, if set, writes the rest of k: the list of what it gathers.
 	nest *nest
 	// slot, if set, tests the same on the narrow row: for filters.
@@ -83,18 +87,17 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 		}
 		return p, nil
 	}
+	if cl.Field != search.FieldParam && cl.Modifier == "missing" {
+		return always(p, !cl.Missing), nil
+	}
 	switch cl.Field {
 	case search.FieldID:
 		return cp.ids(p, cl)
 	case search.FieldLastUpdated:
 		return cp.lastUpdated(p, cl), nil
 	case search.FieldType:
-		if slices.ContainsFunc(cl.Values, func(v search.Value) bool { return v.Code == cp.typ }) {
-			p.filterOnly = true
-			p.alts = []alt{{table: "res", k: cond{text: "1=1"}, unique: true}}
-			return p, nil
-		}
-		return nil, nil
+		is := slices.ContainsFunc(cl.Values, func(v search.Value) bool { return v.Code == cp.typ })
+		return always(p, is != (cl.Modifier == "not")), nil
 	}
 	i := slices.IndexFunc(cl.Params, func(q *search.Param) bool { return q.Type == cp.typ })
 	if i < 0 {
@@ -106,19 +109,16 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 		}
 		return p, nil
 	}
-	switch cl.Modifier {
-	case "", "exact", "contains", "not":
-	case "missing":
-		p.filterOnly, p.post = true, cl
-		p.alts = []alt{{table: "res", k: cond{text: "1=1"}, unique: true}}
-		return p, nil
-	default:
-		return nil, fault.At(fault.Invalid, "not-supported", "", "the modifier of %s is not supported", cl.Name)
+	if cl.Modifier == "missing" {
+		return cp.missing(p, cl, cl.Params[i]), nil
 	}
 	for _, v := range cl.Values {
 		if err := cp.values(p, cl, cl.Params[i], "", v); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.merge(); err != nil {
+		return nil, err
 	}
 	if cl.Modifier == "not" {
 		if p.post != nil {
@@ -131,6 +131,52 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 		return nil, nil
 	}
 	return p, nil
+}
+
+// always is a predicate that holds for every resource, or nil for none.
+func always(p *pred, holds bool) *pred {
+	if !holds {
+		return nil
+	}
+	p.filterOnly = true
+	p.alts = []alt{{table: "res", k: cond{text: "1=1"}, unique: true}}
+	return p
+}
+
+// missing tests the bits of the parameters that have a value. The body decides
+// where a bit does not tell: a parameter that only counts references of one
+// type, or that has no bit.
+func (cp *compiler) missing(p *pred, cl *search.Clause, q *search.Param) *pred {
+	p.filterOnly = true
+	mask, whole := bits(q)
+	if !whole {
+		p.post = cl
+		return always(p, true)
+	}
+	op := "<>0"
+	if cl.Missing {
+		op = "=0"
+	}
+	p.alts = []alt{{table: "res", k: cond{text: "(r.has & ?)" + op, args: []any{mask}}, unique: true}}
+	return p
+}
+
+// bits returns the bits of a parameter, and whether they say all about it.
+func bits(q *search.Param) (mask int64, whole bool) {
+	if q.PartTarget != "" {
+		return 0, false
+	}
+	if len(q.Parts) == 0 {
+		return 1 << max(q.Bit, 0), q.Bit >= 0 && q.Bit < maxBit
+	}
+	for _, part := range q.Parts {
+		m, ok := bits(part)
+		if !ok {
+			return 0, false
+		}
+		mask |= m
+	}
+	return mask, true
 }
 
 // values adds the alternatives of one value for a parameter or its parts.
@@ -148,12 +194,12 @@ func (cp *compiler) values(p *pred, cl *search.Clause, q *search.Param, target s
 	}
 	switch q.Kind {
 	case search.Token:
+		if cl.Modifier == "text" {
+			return cp.text(p, cl, q, v)
+		}
 		return cp.token(p, q, v)
 	case search.URI:
-		id := cp.s.paramID(q)
-		if id != 0 {
-			p.alts = append(p.alts, tokAlt(id, v.Text, 0))
-		}
+		cp.uri(p, cl, q, v)
 	case search.Reference:
 		return cp.reference(p, q, target, v)
 	case search.String:

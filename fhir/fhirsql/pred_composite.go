@@ -39,6 +39,14 @@ func (cp *compiler) tokenQuantity(p *pred, q *search.Param, v search.Value) (boo
 	if !tok.HasCode || num.HasCode && !num.HasSystem || num.Op == search.OpNe {
 		return false, nil
 	}
+	for _, code := range cp.otherUnits(num) {
+		if x, ok := num.InUnit(code); ok {
+			x.Convert = false
+			if _, err := cp.tokenQuantity(p, q, search.Value{Parts: []search.Value{tok, x}}); err != nil {
+				return true, err
+			}
+		}
+	}
 	id := cp.s.paramID(q)
 	if id == 0 {
 		return true, nil

@@ -42,6 +42,26 @@ func (cp *compiler) number(p *pred, q *search.Param, v search.Value) {
 	if id == 0 {
 		return
 	}
+	cp.amounts(p, q, id, v)
+	for _, code := range cp.otherUnits(v) {
+		if x, ok := v.InUnit(code); ok {
+			cp.amounts(p, q, id, x)
+		}
+	}
+}
+
+// otherUnits are the units that occur and that a quantity may also be given in.
+func (cp *compiler) otherUnits(v search.Value) []string {
+	if !v.Convert {
+		return nil
+	}
+	all := cp.s.units.all()
+	slices.Sort(all)
+	return slices.DeleteFunc(all, func(code string) bool { return code == v.Code })
+}
+
+// amounts adds the ranges of a quantity in one unit.
+func (cp *compiler) amounts(p *pred, q *search.Param, id int64, v search.Value) {
 	unit, ok := cp.unit(v, "k.s", "k.c")
 	if !ok {
 		return

@@ -31,7 +31,7 @@ func (cp *compiler) str(p *pred, cl *search.Clause, q *search.Param, v search.Va
 		if d.cuts && len(norm) >= maxKey {
 			norm, p.post = prefix(norm, maxKey-1), cl
 		}
-		a.k = cond{"k.p=? AND k.v>=? AND k.v<?", []any{id, norm, norm + "\U0010FFFF"}}
+		a.k = cond{"k.p=? AND k.v>=? AND k.v<?", []any{id, norm, norm + last}}
 		a.again, a.againArgs = "y.v<k.v AND y.v>=?", []any{norm}
 	}
 	p.alts = append(p.alts, a)

@@ -6,6 +6,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/spec/search"
+	"github.com/hygeia-health/hygeia/spec/ucum"
 )
 
 // The index rows of a resource, in the order of the tables' keys.
@@ -21,6 +22,14 @@ type (
 		p   int64
 		v   string
 		rid int64
+	}
+	// txtRow says which codes have a text, for :text. It belongs to no resource
+	// and is never removed: the bodies decide.
+	txtRow struct {
+		p int64
+		v string
+		c string
+		s int64
 	}
 	datRow struct{ p, lo, hi, rid int64 }
 	qtyRow struct {
@@ -46,6 +55,7 @@ const null = int64(-1 << 63)
 
 // resRow is the narrow row of a resource.
 type resRow struct {
+	has          int64 // search.Param.Bit of the parameters that have a value
 	st, pat, enc int64
 	d, e         [3]int64
 }
@@ -59,10 +69,12 @@ type rows struct {
 	dat []datRow
 	qty []qtyRow
 	cvq []cvqRow
+	txt []txtRow
 }
 
 func (r *rows) reset() {
 	r.tok, r.ref, r.str, r.dat, r.qty, r.cvq = r.tok[:0], r.ref[:0], r.str[:0], r.dat[:0], r.qty[:0], r.cvq[:0]
+	r.txt = r.txt[:0]
 	r.res = resRow{st: null, pat: null, enc: null, d: [3]int64{null, null, null}, e: [3]int64{null, null, null}}
 }
 
@@ -74,6 +86,7 @@ func (s *Store) build(c *db.Conn, typ string, rid int64, v *search.Values, out *
 	if typ == "Patient" {
 		out.res.pat = rid
 	}
+	out.res.has = presence(v)
 	b.references(v.References)
 	if b.pat = out.res.pat; b.pat == null {
 		b.pat = 0
@@ -156,15 +169,74 @@ func (b *builder) references(list []search.ReferenceValue) {
 func (b *builder) tokens(list []search.TokenValue) {
 	for i := range list {
 		t := &list[i]
-		if t.Code == "" {
-			continue // text only: found by :text, not by code
+		if t.Text != "" {
+			b.text(t)
 		}
-		if t.Param == b.lay.status {
+		if t.Param == b.lay.status && t.Code != "" {
 			b.out.res.st = b.system(t.Code)
 		}
 		b.out.tok = append(b.out.tok, tokRow{b.param(t.Param), short(t.Code), b.system(t.System), b.pat, b.rid})
 	}
 }
+
+// text notes which code a text belongs to.
+func (b *builder) text(t *search.TokenValue) {
+	v := search.Fold(t.Text)
+	if v == "" {
+		return
+	}
+	row := txtRow{b.param(t.Param), b.s.dialect.str(v), short(t.Code), b.system(t.System)}
+	if _, ok := b.s.texts[row]; ok {
+		return
+	}
+	row.v, row.c = strings.Clone(row.v), strings.Clone(row.c)
+	if len(b.s.texts) >= textCache {
+		clear(b.s.texts)
+	}
+	b.s.texts[row] = struct{}{}
+	b.out.txt = append(b.out.txt, row)
+}
+
+// textCache is how many rows of txt are remembered.
+const textCache = 50_000
+
+// presence returns the bits of the parameters that have an entry. What stands
+// behind a modifier counts for its parameter.
+func presence(v *search.Values) (has int64) {
+	add := func(p *search.Param) {
+		if p.Of != nil {
+			p = p.Of
+		}
+		if p.Bit >= 0 && p.Bit < maxBit {
+			has |= 1 << p.Bit
+		}
+	}
+	for i := range v.Tokens {
+		add(v.Tokens[i].Param)
+	}
+	for i := range v.References {
+		add(v.References[i].Param)
+	}
+	for i := range v.Dates {
+		add(v.Dates[i].Param)
+	}
+	for i := range v.Numbers {
+		add(v.Numbers[i].Param)
+	}
+	for i := range v.Strings {
+		add(v.Strings[i].Param)
+	}
+	for i := range v.URIs {
+		add(v.URIs[i].Param)
+	}
+	for i := range v.Composites {
+		add(v.Composites[i].Param)
+	}
+	return has
+}
+
+// maxBit is the number of bits of res.has, without the sign.
+const maxBit = 63
 
 func (b *builder) uris(list []search.URIValue) {
 	for i := range list {
@@ -191,6 +263,9 @@ func (b *builder) numbers(list []search.NumberValue) {
 	for i := range list {
 		n := &list[i]
 		p, sys := b.param(n.Param), b.system(n.System)
+		if n.System == ucum.System && n.Code != "" {
+			b.give(b.s.units, n.Code)
+		}
 		b.out.qty = append(b.out.qty, qtyRow{p, n.Lo, n.Hi, sys, short(n.Code), b.rid})
 		if n.Unit != "" && n.Unit != n.Code { // `5||mg` finds a code or a unit
 			b.out.qty = append(b.out.qty, qtyRow{p, n.Lo, n.Hi, unitOnly, short(n.Unit), b.rid})

@@ -35,14 +35,14 @@ type round struct {
 }
 
 const sqlTail = `SELECT coalesce((SELECT max(seq) FROM chg), 0), coalesce((SELECT max(id) FROM type), 0),
-coalesce((SELECT max(id) FROM param), 0), coalesce((SELECT max(id) FROM sys), 0), coalesce((SELECT v FROM meta WHERE k='rid'), 1)`
+coalesce((SELECT max(id) FROM param), 0), coalesce((SELECT max(id) FROM sys), 0), coalesce((SELECT max(id) FROM unit), 0), coalesce((SELECT v FROM meta WHERE k='rid'), 1)`
 
 // follow reads the tail on c and brings the dictionaries and the cache up to
 // it. It returns the newest change and the end of the rids.
 func (s *Store) follow(c *db.Conn) (seq fhir.Seq, rid int64, err error) {
-	var ids [3]int64
+	var ids [4]int64
 	err = c.Query(sqlTail, func(st *db.Stmt) error {
-		seq, rid = fhir.Seq(st.ColInt(0)), st.ColInt(4)
+		seq, rid = fhir.Seq(st.ColInt(0)), st.ColInt(5)
 		for i := range ids {
 			ids[i] = st.ColInt(i + 1)
 		}
@@ -54,7 +54,7 @@ func (s *Store) follow(c *db.Conn) (seq fhir.Seq, rid int64, err error) {
 	for i, t := range []struct {
 		table string
 		d     *dict
-	}{{"type", s.types}, {"param", s.params}, {"sys", s.systems}} {
+	}{{"type", s.types}, {"param", s.params}, {"sys", s.systems}, {"unit", s.units}} {
 		if err := t.d.follow(c, t.table, ids[i]); err != nil {
 			return 0, 0, err
 		}

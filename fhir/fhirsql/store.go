@@ -44,6 +44,7 @@ type Store struct {
 	types   *dict
 	params  *dict
 	systems *dict
+	units   *dict    // the units of UCUM that are in use
 	pids    sync.Map // *search.Param -> int64
 
 	cache  *cache
@@ -55,6 +56,7 @@ type Store struct {
 	rids    rids
 	last    fhir.Seq // the newest seq given
 	pending pending
+	texts   map[txtRow]struct{} // rows of txt that are there for sure
 	work    scratch
 	ahead   ahead
 
@@ -62,6 +64,7 @@ type Store struct {
 }
 
 var _ fhir.Store = (*Store)(nil)
+var _ fhir.Reindexer = (*Store)(nil)
 
 // Open opens or creates the store in the database at path, see db.Open.
 func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (*Store, error) {
@@ -83,9 +86,9 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 	}
 	s := &Store{
 		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: dialects[d.Dialect()],
-		types: newDict("type"), params: newDict("param"), systems: newDict("sys"),
-		cache: newCache(opt.Cache),
-		rids:  rids{next: 1, limit: 1, top: 1, cache: map[fhir.Key]int64{}},
+		types: newDict("type"), params: newDict("param"), systems: newDict("sys"), units: newDict("unit"),
+		cache: newCache(opt.Cache), texts: map[txtRow]struct{}{},
+		rids: rids{next: 1, limit: 1, top: 1, cache: map[fhir.Key]int64{}},
 	}
 	s.pending.clear()
 	if s.shared = d.Dialect() == db.Postgres; s.shared {
@@ -115,8 +118,9 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	crashed := false
+	var version int64
 	err = s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
-		if err := s.load(c, &crashed); err != nil {
+		if err := s.load(c, &crashed, &version); err != nil {
 			return &db.Broken{Err: err}
 		}
 		return nil
@@ -125,6 +129,9 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	s.opened = true
+	if err := s.renew(ctx, version); err != nil {
+		return err
+	}
 	var ok error
 	if !crashed {
 		s.integrity.Store(&ok)
@@ -138,8 +145,8 @@ func (s *Store) start(ctx context.Context) error {
 }
 
 // load reads the dictionaries and counters and marks the database as in use.
-func (s *Store) load(c *db.Conn, crashed *bool) error {
-	for table, d := range map[string]*dict{"type": s.types, "param": s.params, "sys": s.systems} {
+func (s *Store) load(c *db.Conn, crashed *bool, version *int64) error {
+	for table, d := range map[string]*dict{"type": s.types, "param": s.params, "sys": s.systems, "unit": s.units} {
 		if err := d.load(c, table); err != nil {
 			return err
 		}
@@ -149,6 +156,8 @@ func (s *Store) load(c *db.Conn, crashed *bool) error {
 		case "rid":
 			s.rids.top = st.ColInt(1)
 			s.rids.next, s.rids.limit = s.rids.top, s.rids.top
+		case "index":
+			*version = st.ColInt(1)
 		case "open":
 			*crashed = st.ColInt(1) != 0
 		}
@@ -168,11 +177,14 @@ func (s *Store) load(c *db.Conn, crashed *bool) error {
 	return c.Exec("INSERT INTO meta (k, v) VALUES ('open', 1) ON CONFLICT (k) DO UPDATE SET v = 1")
 }
 
+// dicts are the dictionaries that the writer adds to.
+func (s *Store) dicts() []*dict { return []*dict{s.types, s.params, s.systems, s.units} }
+
 func (s *Store) beforeCommit(c *db.Conn) error {
 	if err := s.pending.flush(c); err != nil {
 		return err
 	}
-	for _, d := range []*dict{s.types, s.params, s.systems} {
+	for _, d := range s.dicts() {
 		d.keep()
 	}
 	return nil
@@ -183,7 +195,8 @@ func (s *Store) afterRollback() {
 	s.pending.clear()
 	clear(s.rids.cache)
 	s.pids.Clear()
-	for _, d := range []*dict{s.types, s.params, s.systems} {
+	clear(s.texts)
+	for _, d := range s.dicts() {
 		d.forget(0)
 	}
 	// The limit may have been raised in the transaction, and ids of the block

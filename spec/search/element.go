@@ -23,20 +23,34 @@ func (x *extractor) token(p *Param, o op, n resource.Node) {
 	case opTokenConcept:
 		x.concept(p, n)
 	case opTokenID:
-		t := TokenValue{Param: p}
-		for c := n.First(); c.Valid(); c = c.Next() {
-			switch string(c.Key()) {
-			case "system":
-				t.System = text(c)
-			case "value":
-				t.Code = text(c)
-			case "type":
-				t.Text = text(c.Get("text"))
-			}
-		}
-		x.addToken(t)
+		x.identifier(p, n)
 	case opTokenContact:
 		x.addToken(TokenValue{Param: p, System: text(n.Get("system")), Code: text(n.Get("value"))})
+	}
+}
+
+// identifier makes the entry of an Identifier, and those for :of-type.
+func (x *extractor) identifier(p *Param, n resource.Node) {
+	t := TokenValue{Param: p}
+	var types resource.Node
+	for c := n.First(); c.Valid(); c = c.Next() {
+		switch string(c.Key()) {
+		case "system":
+			t.System = text(c)
+		case "value":
+			t.Code = text(c)
+		case "type":
+			t.Text, types = text(c.Get("text")), c.Get("coding")
+		}
+	}
+	x.addToken(t)
+	if p.OfType == nil || t.Code == "" || x.part {
+		return
+	}
+	for c := types.First(); c.Valid(); c = c.Next() {
+		if code := text(c.Get("code")); code != "" {
+			x.addToken(TokenValue{Param: p.OfType, System: text(c.Get("system")), Code: code + "|" + t.Code})
+		}
 	}
 }
 
@@ -292,6 +306,10 @@ func (x *extractor) reference(p *Param, o op, is string, n resource.Node) {
 				ref = text(c)
 			case "type":
 				typ = text(c)
+			case "identifier":
+				if p.Identifier != nil && !x.part {
+					x.addToken(TokenValue{Param: p.Identifier, System: text(c.Get("system")), Code: text(c.Get("value"))})
+				}
 			}
 		}
 	}

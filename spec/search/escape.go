@@ -41,3 +41,8 @@ func unescape(s string) string {
 	}
 	return b.String()
 }
+
+// Escape writes a text as one value of a search.
+func Escape(s string) string { return escaper.Replace(s) }
+
+var escaper = strings.NewReplacer(`\`, `\\`, `,`, `\,`, `$`, `\$`, `|`, `\|`)

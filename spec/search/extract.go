@@ -46,6 +46,7 @@ type extractor struct {
 	root    resource.Node
 	resolve Resolve
 	v       *Values
+	part    bool    // inside of a composite
 	names   nameSet // of the members of the base element of composites
 }
 
@@ -146,6 +147,8 @@ func (x *extractor) composite(c *composite, n resource.Node) {
 		}
 	}
 	v := x.v
+	x.part = true
+	defer func() { x.part = false }()
 	entry := v.addComposite(c.param, len(c.parts))
 	for i := len(c.parts) - 1; i >= 0; i-- {
 		x.v = &entry.Parts[i]

@@ -79,6 +79,10 @@ func (p *Param) leaves(dst []leaf, target string) []leaf {
 
 func (l leaf) owns(p *Param) bool { return l.param == p }
 
+// holds is owns for :missing, where also what stands behind a modifier counts: a
+// reference by identifier only is not missing.
+func (l leaf) holds(p *Param) bool { return l.param == p || p.Of == l.param }
+
 // points reports whether a reference has the type that the leaf asks for.
 func (l leaf) points(r ReferenceValue) bool {
 	return l.target == "" || r.Type == l.target || r.Type == "" && TypeInURL(r.URL) == l.target
@@ -90,6 +94,9 @@ func (c *Clause) matches(s Subject, others Others) bool {
 		return others != nil && c.Has.holds(s, others)
 	case len(c.Chain) > 0:
 		return others != nil && c.follows(s, others)
+	}
+	if c.Modifier == "missing" && c.Field != FieldParam {
+		return !c.Missing
 	}
 	switch c.Field {
 	case FieldID:
@@ -175,7 +182,9 @@ func owner(leaves []leaf, p *Param) bool {
 
 // present reports whether there is any entry.
 func present(leaves []leaf, v *Values) bool {
-	return slices.ContainsFunc(v.Tokens, func(e TokenValue) bool { return owner(leaves, e.Param) }) ||
+	return slices.ContainsFunc(v.Tokens, func(e TokenValue) bool {
+		return slices.ContainsFunc(leaves, func(l leaf) bool { return l.holds(e.Param) })
+	}) ||
 		slices.ContainsFunc(v.References, func(e ReferenceValue) bool { return ownsReference(leaves, e) }) ||
 		slices.ContainsFunc(v.Dates, func(e DateValue) bool { return owner(leaves, e.Param) }) ||
 		slices.ContainsFunc(v.Numbers, func(e NumberValue) bool { return owner(leaves, e.Param) }) ||
@@ -192,7 +201,9 @@ func ownsReference(leaves []leaf, r ReferenceValue) bool {
 func anyEntry(k Kind, modifier string, leaves []leaf, w Value, v *Values) bool {
 	switch k {
 	case Token:
-		return slices.ContainsFunc(v.Tokens, func(e TokenValue) bool { return owner(leaves, e.Param) && matchToken(w, e) })
+		return slices.ContainsFunc(v.Tokens, func(e TokenValue) bool {
+			return owner(leaves, e.Param) && matchToken(modifier, w, e)
+		})
 	case String:
 		return slices.ContainsFunc(v.Strings, func(e StringValue) bool {
 			return owner(leaves, e.Param) && matchString(modifier, w, e)
@@ -207,10 +218,10 @@ func anyEntry(k Kind, modifier string, leaves []leaf, w Value, v *Values) bool {
 		return slices.ContainsFunc(v.Numbers, func(e NumberValue) bool { return owner(leaves, e.Param) && matchNumber(w, e) })
 	case Quantity:
 		return slices.ContainsFunc(v.Numbers, func(e NumberValue) bool {
-			return owner(leaves, e.Param) && matchUnit(w, e) && matchNumber(w, e)
+			return owner(leaves, e.Param) && matchQuantity(w, e)
 		})
 	case URI:
-		return slices.ContainsFunc(v.URIs, func(e URIValue) bool { return owner(leaves, e.Param) && matchURI(w.Text, e.URI) })
+		return slices.ContainsFunc(v.URIs, func(e URIValue) bool { return owner(leaves, e.Param) && matchURIBy(modifier, w.Text, e.URI) })
 	case Composite:
 		return slices.ContainsFunc(v.Composites, func(e CompositeValue) bool {
 			return owner(leaves, e.Param) && matchComposite(w, e)
@@ -220,7 +231,10 @@ func anyEntry(k Kind, modifier string, leaves []leaf, w Value, v *Values) bool {
 }
 
 // matchToken compares as R4 section 3.1.1.4.10 says; codes are case-sensitive.
-func matchToken(w Value, e TokenValue) bool {
+func matchToken(modifier string, w Value, e TokenValue) bool {
+	if modifier == "text" {
+		return e.Text != "" && strings.HasPrefix(Fold(e.Text), w.Norm)
+	}
 	if w.HasSystem && w.System != e.System {
 		return false
 	}
@@ -258,6 +272,20 @@ func matchURI(want, have string) bool {
 	rest, ok := strings.CutPrefix(have, want)
 	return ok && rest[0] == '|' && strings.IndexByte(want, '|') < 0
 }
+
+// matchURIBy compares with a modifier. Above and below go by the text of URLs,
+// from left to right (R4 section 3.1.1.4.9); a urn has no such order.
+func matchURIBy(modifier, want, have string) bool {
+	switch modifier {
+	case "below":
+		return !isURN(have) && strings.HasPrefix(have, want)
+	case "above":
+		return !isURN(have) && strings.HasPrefix(want, have)
+	}
+	return matchURI(want, have)
+}
+
+func isURN(s string) bool { return strings.HasPrefix(s, "urn:") }
 
 // matchDate is the table at Op.
 func matchDate(w Value, e DateValue) bool {

@@ -2,6 +2,7 @@ package search_test
 
 import (
 	"bufio"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -51,6 +52,7 @@ var options = map[string][]search.ParseOptions{
 	"overlap": {{DateOverlap: true}},
 	"exact":   {{NumberExact: true}},
 	"both":    {{}, {DateOverlap: true, NumberExact: true}},
+	"ahds":    {{DateOverlap: true, NumberExact: true, AHDS: true}},
 	"error":   {{}},
 }
 
@@ -63,13 +65,33 @@ func parse(t testing.TB, query string, opt search.ParseOptions) (*search.Query, 
 	if err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
-	opt.Base = base
+	opt.Base, opt.Terms = base, terms{}
 	opt.Now = time.Date(2020, 5, 11, 0, 0, 0, 0, time.UTC)
 	var types []string
 	if typ != "" {
 		types = strings.Split(typ, ",")
 	}
 	return search.Default().Parse(types, nil, params, raw, opt)
+}
+
+// terms is a small terminology.
+type terms struct{}
+
+func (terms) Codes(url string) ([]search.Coding, error) {
+	switch url {
+	case "http://example.org/empty":
+		return nil, nil
+	case "http://example.org/vs":
+		return []search.Coding{{System: "s1", Code: "code1"}, {System: "s2", Code: "code2"}}, nil
+	}
+	return nil, errors.New("the value set is not known")
+}
+
+func (terms) Related(c search.Coding, below bool) ([]search.Coding, error) {
+	if below {
+		return []search.Coding{c, {System: c.System, Code: c.Code + "1"}, {System: c.System, Code: c.Code + "2"}}, nil
+	}
+	return []search.Coding{c, {System: c.System, Code: c.Code[:len(c.Code)-1]}}, nil
 }
 
 // TestMatch runs the tables of testdata: "resource" lines load, every other

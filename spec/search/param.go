@@ -43,6 +43,16 @@ type Param struct {
 	// that their required binding implies. The entries have no System; Parse
 	// takes "System|code" for "|code".
 	System string
+	// OfType and Identifier are parameters of their own behind modifiers: the
+	// identifiers with their type, Code = "code|value" in the System of the
+	// type (:of-type), and the Reference.identifier of a reference
+	// (:identifier). nil where there is none. Of points back.
+	OfType     *Param
+	Identifier *Param
+	Of         *Param
+	// Bit numbers the parameters of a type that are extracted, from 0: a store
+	// may note in a word which of them a resource has. -1 for all others.
+	Bit int
 	// Unsupported says why the parameter has no index; "" when it has one.
 	Unsupported string
 }

@@ -1,7 +1,6 @@
 package search
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/spec/r4"
@@ -25,8 +24,7 @@ func (p *parser) clause(types []string, name, key, value string) (*Clause, error
 	if ok, err := p.define(c, types, code); !ok {
 		return nil, err
 	}
-	kind := c.kind()
-	typ, err := p.modifier(c, kind)
+	typ, err := p.modifier(c)
 	if err != nil {
 		return nil, err
 	}
@@ -37,9 +35,15 @@ func (p *parser) clause(types []string, name, key, value string) (*Clause, error
 		default:
 			return nil, badValue(name, "%q is neither true nor false", value)
 		}
-	} else if err := p.values(c, kind, typ, value); err != nil || len(c.Values) == 0 {
+		return c, nil
+	}
+	if err := p.values(c, typ, value); err != nil {
 		return nil, err
 	}
+	if len(c.Values) == 0 && !expands(c.Modifier) {
+		return nil, nil // nothing but empty values
+	}
+	c.settle()
 	return c, nil
 }
 
@@ -124,47 +128,8 @@ func (c *Clause) kind() Kind {
 	return c.Params[0].Kind
 }
 
-// knownModifiers are those of R4 (section 3.1.1.4.5, value set
-// search-modifier-code) and the ones that later versions added. What is not
-// among them is a mistake rather than something that we lack.
-var knownModifiers = []string{
-	"missing", "exact", "contains", "not", "text", "in", "not-in", "below", "above",
-	"type", "identifier", "ofType", "of-type", "iterate", "recurse", "code-text", "text-advanced",
-}
-
-// modifier checks the modifier of c against its kind. The type of subject:Patient
-// is returned, and is no longer a modifier of the clause.
-func (p *parser) modifier(c *Clause, kind Kind) (typ string, err error) {
-	m := c.Modifier
-	if m == "" {
-		return "", nil
-	}
-	if c.Field == FieldParam {
-		switch {
-		case m == "missing",
-			kind == String && (m == "exact" || m == "contains"),
-			kind == Token && m == "not":
-			return "", nil
-		case kind == Reference && r4.IsResource(m):
-			for _, param := range c.Params {
-				if len(param.Targets) > 0 && !slices.Contains(param.Targets, m) {
-					return "", invalid(c.Name, "the parameter does not point to %s", m)
-				}
-			}
-			c.Modifier = ""
-			return m, nil
-		}
-	}
-	if slices.Contains(knownModifiers, m) {
-		e := notSupported(c.Name, "the modifier :%s is not supported for this parameter", m)
-		e.Modifier = true
-		return "", e
-	}
-	return "", invalid(c.Name, "there is no modifier :%s", m)
-}
-
 // values parses the alternatives of a clause.
-func (p *parser) values(c *Clause, kind Kind, typ, value string) error {
+func (p *parser) values(c *Clause, typ, value string) error {
 	alternatives := splitEscaped(value, ',')
 	if len(alternatives) > maxValues {
 		return &Error{Param: c.Name, Code: "too-costly", Msg: "the parameter has too many values"}
@@ -181,7 +146,13 @@ func (p *parser) values(c *Clause, kind Kind, typ, value string) error {
 			continue
 		}
 		seen[s] = true
-		v, err := p.clauseValue(c, kind, typ, s)
+		if expands(c.Modifier) && c.kind() == Token {
+			if err := p.expand(c, s); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := p.clauseValue(c, typ, s)
 		if err != nil {
 			return err
 		}
@@ -190,22 +161,34 @@ func (p *parser) values(c *Clause, kind Kind, typ, value string) error {
 	return nil
 }
 
-func (p *parser) clauseValue(c *Clause, kind Kind, typ, s string) (Value, error) {
-	if c.Field == FieldID {
+func (p *parser) clauseValue(c *Clause, typ, s string) (Value, error) {
+	if c.Field == FieldID || c.Field == FieldType {
 		return Value{Code: unescape(s), HasCode: true}, nil
 	}
 	var param *Param
 	if len(c.Params) > 0 {
 		param = c.Params[0]
 	}
-	v, err := p.value(kind, param, s)
+	kind := c.kind()
+	var v Value
+	var err error
+	switch c.Modifier {
+	case "text":
+		v, err = parseString(unescape(s))
+	case "of-type":
+		v, err = parseOfType(s)
+	case "identifier":
+		v, err = parseToken(s)
+	default:
+		v, err = p.value(kind, param, s)
+	}
 	if err != nil {
 		return Value{}, badValue(c.Name, "%s", err.Error())
 	}
-	switch kind {
-	case Reference:
+	switch {
+	case kind == Reference && c.Modifier != "identifier":
 		err = p.inferType(c, typ, &v)
-	case Token:
+	case kind == Token && c.Modifier != "text":
 		c.implySystem(&v)
 	}
 	return v, err

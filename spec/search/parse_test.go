@@ -113,7 +113,7 @@ func TestParseErrors(t *testing.T) {
 		"?_type=Foo":                                                 "_type value",
 		"Patient?_type=Observation":                                  "_type value",
 		"Patient?_lastUpdated=abc":                                   "_lastUpdated value",
-		"Patient?_lastUpdated:missing=true":                          "_lastUpdated:missing not-supported",
+		"Patient?_lastUpdated:not=2020":                              "_lastUpdated:not not-supported",
 		"Patient?birthdate=1973-02-30":                               "birthdate value",
 		"Patient?name:wrong=x":                                       "name:wrong invalid",
 		"Patient?name:in=x":                                          "name:in not-supported",

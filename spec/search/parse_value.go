@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/hygeia-health/hygeia/spec/ucum"
 )
 
 // prefixes are the comparison prefixes of R4 section 3.1.1.4.4.
@@ -61,6 +63,15 @@ func parseToken(s string) (Value, error) {
 		return v, nil
 	}
 	return Value{}, fmt.Errorf("%q has more than one | (one that is part of a value is written \\|)", s)
+}
+
+// parseOfType reads system|code|value, all three needed (R4 section 3.1.1.4.10).
+func parseOfType(s string) (Value, error) {
+	pieces := splitEscaped(s, '|')
+	if len(pieces) != 3 || pieces[0] == "" || pieces[1] == "" || pieces[2] == "" {
+		return Value{}, fmt.Errorf("%q does not have the form system|code|value of a type and an identifier", s)
+	}
+	return Value{System: unescape(pieces[0]), HasSystem: true, Code: unescape(pieces[1]) + "|" + unescape(pieces[2]), HasCode: true}, nil
 }
 
 // implySystem removes the system from a code that the elements imply it for.
@@ -152,6 +163,7 @@ func (p *parser) quantity(s string) (Value, error) {
 		v.Code = unescape(pieces[2])
 		v.HasCode = v.Code != ""
 	}
+	v.Convert = v.System == ucum.System && v.HasCode && !p.opt.AHDS
 	return v, nil
 }
 

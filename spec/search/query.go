@@ -168,5 +168,6 @@ type Value struct {
 	Num       float64
 	NumLo     float64
 	NumHi     float64
+	Convert   bool // a quantity in a unit of UCUM, which also matches in other units
 	Parts     []Value
 }

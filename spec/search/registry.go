@@ -99,6 +99,7 @@ func buildSchema(resourceType string) *schema {
 		b.components(p)
 	}
 	b.findParts()
+	b.derive()
 	s.trie = &trie{}
 	for _, p := range s.params {
 		b.index(p)

@@ -279,8 +279,15 @@ func (w *world) param(typ string) (fact, bool) {
 				}
 			}
 			mod := ""
-			if p.Kind == search.Token && w.r.IntN(8) == 0 {
+			switch {
+			case p.Kind == search.Token && w.r.IntN(8) == 0:
 				mod = ":not"
+			case p.Kind == search.Token && w.r.IntN(6) == 0:
+				if text := w.display(p, list); text != "" {
+					return fact{p.Code + ":text", text}, true
+				}
+			case p.Kind == search.URI && w.r.IntN(3) == 0:
+				mod = []string{":below", ":above"}[w.r.IntN(2)]
 			}
 			if p.Kind == search.String {
 				mod = []string{"", "", ":contains", ":exact"}[w.r.IntN(4)]
@@ -292,6 +299,20 @@ func (w *world) param(typ string) (fact, bool) {
 		return fact{p.Code + ":missing", []string{"true", "false"}[w.r.IntN(2)]}, true
 	}
 	return fact{}, false
+}
+
+// display picks the beginning of a text that a code has somewhere.
+func (w *world) display(p *search.Param, list []*one) string {
+	p = w.leaf(p)
+	for range 10 {
+		o := list[w.r.IntN(len(list))]
+		t, ok := pick(w, o.values.Tokens, func(t search.TokenValue) bool { return t.Param == p && strings.TrimSpace(t.Text) != "" })
+		if ok {
+			r := []rune(strings.TrimSpace(t.Text))
+			return url.QueryEscape(esc(strings.TrimSpace(string(r[:1+w.r.IntN(len(r))]))))
+		}
+	}
+	return ""
 }
 
 // leaf returns a parameter whose values are extracted.
@@ -396,7 +417,9 @@ func (w *world) text(kind search.Kind, v *search.Values, own func(*search.Param)
 		}
 		text := prefix(w) + strconv.FormatFloat(n.Lo, 'f', []int{-1, 0, 1}[w.r.IntN(3)], 64)
 		if kind == search.Quantity {
-			switch w.r.IntN(4) {
+			switch w.r.IntN(5) {
+			case 4: // perhaps the same in another unit
+				text += "|http://unitsofmeasure.org|" + []string{"mg", "g", "cm", "m", "kg", "mm[Hg]", "kPa", "min", "h", "a", "%", "1"}[w.r.IntN(12)]
 			case 0:
 				text += "|" + esc(n.System) + "|" + esc(n.Code)
 			case 1:
