@@ -46,23 +46,23 @@ func (x *exchange) rawBinary(rec *fhir.Record) error {
 // readResource reads the body of a create or update into x.doc. A Binary may
 // come as its own data.
 func (x *exchange) readResource() error {
-	if x.in.Type == "Binary" && x.checkJSON() != nil {
-		return x.readRawBinary()
+	if x.in.Type == "Binary" {
+		typ := x.r.Header.Get("Content-Type")
+		mt, _, err := mime.ParseMediaType(typ)
+		if err != nil || fhirType(mt) == nil && mt != "application/fhir+turtle" || plainXML(mt) {
+			return x.readRawBinary(typ, err)
+		}
 	}
-	return x.readJSON()
+	return x.readFHIR()
 }
 
 // readRawBinary wraps data of any type into a Binary resource.
-func (x *exchange) readRawBinary() error {
-	typ := x.r.Header.Get("Content-Type")
-	mt, _, err := mime.ParseMediaType(typ)
+func (x *exchange) readRawBinary(typ string, err error) error {
 	switch {
 	case typ == "":
 		return fault.New(fault.Unsupported, "Content-Type is missing")
 	case err != nil:
 		return fault.New(fault.Unsupported, "Content-Type %q is not a media type", printable(typ))
-	case jsonType(mt) != nil || mt == "application/fhir+xml" || mt == "application/fhir+turtle":
-		return x.checkFHIR(mt)
 	}
 	if err := x.readBody(); err != nil {
 		return err
@@ -86,12 +86,4 @@ func (x *exchange) readRawBinary() error {
 	b = append(b, '}')
 	x.body, x.tmp = b, x.body
 	return x.parseJSON(&x.doc, x.body)
-}
-
-// checkFHIR explains why a FHIR media type cannot be read.
-func (x *exchange) checkFHIR(mt string) error {
-	if err := x.checkJSON(); err != nil {
-		return err
-	}
-	return fault.New(fault.Unsupported, "Content-Type %q is not supported", mt)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/fhirxml"
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
@@ -113,14 +114,29 @@ func (x *exchange) badBody(err error) error {
 	return &fault.Error{Kind: fault.Invalid, Msg: "the body could not be read: it is incomplete or not compressed as announced", Err: err}
 }
 
-// readJSON reads and parses the body into x.doc.
-func (x *exchange) readJSON() error {
-	if err := x.checkJSON(); err != nil {
+// readFHIR reads and parses the body, JSON or XML, into x.doc.
+func (x *exchange) readFHIR() error {
+	isXML, err := x.bodyType()
+	if err != nil {
 		return err
 	}
 	if err := x.readBody(); err != nil {
 		return err
 	}
+	if isXML {
+		return x.parseXML()
+	}
+	return x.parseJSON(&x.doc, x.body)
+}
+
+// parseXML turns the body, which is XML, into JSON and parses that.
+func (x *exchange) parseXML() error {
+	opt := resource.Options{MaxDepth: x.h.opt.MaxDepth, MaxNodes: x.h.opt.MaxNodes}
+	text, err := fhirxml.AppendJSON(x.tmp[:0], x.body, opt)
+	if err != nil {
+		return located(err, x.body)
+	}
+	x.tmp, x.body = x.body, text
 	return x.parseJSON(&x.doc, x.body)
 }
 
@@ -137,7 +153,11 @@ func (x *exchange) parseJSON(d *resource.Doc, src []byte) error {
 
 // parseAny parses src, whatever JSON it is, and locates the first error.
 func (x *exchange) parseAny(d *resource.Doc, src []byte) error {
-	err := d.Parse(src, resource.Options{MaxDepth: x.h.opt.MaxDepth, MaxNodes: x.h.opt.MaxNodes})
+	return located(d.Parse(src, resource.Options{MaxDepth: x.h.opt.MaxDepth, MaxNodes: x.h.opt.MaxNodes}), src)
+}
+
+// located says of a syntax error in src where it is.
+func located(err error, src []byte) error {
 	if err == nil {
 		return nil
 	}

@@ -15,7 +15,7 @@ func (x *exchange) bundle() error {
 	if _, ok := x.r.Header["X-Provenance"]; ok {
 		return fault.At(fault.Invalid, "not-supported", "", "X-Provenance is not possible on a Bundle; put the Provenance into it")
 	}
-	if err := x.readJSON(); err != nil {
+	if err := x.readFHIR(); err != nil {
 		return err
 	}
 	x.in.Base = x.baseURL()

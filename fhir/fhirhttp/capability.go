@@ -90,7 +90,7 @@ func (h *handler) buildStatement(st *statement, types []string) {
 	b = resource.AppendString(b, version)
 	b = append(b, `},"implementation":{"description":"FHIR R4 service","url":"`...)
 	st.head = b
-	b = []byte(`"},"fhirVersion":"4.0.1","format":["json","application/fhir+json","application/json"],"patchFormat":["application/json-patch+json","application/fhir+json"],"rest":[{"mode":"server","resource":[`)
+	b = []byte(`"},"fhirVersion":"4.0.1","format":["json","xml","application/fhir+json","application/fhir+xml","application/json","application/xml"],"patchFormat":["application/json-patch+json","application/fhir+json","application/fhir+xml"],"rest":[{"mode":"server","resource":[`)
 	for i, t := range types {
 		if i > 0 {
 			b = append(b, ',')
@@ -236,10 +236,10 @@ func appendOperations(b []byte, want func(*operation) bool) []byte {
 // Parameters for FHIR clients, as plain JSON for all others.
 func (x *exchange) versions() error {
 	x.out = append(x.out[:0], `{"versions":["4.0"],"default":"4.0"}`...)
-	if accept := x.r.Header.Get("Accept") + x.in.Params.Get("_format"); strings.Contains(accept, "fhir") {
+	if accept := x.r.Header.Get("Accept") + x.in.Params.Get("_format"); strings.Contains(accept, "fhir") || x.format.xml {
 		x.out = append(x.out[:0], `{"resourceType":"Parameters","parameter":[{"name":"version","valueCode":"4.0"},{"name":"default","valueCode":"4.0"}]}`...)
 	} else {
-		x.format.contentType = typeJSON
+		x.format.set(typeJSON)
 	}
 	x.sendJSON(http.StatusOK, x.out)
 	return nil

@@ -15,18 +15,33 @@ var (
 	typeFHIR = []string{"application/fhir+json; charset=utf-8"}
 	typeJSON = []string{"application/json; charset=utf-8"}
 	typeText = []string{"text/json; charset=utf-8"}
+
+	typeFHIRXML = []string{"application/fhir+xml; charset=utf-8"}
+	typeXML     = []string{"application/xml; charset=utf-8"}
+	typeTextXML = []string{"text/xml; charset=utf-8"}
 )
 
 // format is how the answer is written.
 type format struct {
 	contentType []string
+	xml         bool // answers are made in JSON, and rewritten as XML at the end
 	pretty      bool
 	raw         bool // a Binary as its own data
 }
 
-// negotiate reads _format, _pretty, Accept, Prefer and the view.
+// set chooses the media type of the answer.
+func (f *format) set(contentType []string) {
+	f.contentType = contentType
+	f.xml = strings.Contains(contentType[0], "xml")
+}
+
+// negotiate reads _format, _pretty, Accept, Prefer and the view. The format comes
+// first, so that what is wrong with the rest is said in it.
 func (x *exchange) negotiate() error {
-	x.format.contentType = typeFHIR
+	x.format.set(typeFHIR)
+	if err := x.setFormat(); err != nil {
+		return err
+	}
 	x.prefer = prefer{strict: x.h.opt.Strict}
 	for _, v := range x.r.Header["Prefer"] {
 		if err := x.prefer.parse(v); err != nil {
@@ -43,29 +58,30 @@ func (x *exchange) negotiate() error {
 			return fault.At(fault.Invalid, "value", "", "_pretty must be true or false, not %q", printable(vals[0]))
 		}
 	}
-	if vals, ok := x.in.Params["_format"]; ok {
-		return x.setFormat(vals[0])
-	}
-	if accept := x.r.Header["Accept"]; len(accept) > 0 {
-		if err := x.accept(strings.Join(accept, ",")); err != nil {
-			return err
-		}
-	}
 	return x.view.set(&x.in)
 }
 
-// setFormat applies _format, which overrides Accept (R4 section 3.1.0.1.11).
-func (x *exchange) setFormat(s string) error {
+// setFormat chooses the format by _format, which overrides Accept (R4 section
+// 3.1.0.1.11), or by Accept.
+func (x *exchange) setFormat() error {
+	vals, ok := x.in.Params["_format"]
+	if !ok {
+		return x.accept(strings.Join(x.r.Header["Accept"], ","))
+	}
 	// A plus sign that was not escaped arrives as a blank.
-	typ, _, _ := strings.Cut(strings.ReplaceAll(s, " ", "+"), ";")
-	if strings.EqualFold(typ, "json") {
-		return x.view.set(&x.in)
+	typ, _, _ := strings.Cut(strings.ReplaceAll(vals[0], " ", "+"), ";")
+	switch typ = strings.ToLower(typ); typ {
+	case "json":
+		typ = "application/fhir+json"
+	case "xml":
+		typ = "application/fhir+xml"
 	}
-	if ct := jsonType(strings.ToLower(typ)); ct != nil {
-		x.format.contentType = ct
-		return x.view.set(&x.in)
+	ct := fhirType(typ)
+	if ct == nil {
+		return notAcceptable("_format=" + printable(vals[0]))
 	}
-	return notAcceptable("_format=" + printable(s))
+	x.format.set(ct)
+	return nil
 }
 
 // accept chooses the format by the Accept header.
@@ -74,17 +90,18 @@ func (x *exchange) accept(header string) error {
 	case "", "*/*", "application/fhir+json":
 		return nil
 	case "application/json":
-		x.format.contentType = typeJSON
+		x.format.set(typeJSON)
 		return nil
 	}
 	best, quality := []string(nil), 0.0
 	top, topQuality := "", 0.0
+	browser := strings.Contains(header, "text/html") // it ranks XML before */*, and shows JSON better
 	for r := range strings.SplitSeq(header, ",") {
 		typ, q := mediaRange(r)
 		if q > topQuality {
 			top, topQuality = typ, q
 		}
-		if q <= quality {
+		if q <= quality || browser && (typ == "application/xml" || typ == "text/xml") {
 			continue
 		}
 		if ct := acceptType(typ); ct != nil {
@@ -92,14 +109,14 @@ func (x *exchange) accept(header string) error {
 		}
 	}
 	binary := x.in.Type == "Binary" && (x.in.Verb == fhir.VerbRead || x.in.Verb == fhir.VerbVRead)
-	if binary && top != "" && acceptType(top) == nil && jsonType(top) == nil && !strings.HasPrefix(top, "application/fhir") {
+	if binary && top != "" && (acceptType(top) == nil || plainXML(top)) && !strings.HasPrefix(top, "application/fhir") {
 		x.format.raw = true
 		return nil
 	}
 	if best == nil {
 		return notAcceptable("Accept: " + printable(header))
 	}
-	x.format.contentType = best
+	x.format.set(best)
 	return nil
 }
 
@@ -133,8 +150,33 @@ func acceptType(typ string) []string {
 	case "text/*":
 		return typeText
 	}
-	return jsonType(typ)
+	return fhirType(typ)
 }
+
+// fhirType returns the Content-Type of the answer for one of the names of a format.
+func fhirType(typ string) []string {
+	if ct := jsonType(typ); ct != nil {
+		return ct
+	}
+	return xmlType(typ)
+}
+
+// xmlType is jsonType for the names of XML.
+func xmlType(typ string) []string {
+	switch typ {
+	case "application/fhir+xml", "application/xml+fhir":
+		return typeFHIRXML
+	case "application/xml":
+		return typeXML
+	case "text/xml":
+		return typeTextXML
+	}
+	return nil
+}
+
+// plainXML reports whether a media type is XML that need not be FHIR: as a
+// Binary it is a document of its own.
+func plainXML(typ string) bool { return typ == "application/xml" || typ == "text/xml" }
 
 // jsonType returns the Content-Type of the answer for one of the names of JSON.
 // A generic name is answered with the same name (R4 section 3.1.0.1.11).
@@ -151,23 +193,24 @@ func jsonType(typ string) []string {
 }
 
 func notAcceptable(what string) error {
-	return fault.New(fault.NotAcceptable, "%s cannot be answered: this service speaks application/fhir+json only (no XML, no Turtle)", what)
+	return fault.New(fault.NotAcceptable, "%s cannot be answered: this service speaks application/fhir+json and application/fhir+xml", what)
 }
 
-// checkJSON refuses a request body that does not say that it is FHIR JSON.
-func (x *exchange) checkJSON() error {
+// bodyType refuses a request body that does not say that it is FHIR, and tells
+// JSON from XML.
+func (x *exchange) bodyType() (isXML bool, err error) {
 	h := x.r.Header.Get("Content-Type")
 	switch h {
 	case "application/fhir+json", "application/json", "application/fhir+json; charset=utf-8":
-		return nil
+		return false, nil
 	case "":
-		return fault.New(fault.Unsupported, "Content-Type is missing; send application/fhir+json")
+		return false, fault.New(fault.Unsupported, "Content-Type is missing; send application/fhir+json or application/fhir+xml")
 	}
 	typ, params, err := mime.ParseMediaType(h)
-	if err != nil || jsonType(typ) == nil {
-		return fault.New(fault.Unsupported, "Content-Type %q is not supported; send application/fhir+json", printable(h))
+	if err != nil || fhirType(typ) == nil {
+		return false, fault.New(fault.Unsupported, "Content-Type %q is not supported; send application/fhir+json or application/fhir+xml", printable(h))
 	}
-	return checkParams(params)
+	return xmlType(typ) != nil, checkParams(params)
 }
 
 // checkParams refuses parameters of a media type that ask for what is not offered.

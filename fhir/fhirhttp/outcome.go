@@ -86,7 +86,13 @@ func (x *exchange) fail(err error) {
 		return
 	}
 	if x.format.contentType == nil {
-		x.format.contentType = typeFHIR
+		// It failed before the format was chosen.
+		if x.in.Params == nil {
+			x.in.Params = x.r.URL.Query()
+		}
+		if x.setFormat() != nil || x.format.contentType == nil {
+			x.format.set(typeFHIR)
+		}
 	}
 	x.out = appendOutcome(x.out[:0], e)
 	x.sendJSON(code, x.out)

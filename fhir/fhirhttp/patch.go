@@ -9,7 +9,7 @@ import (
 )
 
 // acceptPatch is the header of RFC 5789 section 3.1: the formats of PATCH.
-var acceptPatch = []string{fhir.TypeJSONPatch + ", application/fhir+json"}
+var acceptPatch = []string{fhir.TypeJSONPatch + ", application/fhir+json, application/fhir+xml"}
 
 // offers reports whether a method of the target leads to verb.
 func (t *target) offers(verb fhir.Verb) bool {
@@ -30,7 +30,7 @@ func (x *exchange) readPatch() error {
 	switch {
 	case h == "":
 		return x.notPatch("Content-Type is missing")
-	case err != nil || mt != fhir.TypeJSONPatch && jsonType(mt) == nil:
+	case err != nil || mt != fhir.TypeJSONPatch && fhirType(mt) == nil:
 		return x.notPatch("Content-Type %q is no patch format of this service", printable(h))
 	}
 	if err := checkParams(params); err != nil {
@@ -39,7 +39,12 @@ func (x *exchange) readPatch() error {
 	if err := x.readBody(); err != nil {
 		return err
 	}
-	if err := x.parseAny(&x.doc, x.body); err != nil {
+	if xmlType(mt) != nil {
+		err = x.parseXML()
+	} else {
+		err = x.parseAny(&x.doc, x.body)
+	}
+	if err != nil {
 		return err
 	}
 	kind := x.doc.Root().Kind()

@@ -11,7 +11,7 @@ import (
 
 const (
 	jsonPatch = "application/json-patch+json"
-	patchable = "application/json-patch+json, application/fhir+json"
+	patchable = "application/json-patch+json, application/fhir+json, application/fhir+xml"
 	toMale    = `[{"op":"replace","path":"/gender","value":"male"}]`
 )
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/fhirxml"
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
@@ -216,13 +217,38 @@ func (x *exchange) sendJSON(code int, body []byte) {
 	x.finish(code, body)
 }
 
-// formatted applies _pretty.
+// formatted applies _pretty and writes XML, if that is the format of the answer.
 func (x *exchange) formatted(body []byte) []byte {
-	if !x.format.pretty || len(body) == 0 {
+	if len(body) == 0 {
+		return body
+	}
+	if x.format.xml {
+		if text, ok := x.asXML(body); ok {
+			return text
+		}
+		x.format.set(typeFHIR)
+	}
+	if !x.format.pretty {
 		return body
 	}
 	x.pretty = append(resource.AppendIndent(x.pretty[:0], body), '\n')
 	return x.pretty
+}
+
+// asXML rewrites an answer as XML. It is not ok for the few texts that XML cannot
+// hold, such as the character U+FFFF; an answer in JSON, which says so in its
+// Content-Type, is then better than none: a write has happened already.
+func (x *exchange) asXML(body []byte) ([]byte, bool) {
+	if err := x.extra.Parse(body, resource.Options{MaxDepth: maxStoredDepth}); err != nil {
+		x.h.opt.Log.LogAttrs(x.r.Context(), slog.LevelError, "an answer is not JSON", slog.Any("err", err))
+		return nil, false
+	}
+	text, err := fhirxml.Append(x.pretty[:0], x.extra.Root(), x.format.pretty)
+	if err != nil {
+		return nil, false
+	}
+	x.pretty = text
+	return text, true
 }
 
 // finish writes the answer.

@@ -225,18 +225,6 @@ func rename(owner *value, was, ref *r4.TypeRef) {
 	}
 }
 
-// jsonKind is the JSON type that a primitive type is written as
-// (http://hl7.org/fhir/R4/json.html#primitive).
-func jsonKind(t *r4.Type) resource.Kind {
-	switch t.Name {
-	case "boolean":
-		return resource.Bool
-	case "integer", "decimal", "positiveInt", "unsignedInt":
-		return resource.Number
-	}
-	return resource.String
-}
-
 // trimUnder removes the underscore of "_name".
 func trimUnder(key []byte) (name []byte, under bool) {
 	return bytes.TrimPrefix(key, []byte{'_'}), len(key) > 0 && key[0] == '_'

@@ -116,7 +116,7 @@ func (o *operand) refIn(el *r4.Element) (*r4.TypeRef, *Error) {
 // are primitives written alike, or one is derived from the other (Age, Quantity).
 func likeType(a, b *r4.Type) bool {
 	if a.Kind == r4.Primitive && b.Kind == r4.Primitive {
-		return jsonKind(a) == jsonKind(b)
+		return a.Form() == b.Form()
 	}
 	return a.Kind == r4.Complex && b.Kind == r4.Complex && (a.Base == b.Name || b.Base == a.Name)
 }

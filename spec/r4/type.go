@@ -91,3 +91,25 @@ func IsResource(name string) bool {
 
 // load returns the definitions and reads them on the first call.
 var load = sync.OnceValue(decodeEmbedded)
+
+// Form is how JSON writes the values of a primitive type
+// (http://hl7.org/fhir/R4/json.html#primitive).
+type Form uint8
+
+// The forms.
+const (
+	FormString Form = iota
+	FormNumber
+	FormBoolean
+)
+
+// Form returns the JSON form of a primitive type.
+func (t *Type) Form() Form {
+	switch t.Name {
+	case "boolean":
+		return FormBoolean
+	case "integer", "decimal", "positiveInt", "unsignedInt":
+		return FormNumber
+	}
+	return FormString
+}
