@@ -50,5 +50,36 @@ func (s *Service) authorize(ctx context.Context, in *Interaction) error {
 	if !s.guard.On() {
 		return nil
 	}
-	return s.guard.Authorize(ctx, actionsOf(in))
+	need := actionsOf(in)
+	if who := auth.From(ctx); in.Verb == VerbUpdate && who != nil && !who.Allowed(s.guard.Scope()).Has(auth.FHIRUpdate) {
+		need = need&^auth.FHIRUpdate | auth.FHIRCreate // what is not there yet; see mayCreate
+	}
+	if err := s.guard.Authorize(ctx, need); err != nil {
+		return err
+	}
+	return s.scoped(ctx, in)
+}
+
+// verbPerms says which permissions of a SMART scope each verb needs; one of
+// them is enough.
+var verbPerms = map[Verb][]auth.Perms{
+	VerbRead: {auth.PermRead}, VerbVRead: {auth.PermRead}, VerbHistory: {auth.PermRead}, VerbSearch: {auth.PermSearch},
+	VerbCreate: {auth.PermCreate}, VerbUpdate: {auth.PermUpdate, auth.PermCreate}, VerbPatch: {auth.PermUpdate}, VerbDelete: {auth.PermDelete},
+}
+
+// scoped refuses what no scope of the token is about, before anything is read.
+func (s *Service) scoped(ctx context.Context, in *Interaction) error {
+	if !auth.From(ctx).Limited {
+		return nil
+	}
+	for _, p := range verbPerms[in.Verb] {
+		a, err := s.access(ctx, p)
+		if err != nil {
+			continue
+		}
+		if in.Type == "" || in.Compartment != "" || len(a.Types[in.Type]) > 0 {
+			return nil
+		}
+	}
+	return scopeMissing()
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir/fhirtest"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
 // guarded returns a service that asks a guard, and contexts of principals with roles.
@@ -90,5 +91,49 @@ func TestEntriesAreAuthorizedOneByOne(t *testing.T) {
 	})
 	if r[0].Err != nil || !fault.Is(r[1].Err, fault.Forbidden) || r[2].Err != nil {
 		t.Errorf("got %v, %v, %v", r[0].Err, r[1].Err, r[2].Err)
+	}
+}
+
+// BenchmarkAuthorize shows what a plain read costs more for being asked about.
+func BenchmarkAuthorize(b *testing.B) {
+	text := []byte(`{"resourceType":"Patient","id":"p1"}`)
+	var d resource.Doc
+	if err := d.Parse(text, resource.Options{}); err != nil {
+		b.Fatal(err)
+	}
+	a, _ := auth.BuiltinRole(auth.RoleFHIRReader)
+	reader := &auth.Principal{ID: "u", Grants: []auth.Grant{{Scope: "/clinic/records", Actions: a}}}
+	patient := &auth.Principal{
+		ID: "u", Patient: "p1", Limited: true, Grants: []auth.Grant{{Scope: "/clinic/records", Actions: auth.FHIRSMART}},
+		Scopes: []auth.Scope{{For: auth.ForPatient, Type: "*", Perms: auth.PermRead}},
+	}
+	for _, c := range []struct {
+		name  string
+		guard *auth.Guard
+		who   *auth.Principal
+	}{{"off", nil, nil}, {"role", auth.NewGuard("/clinic/records"), reader}, {"patient", auth.NewGuard("/clinic/records"), patient}} {
+		b.Run(c.name, func(b *testing.B) {
+			store := fhirtest.NewMemory(nil)
+			open, err := fhir.New(fhir.Deps{Store: store})
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx := context.Background()
+			if _, err := open.Do(ctx, &fhir.Interaction{Verb: fhir.VerbUpdate, Method: "PUT", Type: "Patient", ID: "p1", Body: d.Root()}); err != nil {
+				b.Fatal(err)
+			}
+			s, err := fhir.New(fhir.Deps{Store: store, Guard: c.guard})
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx = auth.WithPrincipal(ctx, c.who)
+			in := &fhir.Interaction{Verb: fhir.VerbRead, Method: "GET", Type: "Patient", ID: "p1"}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Do(ctx, in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -73,6 +73,9 @@ func (s *Service) criteriaText(ctx context.Context, in *Interaction, text string
 
 // matches runs q and returns what it found with the guard that pins it.
 func (s *Service) matches(ctx context.Context, q *search.Query) ([]Record, Guard, error) {
+	if err := s.restrict(ctx, q); err != nil {
+		return nil, Guard{}, err
+	}
 	page, err := s.store.Search(ctx, q)
 	if err != nil {
 		return nil, Guard{}, err

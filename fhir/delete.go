@@ -13,15 +13,20 @@ func (s *Service) delete(ctx context.Context, in *Interaction) (*Response, error
 	if in.Conditional {
 		return again(ctx, func() (*Response, error) { return s.deleteWhere(ctx, in) })
 	}
-	op, err := s.deleteOp(in)
-	if err != nil {
-		return nil, err
-	}
-	done, err := s.apply(ctx, op, nil)
-	if err != nil {
-		return nil, s.refused(in, op, err)
-	}
-	return &Response{Status: 204, Outcome: done.Outcome, Version: done.Version, Seq: done.Seq}, nil
+	return again(ctx, func() (*Response, error) {
+		op, err := s.deleteOp(in)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.mayWrite(ctx, &op); err != nil {
+			return nil, err
+		}
+		done, err := s.apply(ctx, op, nil)
+		if err != nil {
+			return nil, s.refused(in, op, err)
+		}
+		return &Response{Status: 204, Outcome: done.Outcome, Version: done.Version, Seq: done.Seq}, nil
+	})
 }
 
 // deleteOp returns the operation for a delete by id.
@@ -56,6 +61,11 @@ func (s *Service) deleteWhere(ctx context.Context, in *Interaction) (*Response, 
 	}
 	if len(ops) == 0 {
 		return &Response{Status: 204, Outcome: Absent}, nil
+	}
+	for i := range ops {
+		if err := s.mayWrite(ctx, &ops[i]); err != nil {
+			return nil, err
+		}
 	}
 	done, err := s.store.Apply(ctx, &Change{Ops: ops, Guards: guards})
 	if fault.Is(err, fault.Precondition) {

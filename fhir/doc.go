@@ -13,6 +13,7 @@
 //	store.go         the port to the storage: Store, Change, Op, Guard, Record
 //	config.go        what an operator may set
 //	service.go       Deps, New and Do, the table from Verb to method
+//	access.go        what a token with SMART scopes may see and write
 //	authorize.go     which action of a role each interaction needs
 //	prepare.go       one resource made ready to be stored: checks, stored form, index entries
 //	create.go read.go vread.go update.go patch.go delete.go purge.go

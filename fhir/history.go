@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -32,13 +33,32 @@ func (s *Service) history(ctx context.Context, in *Interaction) (*Response, erro
 		if err != nil {
 			return nil, err
 		}
-		if _, err := s.store.Read(ctx, k); err != nil {
+		cur, err := s.store.Read(ctx, k)
+		if err != nil {
 			return nil, notFound(err, k)
 		}
+		if err := s.hide(ctx, &cur); err != nil {
+			return nil, err
+		}
+	}
+	a, err := s.access(ctx, auth.PermRead)
+	if err != nil {
+		return nil, err
+	}
+	if a != nil {
+		if q.Count == 0 {
+			return nil, fault.At(fault.Forbidden, "forbidden", "", "a history cannot be counted with a token that sees a part of it")
+		}
+		q.Total = false
 	}
 	page, err := s.store.History(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	if a != nil {
+		if page.Records, err = s.filter(ctx, a, page.Records); err != nil {
+			return nil, err
+		}
 	}
 	return &Response{Status: 200, Page: page, History: &q, Used: used, Dropped: dropped}, nil
 }

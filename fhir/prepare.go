@@ -136,6 +136,9 @@ func (s *Service) put(ctx context.Context, in *Interaction, op Op, guards []Guar
 	if err := s.policy(ctx, in, &op); err != nil {
 		return nil, err
 	}
+	if err := s.mayWrite(ctx, &op); err != nil {
+		return nil, err
+	}
 	done, err := s.apply(ctx, op, guards)
 	if err != nil {
 		return nil, s.refused(in, op, err)

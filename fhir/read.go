@@ -18,6 +18,9 @@ func (s *Service) read(ctx context.Context, in *Interaction) (*Response, error) 
 	if err != nil {
 		return nil, notFound(err, k)
 	}
+	if err := s.hide(ctx, &rec); err != nil {
+		return nil, err
+	}
 	if rec.Deleted {
 		return nil, gone(k, rec.Version)
 	}

@@ -24,9 +24,20 @@ func (s *Service) search(ctx context.Context, in *Interaction) (*Response, error
 	if in.Operation == OpIncludes && q.IncludeAfter == "" {
 		return nil, fault.At(fault.Invalid, "required", "", "$includes needs the parameter includesCt of a related link")
 	}
+	if err := s.restrict(ctx, q); err != nil {
+		return nil, err
+	}
 	page, err := s.store.Search(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	if q.Access != nil {
+		if page.Records, err = s.filter(ctx, q.Access, page.Records); err != nil {
+			return nil, err
+		}
+		if page.Included, err = s.filter(ctx, q.Access, page.Included); err != nil {
+			return nil, err
+		}
 	}
 	if q.IncludeAfter != "" { // further included resources of a page that was sent
 		page.Records, page.Next, page.Total = nil, "", -1

@@ -30,6 +30,7 @@ type Service struct {
 	newID func() string
 	cfg   Config
 	guard *auth.Guard
+	seen  accesses
 }
 
 // New returns a Service.

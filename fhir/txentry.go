@@ -61,10 +61,15 @@ func (e *txEntry) identify(ctx context.Context, s *Service) error {
 func (e *txEntry) identifyDelete(ctx context.Context, s *Service) (err error) {
 	if e.in.Conditional {
 		e.ops, e.guards, err = s.conditionalDelete(ctx, e.in)
-		return err
+	} else {
+		e.ops = e.one[:]
+		e.one[0], err = s.deleteOp(e.in)
 	}
-	e.ops = e.one[:]
-	e.one[0], err = s.deleteOp(e.in)
+	for i := range e.ops {
+		if err == nil {
+			err = s.mayWrite(ctx, &e.ops[i])
+		}
+	}
 	return err
 }
 
@@ -174,7 +179,9 @@ func (e *txEntry) prepare(ctx context.Context, s *Service, refs *references, ws 
 		plain.IfMatch = ""
 		in = &plain
 	}
-	e.err = s.policy(ctx, in, &e.one[0])
+	if e.err = s.policy(ctx, in, &e.one[0]); e.err == nil {
+		e.err = s.mayWrite(ctx, &e.one[0])
+	}
 	return e.err
 }
 

@@ -24,6 +24,12 @@ func (s *Service) vread(ctx context.Context, in *Interaction) (*Response, error)
 	if err != nil {
 		return nil, err
 	}
+	if ok, err := s.Visible(ctx, &rec); err != nil || !ok {
+		if err == nil {
+			err = unknown
+		}
+		return nil, err
+	}
 	if rec.Deleted {
 		return nil, gone(k, rec.Version)
 	}

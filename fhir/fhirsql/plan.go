@@ -18,6 +18,7 @@ type plan struct {
 	driver  *pred
 	filters []*pred
 	post    []*search.Clause
+	access  *search.Access // rules that only the body decides; nil = none
 	sort    []sortKey
 	cols    []string // natural order of the driver before rid; without sort only
 }
@@ -29,7 +30,11 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ strin
 		return nil, nil
 	}
 	pl := &plan{typ: typ, t: cp.t, dialect: s.dialect}
-	preds, where, err := cp.pairs(q.Where)
+	within, where, ok := pl.restrict(q, typ)
+	if !ok {
+		return nil, nil
+	}
+	preds, where, err := cp.pairs(where)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +51,11 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ strin
 		}
 		preds = append(preds, p)
 	}
-	if q.Compartment != nil {
-		p, err := cp.compartment(q.Compartment)
+	for _, c := range []*search.CompartmentRef{q.Compartment, within} {
+		if c == nil {
+			continue
+		}
+		p, err := cp.compartment(c)
 		if err != nil || p == nil {
 			return nil, err
 		}
@@ -61,6 +69,30 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ strin
 		pl.sort = append(pl.sort, sk)
 	}
 	return pl, pl.choose(c, preds)
+}
+
+// restrict adds what Query.Access demands. One rule is part of the query like
+// any other; of several, the compartment that all have in common is, and the
+// bodies decide the rest. ok is false when nothing of the type can be seen.
+func (pl *plan) restrict(q *search.Query, typ string) (within *search.CompartmentRef, where []*search.Clause, ok bool) {
+	if q.Access == nil || q.Access.Open(typ) {
+		return nil, q.Where, true
+	}
+	rules := q.Access.Types[typ]
+	if len(rules) == 0 {
+		return nil, nil, false
+	}
+	if len(rules) == 1 {
+		return rules[0].Compartment, append(slices.Clone(q.Where), rules[0].Where...), true
+	}
+	pl.access = q.Access
+	within = rules[0].Compartment
+	for _, r := range rules[1:] {
+		if r.Compartment != within {
+			within = nil
+		}
+	}
+	return within, q.Where, true
 }
 
 // pairs finds a token clause and a quantity clause that together are a

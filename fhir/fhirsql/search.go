@@ -321,7 +321,7 @@ func (r *run) rows(pl *plan, after row, n int) ([]row, error) {
 // holds checks the clauses that the index does not decide. Without any, the
 // body is not read yet.
 func (r *run) holds(h *hit) (bool, error) {
-	if len(h.pl.post) == 0 {
+	if !h.pl.looks() {
 		return true, nil
 	}
 	if err := r.load(h); err != nil {
@@ -330,9 +330,12 @@ func (r *run) holds(h *hit) (bool, error) {
 	if err := r.s.extract(h.rec.Key, h.rec.Stored, &r.look); err != nil {
 		return false, err
 	}
-	q := search.Query{Where: h.pl.post}
+	q := search.Query{Where: h.pl.post, Access: h.pl.access}
 	return search.Match(&q, search.Subject{Type: h.rec.Type, ID: h.rec.ID, Millis: h.rec.Seq.Time().UnixMilli(), Values: &r.look.values}, nil), nil
 }
+
+// looks reports whether the bodies of the candidates decide.
+func (pl *plan) looks() bool { return len(pl.post) > 0 || pl.access != nil }
 
 // load reads the current version of a hit.
 func (r *run) load(h *hit) (err error) {
@@ -369,7 +372,7 @@ func (r *run) total() error {
 	}
 	r.page.Total = 0
 	for _, pl := range r.plans {
-		if len(pl.post) > 0 {
+		if pl.looks() {
 			counter := &run{s: r.s, ctx: r.ctx, c: r.c, q: r.q, page: &fhir.Page{}}
 			hits, err := counter.fill(nil, pl, nil, r.s.opt.ScanLimit+1)
 			if err != nil {

@@ -32,6 +32,9 @@ func Match(q *Query, s Subject, others Others) bool {
 	if q.Compartment != nil && !q.Compartment.holds(s.Type, s.ID, s.Values) {
 		return false
 	}
+	if q.Access != nil && !q.Access.Allows(s) {
+		return false
+	}
 	for _, c := range q.Where {
 		if !c.matches(s, others) {
 			return false

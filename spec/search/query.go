@@ -5,6 +5,7 @@ package search
 type Query struct {
 	Types       []string // empty = all types (system search)
 	Compartment *CompartmentRef
+	Access      *Access   // nil = everything can be seen
 	Where       []*Clause // all must hold
 	Sort        []Sort
 	Count       int // page size; 0 with Total set = count only
