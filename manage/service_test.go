@@ -207,7 +207,11 @@ func TestRules(t *testing.T) {
 		{"default", "x-", fhirSpec, fault.Invalid},
 		{"default", "abcdefghijklmnopqrstuvwxy", fhirSpec, fault.Invalid},
 		{"default", "img", manage.Spec{Kind: manage.KindDICOM}, fault.NotImplemented},
-		{"default", "dev", manage.Spec{Kind: manage.KindMedTech}, fault.NotImplemented},
+		{"default", "dev", manage.Spec{Kind: manage.KindMedTech}, fault.Invalid}, // no destination
+		{"default", "dev", manage.Spec{Kind: manage.KindMedTech, MedTechSpec: manage.MedTechSpec{Destination: "fhir", Resolution: "Guess"}}, fault.Invalid},
+		{"default", "dev", manage.Spec{Kind: manage.KindMedTech, MedTechSpec: manage.MedTechSpec{Destination: "fhir", Retention: "1s"}}, fault.Invalid},
+		{"default", "dev", manage.Spec{Kind: manage.KindMedTech, Compat: "ahds", MedTechSpec: manage.MedTechSpec{Destination: "fhir"}}, fault.Invalid},
+		{"default", "xx", manage.Spec{Kind: manage.KindFHIR, MedTechSpec: manage.MedTechSpec{Destination: "fhir"}}, fault.Invalid},
 		{"default", "xx", manage.Spec{Kind: "ftp"}, fault.Invalid},
 		{"default", "xx", manage.Spec{}, fault.Invalid},
 		{"default", "xx", manage.Spec{Kind: manage.KindFHIR, Compat: "r5"}, fault.Invalid},

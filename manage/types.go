@@ -14,7 +14,7 @@ import (
 // Kind says what a service does.
 type Kind string
 
-// The kinds. Only FHIR services can be created in this version.
+// The kinds. DICOM services cannot be created in this version.
 const (
 	KindFHIR    Kind = "fhir"
 	KindDICOM   Kind = "dicom"
@@ -22,7 +22,7 @@ const (
 )
 
 // Available reports whether this version can run services of kind k.
-func (k Kind) Available() bool { return k == KindFHIR }
+func (k Kind) Available() bool { return k == KindFHIR || k == KindMedTech }
 
 // Ref names a service.
 type Ref struct {
@@ -45,7 +45,7 @@ const (
 // Spec is what a client decides about a service.
 type Spec struct {
 	Kind   Kind   `json:"kind"`
-	Compat string `json:"compat,omitempty"` // "" (R4) or "ahds"
+	Compat string `json:"compat,omitempty"` // "", for FHIR also "ahds", for MedTech also "ms"
 	// Versioning maps a resource type, or DefaultType for all others, to the
 	// policy of its versions.
 	Versioning map[string]string `json:"versioning,omitempty"`
@@ -54,6 +54,8 @@ type Spec struct {
 	Authority string            `json:"authority,omitempty"`
 	Audience  string            `json:"audience,omitempty"`
 	Tags      map[string]string `json:"tags,omitempty"`
+
+	MedTechSpec // only for kind medtech
 }
 
 // WorkspaceSpec is what a client decides about a workspace.
@@ -86,15 +88,25 @@ func (s Spec) Check(n string) error {
 	}
 	switch s.Kind {
 	case KindFHIR:
-	case KindDICOM, KindMedTech:
+		if !s.MedTechSpec.isZero() {
+			return fault.New(fault.Invalid, "destination and what belongs to it are only for kind medtech")
+		}
+	case KindMedTech:
+		if err := s.MedTechSpec.check(); err != nil {
+			return err
+		}
+		if len(s.Versioning) > 0 {
+			return fault.New(fault.Invalid, "versioning is only for kind fhir")
+		}
+	case KindDICOM:
 		return fault.New(fault.NotImplemented, "services of kind %s are not available in this version", s.Kind)
 	case "":
-		return fault.New(fault.Invalid, "the kind of service is missing; this version offers fhir")
+		return fault.New(fault.Invalid, "the kind of service is missing; this version offers fhir and medtech")
 	default:
-		return fault.New(fault.Invalid, "%.40q is no kind of service; this version offers fhir", string(s.Kind))
+		return fault.New(fault.Invalid, "%.40q is no kind of service; this version offers fhir and medtech", string(s.Kind))
 	}
-	if s.Compat != "" && s.Compat != "ahds" {
-		return fault.New(fault.Invalid, `compat %.40q is unknown; it is "" for FHIR R4 or "ahds"`, s.Compat)
+	if other := map[Kind]string{KindFHIR: "ahds", KindMedTech: "ms"}[s.Kind]; s.Compat != "" && s.Compat != other {
+		return fault.New(fault.Invalid, `compat %.40q is unknown; it is "" or %q`, s.Compat, other)
 	}
 	if err := checkVersioning(s.Versioning); err != nil {
 		return err
@@ -156,7 +168,7 @@ func checkTags(tags map[string]string) error {
 }
 
 func (s Spec) equal(t Spec) bool {
-	return s.Kind == t.Kind && s.Compat == t.Compat && s.Authority == t.Authority && s.Audience == t.Audience && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags)
+	return s.Kind == t.Kind && s.Compat == t.Compat && s.Authority == t.Authority && s.Audience == t.Audience && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
 }
 
 // clone copies w so that a reader never shares memory with a later change.

@@ -34,7 +34,7 @@ type Config struct {
 	CORS           CORSConfig        `yaml:"cors"`
 	Identity       IdentityConfig    `yaml:"identity"`
 	Log            LogConfig         `yaml:"log"`
-	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir."`
+	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir and the MedTech service medtech."`
 
 	// Insecure is the flag --insecure: run without authentication. It is no
 	// key of the file, so that nobody switches it on by copying one.
@@ -118,14 +118,32 @@ type WorkspaceConfig struct {
 
 // ServiceConfig is one service that has to exist.
 type ServiceConfig struct {
-	Name        string            `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter; not events."`
-	Kind        string            `yaml:"kind" doc:"fhir. The kinds dicom and medtech are not available in this version."`
-	Compat      string            `yaml:"compat,omitempty" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services."`
-	Versioning  map[string]string `yaml:"versioning,omitempty" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
-	Tags        map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
-	Authority   string            `yaml:"authority,omitempty" doc:"Only for other issuers than the built-in one: the URL of the OpenID provider whose tokens count besides."`
-	Audience    string            `yaml:"audience,omitempty" doc:"Needed with authority: the audience that its tokens must have."`
-	Destination string            `yaml:"destination,omitempty" doc:"Only for kind medtech: the FHIR service that gets the observations."`
+	Name       string            `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter; not events."`
+	Kind       string            `yaml:"kind" doc:"fhir or medtech. The kind dicom is not available in this version."`
+	Compat     string            `yaml:"compat,omitempty" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services. For kind medtech ms: mappings exactly as there."`
+	Versioning map[string]string `yaml:"versioning,omitempty" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
+	Tags       map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
+	Authority  string            `yaml:"authority,omitempty" doc:"Only for other issuers than the built-in one: the URL of the OpenID provider whose tokens count besides."`
+	Audience   string            `yaml:"audience,omitempty" doc:"Needed with authority: the audience that its tokens must have."`
+
+	MedTechConfig `yaml:",inline"`
+}
+
+// MedTechConfig is what only services of kind medtech have.
+type MedTechConfig struct {
+	Destination            string `yaml:"destination,omitempty" doc:"Only for kind medtech, and needed there: the FHIR service of the workspace that gets the Observations."`
+	Resolution             string `yaml:"resolution,omitempty" doc:"Only for kind medtech: Create makes Patients and Devices that are missing (the default), Lookup and LookupWithEncounter do not."`
+	DeviceIdentifierSystem string `yaml:"device_identifier_system,omitempty" doc:"Only for kind medtech: the system of device identifiers; empty is any."`
+	IgnorePeriod           bool   `yaml:"ignore_period,omitempty" doc:"Only for kind medtech: periodInterval of the FHIR mapping only groups SampledData."`
+	Retention              string `yaml:"retention,omitempty" doc:"Only for kind medtech: how long processed messages are kept for replays, such as 168h (the default)."`
+}
+
+// spec returns the settings in the terms of the management plane.
+func (m MedTechConfig) spec() manage.MedTechSpec {
+	return manage.MedTechSpec{
+		Destination: m.Destination, Resolution: m.Resolution, DeviceIdentifierSystem: m.DeviceIdentifierSystem,
+		IgnorePeriod: m.IgnorePeriod, Retention: m.Retention,
+	}
 }
 
 // Defaults returns the configuration of a server that was told nothing.
@@ -313,9 +331,6 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 		}
 		seen[w.Name] = true
 		for _, s := range w.Services {
-			if s.Destination != "" && s.Kind != string(manage.KindMedTech) {
-				return fmt.Errorf("workspaces: service %s/%s: destination is only for kind medtech", w.Name, s.Name)
-			}
 			if err := s.spec().Check(s.Name); err != nil {
 				return fmt.Errorf("workspaces: service %s/%s: %w", w.Name, s.Name, err)
 			}
@@ -330,7 +345,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 
 // spec returns the service in the terms of the management plane.
 func (s ServiceConfig) spec() manage.Spec {
-	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Tags: s.Tags}
+	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
 }
 
 // scheme names a store by the beginning of its URL, without what may be secret.

@@ -37,8 +37,10 @@ func ConfigDoc() []byte {
 
 func docStruct(b *bytes.Buffer, t reflect.Type) {
 	b.WriteString("| key | meaning |\n|---|---|\n")
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Anonymous {
+			continue
+		}
 		key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		fmt.Fprintf(b, "| `%s` | %s |\n", key, f.Tag.Get("doc"))
 	}
@@ -69,6 +71,7 @@ workspaces:
   - name: default
     services:
       - {name: fhir, kind: fhir}
+      - {name: medtech, kind: medtech, destination: fhir}
 ` + "```" + `
 
 ## Keys
@@ -78,8 +81,8 @@ workspaces:
 const docTail = `
 ## First start
 
-Without ` + "`workspaces`" + `, the first start creates workspace ` + "`default`" + ` with one service, ` + "`fhir`" + `, at
-` + "`/default/fhir`" + `. The services ` + "`dicom`" + ` and ` + "`medtech`" + ` will stand beside it when their kinds are available. What is
+Without ` + "`workspaces`" + `, the first start creates workspace ` + "`default`" + ` with the services ` + "`fhir`" + ` at
+` + "`/default/fhir`" + ` and ` + "`medtech`" + `, which feeds it, at ` + "`/default/medtech`" + `. What is
 created or deleted later, through the API or the command line, stays so after a restart.
 
 The data folder holds ` + "`manage.json`" + `, the list of workspaces, and one folder ` + "`WORKSPACE/SERVICE`" + ` per service with its

@@ -147,9 +147,9 @@ func unknownKey(n *yaml.Node, t reflect.Type, depth int) (int, string) {
 func unknownMember(n *yaml.Node, t reflect.Type, depth int) (int, string) {
 	known := map[string]reflect.Type{}
 	var names []string
-	for i := range t.NumField() {
-		if key := yamlKey(t.Field(i)); key != "" {
-			known[key] = t.Field(i).Type
+	for _, f := range reflect.VisibleFields(t) {
+		if key := yamlKey(f); key != "" {
+			known[key] = f.Type
 			names = append(names, key)
 		}
 	}

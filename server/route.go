@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/web"
@@ -165,7 +166,8 @@ func outcome(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 func (rt *router) refuse(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	q := web.From(r.Context())
 	byHost := q != nil && rt.suffix != "" && strings.HasSuffix(hostName(q.Host), rt.suffix)
-	if name := servicePath(r.URL.Path); byHost || rt.services.table.Load().byPath[name] != nil {
+	sv := rt.services.table.Load().byPath[servicePath(r.URL.Path)]
+	if byHost || sv != nil && sv.kind == manage.KindFHIR {
 		outcome(w, r, e)
 		return
 	}

@@ -102,7 +102,7 @@ func (c *Config) first() []manage.Workspace {
 	if len(c.Workspaces) > 0 {
 		return nil
 	}
-	return asWorkspaces([]WorkspaceConfig{{Name: "default", Services: []ServiceConfig{{Name: "fhir", Kind: string(manage.KindFHIR)}}}})
+	return asWorkspaces([]WorkspaceConfig{{Name: "default", Services: []ServiceConfig{{Name: "fhir", Kind: string(manage.KindFHIR)}, {Name: "medtech", Kind: string(manage.KindMedTech), MedTechConfig: MedTechConfig{Destination: "fhir"}}}}})
 }
 
 func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
@@ -243,7 +243,10 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		url = "https://" + ln.Addr().String()
 		ln = tls.NewListener(ln, hs.TLSConfig)
 	}
-	for _, sv := range s.services.list()[:min(warmServices, len(s.services.list()))] {
+	for i, sv := range s.services.list() {
+		if i >= warmServices && sv.kind != manage.KindMedTech { // a MedTech service works on its own
+			continue
+		}
 		if err := sv.warm(ctx); err != nil {
 			return errors.Join(fmt.Errorf("open %s: %w", sv.ref, err), ln.Close())
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -55,7 +56,7 @@ func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Met
 	return s
 }
 
-// service is one FHIR service. Its store is opened by the first request.
+// service is one service. Its store is opened by the first request.
 type service struct {
 	all   *services
 	ref   manage.Ref
@@ -69,14 +70,16 @@ type service struct {
 
 	opening  sync.Mutex // one goroutine opens, or changes spec
 	spec     manage.Spec
-	store    *fhirsql.Store
+	store    *fhirsql.Store // of a FHIR service
+	medtech  *medtechRoom   // of a MedTech service
 	handlers atomic.Pointer[handlers]
 }
 
 // handlers are the two faces of an open service.
 type handlers struct {
-	store  *fhirsql.Store
-	room   *fhir.Service
+	room   *fhir.Service // nil unless it is a FHIR service
+	check  func(context.Context) error
+	close  func() error
 	byPath http.Handler // below /workspace/service
 	byHost http.Handler // at the root of a host of its own
 }
@@ -96,7 +99,9 @@ func (s *services) Start(_ context.Context, ref manage.Ref, spec manage.Spec) er
 		sv := &service{all: s, ref: ref, kind: spec.Kind, spec: spec}
 		sv.realm.Store(realm)
 		t.byPath[ref.String()] = sv
-		t.byHost[ref.Workspace+"-"+ref.Service] = sv
+		if spec.Kind == manage.KindFHIR {
+			t.byHost[ref.Workspace+"-"+ref.Service] = sv
+		}
 	})
 	return nil
 }
@@ -108,7 +113,9 @@ func (s *services) Stop(_ context.Context, ref manage.Ref) error {
 	if sv != nil {
 		s.replace(func(t *table) {
 			delete(t.byPath, ref.String())
-			delete(t.byHost, ref.Workspace+"-"+ref.Service)
+			if host := ref.Workspace + "-" + ref.Service; t.byHost[host] == sv {
+				delete(t.byHost, host)
+			}
 		})
 	}
 	s.change.Unlock()
@@ -156,10 +163,16 @@ func (s *services) list() []*service {
 	})
 }
 
+// stopOrder says which kinds stop first; a kind that is not named stops with those of 0.
+var stopOrder = map[manage.Kind]int{manage.KindMedTech: -1}
+
 // closeAll closes every service; the first error is returned, all are logged.
 func (s *services) closeAll(ctx context.Context) error {
 	var first error
-	for _, sv := range s.list() {
+	list := s.list()
+	// Those that write into a FHIR service stop before it.
+	slices.SortStableFunc(list, func(a, b *service) int { return cmp.Compare(stopOrder[a.kind], stopOrder[b.kind]) })
+	for _, sv := range list {
 		if err := s.Stop(ctx, sv.ref); err != nil {
 			s.log.LogAttrs(ctx, slog.LevelError, "close failed", slog.String("service", sv.ref.String()), slog.Any("err", err))
 			if first == nil {
@@ -174,6 +187,11 @@ func (s *services) closeAll(ctx context.Context) error {
 func (s *service) changeSpec(spec manage.Spec) error {
 	s.opening.Lock()
 	defer s.opening.Unlock()
+	if s.kind == manage.KindMedTech {
+		if err := s.changeMedTech(spec); err != nil {
+			return err
+		}
+	}
 	if s.store != nil && (spec.Authority != s.spec.Authority || spec.Compat != s.spec.Compat || !maps.Equal(spec.Versioning, s.spec.Versioning)) {
 		if err := s.build(spec); err != nil {
 			return err
@@ -197,13 +215,12 @@ func (s *service) close() error {
 	s.closed = true
 	s.opening.Lock()
 	defer s.opening.Unlock()
-	if s.store == nil {
+	h := s.handlers.Swap(nil)
+	if h == nil {
 		return nil
 	}
-	err := s.store.Close()
 	s.store = nil
-	s.handlers.Store(nil)
-	return err
+	return h.close()
 }
 
 // open returns the handlers, opening the store when nobody did. The caller
@@ -224,21 +241,33 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
+	open := s.openFHIR
+	if s.kind == manage.KindMedTech {
+		open = s.openMedTech
+	}
+	if err := open(ctx, folder); err != nil {
+		return nil, err
+	}
+	s.all.log.LogAttrs(ctx, slog.LevelInfo, "service opened",
+		slog.String("service", s.ref.String()), slog.Int64("ms", time.Since(begin).Milliseconds()))
+	return s.handlers.Load(), nil
+}
+
+// openFHIR opens a FHIR service; the caller holds opening.
+func (s *service) openFHIR(ctx context.Context, folder string) error {
 	store, err := fhirsql.Open(ctx, filepath.Join(folder, "fhir.db"), search.Default(), fhirsql.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.store = store
 	if err := s.build(s.spec); err != nil {
 		_ = store.Close()
 		s.store = nil
-		return nil, err
+		return err
 	}
 	m := s.all.metrics.Store(s.ref.String(), func() int { return store.Stats().Queue })
 	store.OnCommit(func(d time.Duration, n int) { m.Commit(n, d) })
-	s.all.log.LogAttrs(ctx, slog.LevelInfo, "service opened",
-		slog.String("service", s.ref.String()), slog.Int64("ms", time.Since(begin).Milliseconds()))
-	return s.handlers.Load(), nil
+	return nil
 }
 
 // build makes the room and its edges on the open store; the caller holds opening.
@@ -269,7 +298,7 @@ func (s *service) build(spec manage.Spec) error {
 		Observe:          s.observe,
 		Log:              s.all.log,
 	}
-	h := &handlers{store: s.store, room: room, byPath: fhirhttp.New(room, opt)}
+	h := &handlers{check: s.store.Check, close: s.store.Close, room: room, byPath: fhirhttp.New(room, opt)}
 	opt.BasePath = ""
 	h.byHost = fhirhttp.New(room, opt)
 	s.handlers.Store(h)
@@ -323,7 +352,7 @@ func (s *service) check(ctx context.Context) error {
 	if s.closed || h == nil {
 		return nil
 	}
-	return h.store.Check(ctx)
+	return h.check(ctx)
 }
 
 // warm opens the service ahead of its first request.

@@ -17,7 +17,7 @@ type applyCmd struct {
 // Help shows an example.
 func (applyCmd) Help() string {
 	return `Creates what is missing and changes what differs. What the file does not name stays as it is; hygeia workspace
-delete and hygeia fhir-service delete remove it.
+delete, hygeia fhir-service delete and hygeia medtech-service delete remove it.
 
 Example:
   printf 'workspaces:\n  - name: clinic\n    services:\n      - {name: records, kind: fhir}\n' | hygeia apply -f - --dry-run`
@@ -26,7 +26,7 @@ Example:
 // step is one line of the plan.
 type step struct {
 	Action string `json:"action"` // create, change, keep
-	What   string `json:"what"`   // workspace, fhir-service
+	What   string `json:"what"`   // workspace, fhir-service, medtech-service
 	Name   string `json:"name"`
 	path   string
 	body   map[string]any
@@ -106,6 +106,9 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	if want.Tags == nil {
 		want.Tags = have.Tags
 	}
+	if want.Kind == "medtech" {
+		return planMedTech(workspace, want, have, exists)
+	}
 	s := step{
 		Action: "keep", What: "fhir-service", Name: workspace + "/" + want.Name, path: servicePath(workspace, want.Name),
 		body: map[string]any{"compat": want.Compat, "versioning": want.Versioning, "authority": want.Authority, "audience": want.Audience, "tags": want.Tags},
@@ -114,6 +117,24 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	case !exists:
 		s.Action = "create"
 	case want.Compat != have.Compat || want.Authority != have.Authority || want.Audience != have.Audience || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
+		s.Action = "change"
+	}
+	return s
+}
+
+func planMedTech(workspace string, want server.ServiceConfig, have service, exists bool) step {
+	m := medtechSettings(want.MedTechConfig)
+	s := step{
+		Action: "keep", What: "medtech-service", Name: workspace + "/" + want.Name, path: medtechPath(workspace, want.Name),
+		body: map[string]any{
+			"compat": want.Compat, "authority": want.Authority, "audience": want.Audience, "tags": want.Tags, "destination": m.Destination,
+			"resolution": m.Resolution, "deviceIdentifierSystem": m.DeviceIdentifierSystem, "ignorePeriod": m.IgnorePeriod, "retention": m.Retention,
+		},
+	}
+	switch {
+	case !exists:
+		s.Action = "create"
+	case want.Compat != have.Compat || want.Authority != have.Authority || want.Audience != have.Audience || m != have.medtechSettings || !maps.Equal(want.Tags, have.Tags):
 		s.Action = "change"
 	}
 	return s

@@ -42,6 +42,7 @@ type service struct {
 	URL        string            `json:"url"`
 	Created    time.Time         `json:"created"`
 	Changed    time.Time         `json:"changed"`
+	medtechSettings
 }
 
 // apiError is an answer that is not 2xx.

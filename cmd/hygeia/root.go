@@ -22,20 +22,22 @@ type stdio struct {
 
 // cli are the commands; the tags are their help.
 type cli struct {
-	Serve       serveCmd       `cmd:"" help:"Run the platform."`
-	Demo        demoCmd        `cmd:"" help:"Run the platform on a temporary folder with synthetic patients."`
-	Load        loadCmd        `cmd:"" help:"Load files and folders into a FHIR service."`
-	Apply       applyCmd       `cmd:"" help:"Make the workspaces of a server match a file."`
-	Workspace   workspaceCmd   `cmd:"" help:"Create, list, show and delete workspaces."`
-	FHIRService fhirServiceCmd `cmd:"" name:"fhir-service" help:"Create, list, show and delete FHIR services."`
-	Client      clientCmd      `cmd:"" help:"Register, list, show and delete applications."`
-	User        userCmd        `cmd:"" help:"Create, list, show and delete users."`
-	Role        roleCmd        `cmd:"" help:"Give, list, show and take away roles."`
-	Token       tokenCmd       `cmd:"" help:"Print a bearer token."`
-	Config      configCmd      `cmd:"" help:"Look at the configuration."`
-	FHIRPath    fhirpathCmd    `cmd:"" name:"fhirpath" help:"Evaluate a FHIRPath expression on a resource."`
-	Bench       benchCmd       `cmd:"" help:"Measure a running server."`
-	Version     versionCmd     `cmd:"" help:"Print the version."`
+	Serve       serveCmd          `cmd:"" help:"Run the platform."`
+	Demo        demoCmd           `cmd:"" help:"Run the platform on a temporary folder with synthetic patients."`
+	Load        loadCmd           `cmd:"" help:"Load files and folders into a FHIR service."`
+	Apply       applyCmd          `cmd:"" help:"Make the workspaces of a server match a file."`
+	Workspace   workspaceCmd      `cmd:"" help:"Create, list, show and delete workspaces."`
+	FHIRService fhirServiceCmd    `cmd:"" name:"fhir-service" help:"Create, list, show and delete FHIR services."`
+	MedTechServ medtechServiceCmd `cmd:"" name:"medtech-service" help:"Create, list, show and delete MedTech services."`
+	MedTech     medtechCmd        `cmd:"" name:"medtech" help:"Try the mappings of a MedTech service."`
+	Client      clientCmd         `cmd:"" help:"Register, list, show and delete applications."`
+	User        userCmd           `cmd:"" help:"Create, list, show and delete users."`
+	Role        roleCmd           `cmd:"" help:"Give, list, show and take away roles."`
+	Token       tokenCmd          `cmd:"" help:"Print a bearer token."`
+	Config      configCmd         `cmd:"" help:"Look at the configuration."`
+	FHIRPath    fhirpathCmd       `cmd:"" name:"fhirpath" help:"Evaluate a FHIRPath expression on a resource."`
+	Bench       benchCmd          `cmd:"" help:"Measure a running server."`
+	Version     versionCmd        `cmd:"" help:"Print the version."`
 }
 
 // The exit codes.

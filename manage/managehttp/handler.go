@@ -43,7 +43,7 @@ func New(p *manage.Plane, opt Options) http.Handler {
 	if h.log == nil {
 		h.log = slog.Default()
 	}
-	const workspace, services = "/workspaces/{workspace}", "/workspaces/{workspace}/fhirservices"
+	const workspace = "/workspaces/{workspace}"
 	for _, r := range []struct {
 		method, path string
 		serve        func(w http.ResponseWriter, r *http.Request) error
@@ -53,14 +53,17 @@ func New(p *manage.Plane, opt Options) http.Handler {
 		{"GET", workspace, h.showWorkspace},
 		{"PUT", workspace, h.putWorkspace},
 		{"DELETE", workspace, h.deleteWorkspace},
-		{"GET", services, h.listServices},
-		{"GET", services + "/{service}", h.showService},
-		{"PUT", services + "/{service}", h.putService},
-		{"DELETE", services + "/{service}", h.deleteService},
 	} {
 		h.route(r.method, r.path, r.serve)
 	}
-	for kind, collection := range map[manage.Kind]string{manage.KindDICOM: "dicomservices", manage.KindMedTech: "medtechservices"} {
+	for _, k := range kinds {
+		services := workspace + "/" + k.collection
+		h.route("GET", services, h.listServices(k.kind))
+		h.route("GET", services+"/{service}", h.showService(k.kind))
+		h.route("PUT", services+"/{service}", h.putService(k.kind, k.body))
+		h.route("DELETE", services+"/{service}", h.deleteService(k.kind))
+	}
+	for kind, collection := range map[manage.Kind]string{manage.KindDICOM: "dicomservices"} {
 		absent := func(http.ResponseWriter, *http.Request) error {
 			return fault.New(fault.NotImplemented, "services of kind %s are not available in this version", kind)
 		}
@@ -168,10 +171,11 @@ type serviceView struct {
 	Authority  string            `json:"authority,omitempty"`
 	Audience   string            `json:"audience,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
-	State      manage.State      `json:"state"`
-	URL        string            `json:"url"`
-	Created    time.Time         `json:"created"`
-	Changed    time.Time         `json:"changed"`
+	manage.MedTechSpec
+	State   manage.State `json:"state"`
+	URL     string       `json:"url"`
+	Created time.Time    `json:"created"`
+	Changed time.Time    `json:"changed"`
 }
 
 func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
@@ -185,7 +189,7 @@ func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
 func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
 	return serviceView{
 		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Versioning: s.Versioning,
-		Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, State: s.State,
+		Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechSpec, State: s.State,
 		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
 	}
 }
@@ -234,60 +238,6 @@ func (h *handler) deleteWorkspace(w http.ResponseWriter, r *http.Request) error 
 		}
 	}
 	if err := h.plane.DeleteWorkspace(r.Context(), r.PathValue("workspace"), force); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (h *handler) listServices(w http.ResponseWriter, r *http.Request) error {
-	ws, err := h.plane.Workspace(r.PathValue("workspace"))
-	if err != nil {
-		return err
-	}
-	out := list[serviceView]{Value: []serviceView{}}
-	for _, s := range ws.Services {
-		if s.Kind == manage.KindFHIR {
-			out.Value = append(out.Value, viewService(r, ws.Name, s))
-		}
-	}
-	return respond(w, http.StatusOK, out)
-}
-
-func (h *handler) showService(w http.ResponseWriter, r *http.Request) error {
-	ref := refOf(r)
-	s, err := h.plane.Service(ref)
-	if err != nil {
-		return err
-	}
-	return respond(w, http.StatusOK, viewService(r, ref.Workspace, s))
-}
-
-// serviceBody is what a client may say about a FHIR service.
-type serviceBody struct {
-	Compat     string            `json:"compat"`
-	Versioning map[string]string `json:"versioning"`
-	Authority  string            `json:"authority"`
-	Audience   string            `json:"audience"`
-	Tags       map[string]string `json:"tags"`
-}
-
-func (h *handler) putService(w http.ResponseWriter, r *http.Request) error {
-	var body serviceBody
-	if err := decode(w, r, &body); err != nil {
-		return err
-	}
-	ref := refOf(r)
-	spec := manage.Spec{Kind: manage.KindFHIR, Compat: body.Compat, Versioning: body.Versioning, Authority: body.Authority, Audience: body.Audience, Tags: body.Tags}
-	s, created, err := h.plane.PutService(r.Context(), ref, spec)
-	if err != nil {
-		return err
-	}
-	return respond(w, status(w, r, created), viewService(r, ref.Workspace, s))
-}
-
-func (h *handler) deleteService(w http.ResponseWriter, r *http.Request) error {
-	if err := h.plane.DeleteService(r.Context(), refOf(r)); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

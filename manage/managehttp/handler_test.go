@@ -72,7 +72,14 @@ func TestScenario(t *testing.T) {
 		{"PUT", svc, `{"versioning":{"Patient":"latest"}}`, 400, "not one of versioned, versioned-update, no-version"},
 		{"PUT", ws + "/fhirservices/events", "", 400, "reserved"},
 		{"PUT", ws + "/dicomservices/img", "", 501, "not available in this version"},
-		{"GET", ws + "/medtechservices", "", 501, "not available in this version"},
+		{"PUT", ws + "/medtechservices/devices", "", 400, "destination is missing"},
+		{"PUT", ws + "/medtechservices/devices", `{"destination":"records","versioning":{}}`, 400, `unknown field \"versioning\"`},
+		{"PUT", ws + "/medtechservices/devices", `{"destination":"records","resolution":"Lookup","retention":"24h"}`, 201, `"destination":"records","resolution":"Lookup","retention":"24h"`},
+		{"GET", ws + "/medtechservices", "", 200, `{"value":[{"name":"devices"`},
+		{"GET", ws + "/fhirservices/devices", "", 404, "is of kind medtech"},
+		{"PUT", ws + "/fhirservices/devices", "", 409, "the kind of a service cannot change"},
+		{"DELETE", ws + "/fhirservices/devices", "", 404, "is of kind medtech"},
+		{"DELETE", ws + "/medtechservices/devices", "", 204, ""},
 		{"GET", svc, "", 200, `"workspace":"clinic"`},
 		{"GET", ws + "/fhirservices", "", 200, `{"value":[{"name":"records"`},
 		{"DELETE", ws, "", 409, "still has 1 services"},
@@ -125,18 +132,26 @@ func TestOpenAPI(t *testing.T) {
 	maps.DeleteFunc(doc.Paths, func(path string, _ map[string]json.RawMessage) bool {
 		return regexp.MustCompile(`/(clients|users|roles|roleassignments)(/|$)`).MatchString(path)
 	})
-	if doc.OpenAPI != "3.1.0" || len(doc.Paths) != 5 {
+	if doc.OpenAPI != "3.1.0" || len(doc.Paths) != 7 {
 		t.Fatalf("version %s, %d paths", doc.OpenAPI, len(doc.Paths))
 	}
 	for path, item := range doc.Paths {
 		// delete comes last: what it removes is needed before.
 		for _, method := range []string{"get", "put", "post", "patch", "delete"} {
-			target := strings.NewReplacer("{workspace}", "default", "{service}", "fhir").Replace(path)
 			text, documented := item[method]
 			if method == "delete" {
 				h = open(t)
 			}
-			rec := do(h, strings.ToUpper(method), target, "")
+			name, body := "fhir", ""
+			if strings.Contains(path, "medtechservices") {
+				name, body = "devices", `{"destination":"fhir"}`
+				do(h, "PUT", "/manage/v1/workspaces/default/medtechservices/devices", body)
+			}
+			if method != "put" {
+				body = ""
+			}
+			target := strings.NewReplacer("{workspace}", "default", "{service}", name).Replace(path)
+			rec := do(h, strings.ToUpper(method), target, body)
 			if !documented {
 				if rec.Code != 405 {
 					t.Errorf("%s %s is not documented but answers %d", method, path, rec.Code)

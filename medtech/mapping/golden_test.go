@@ -79,7 +79,10 @@ func trial(t *testing.T, dir string) mapping.Trial {
 		}
 		return text
 	}
-	var opt struct{ MS, Aggregate bool }
+	var opt struct {
+		Compat    string
+		Aggregate bool
+	}
 	if text := read("options.json"); text != nil {
 		if err := json.Unmarshal(text, &opt); err != nil {
 			t.Fatal(err)
@@ -87,7 +90,7 @@ func trial(t *testing.T, dir string) mapping.Trial {
 	}
 	in := mapping.Trial{
 		Device: read("device.json"), FHIR: read("fhir.json"), Aggregate: opt.Aggregate,
-		Options: mapping.Options{MS: opt.MS}, Arrived: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC),
+		Options: mapping.Options{MS: opt.Compat == "ms"}, Arrived: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC),
 	}
 	texts := [][]byte{read("message.json")}
 	if texts[0] == nil {

@@ -23,6 +23,7 @@ type Metrics struct {
 	commits  *prometheus.HistogramVec
 	batch    *prometheus.HistogramVec
 	queues   *queues
+	medtech  *medtech
 
 	series sync.Map // seriesKey -> *series, so that a request looks up labels once
 }
@@ -71,6 +72,8 @@ func New(version string) *Metrics {
 	m.commits = histogram("hygeia_store_commit_duration_seconds", "Time of a durable commit, with its fsync.", seconds, "service")
 	m.batch = histogram("hygeia_store_commit_batch", "Changes that shared one commit.", prometheus.ExponentialBuckets(1, 2, 10), "service")
 	m.queues = &queues{desc: prometheus.NewDesc("hygeia_store_write_queue_length", "Changes that wait for the writer.", []string{"service"}, nil)}
+	m.medtech = newMedTech()
+	m.registry.MustRegister(m.medtech.collectors()...)
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hygeia_build_info", Help: "Always 1; the version is a label."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.requests, m.errors, m.latency, m.sizeIn, m.sizeOut, m.commits, m.batch, m.queues, build,
@@ -128,6 +131,7 @@ func (m *Metrics) Forget(service string) {
 		return true
 	})
 	m.queues.Delete(service)
+	m.medtech.forget(service)
 	labels := prometheus.Labels{"service": service}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int

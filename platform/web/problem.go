@@ -62,6 +62,12 @@ func SetRetryAfter(h http.Header, e *fault.Error) {
 	h.Set("Retry-After", strconv.Itoa(max(1, int((e.RetryAfter+time.Second-1)/time.Second))))
 }
 
+// find is one finding of a problem, as in the example of RFC 9457 section 3.
+type find struct {
+	Detail  string `json:"detail"`
+	Pointer string `json:"pointer,omitempty"`
+}
+
 // Problem answers with application/problem+json (RFC 9457). The cause of an
 // internal fault is not shown.
 func Problem(w http.ResponseWriter, r *http.Request, e *fault.Error) {
@@ -76,7 +82,11 @@ func Problem(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 		Status   int    `json:"status"`
 		Detail   string `json:"detail,omitempty"`
 		Instance string `json:"instance,omitempty"`
+		Errors   []find `json:"errors,omitempty"`
 	}{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
+	for _, i := range e.Issues {
+		body.Errors = append(body.Errors, find{i.Diagnostics, i.Expression})
+	}
 	if q := From(r.Context()); q != nil {
 		body.Instance = "urn:request:" + q.ID
 	}

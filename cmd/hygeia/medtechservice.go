@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"text/tabwriter"
+)
+
+type medtechServiceCmd struct {
+	Create medtechServiceCreateCmd `cmd:"" help:"Create a MedTech service, or change it."`
+	List   medtechServiceListCmd   `cmd:"" help:"List the MedTech services of a workspace."`
+	Show   medtechServiceShowCmd   `cmd:"" help:"Show a MedTech service."`
+	Delete medtechServiceDeleteCmd `cmd:"" help:"Delete a MedTech service with its messages and mappings."`
+}
+
+// medtechSettings are what only a MedTech service has.
+type medtechSettings struct {
+	Destination            string `json:"destination,omitempty"`
+	Resolution             string `json:"resolution,omitempty"`
+	DeviceIdentifierSystem string `json:"deviceIdentifierSystem,omitempty"`
+	IgnorePeriod           bool   `json:"ignorePeriod,omitempty"`
+	Retention              string `json:"retention,omitempty"`
+}
+
+func medtechPath(workspace, name string) string {
+	return workspacePath(workspace) + "/medtechservices/" + url.PathEscape(name)
+}
+
+type medtechServiceCreateCmd struct {
+	clientFlags
+	serviceArgs
+	Destination            string            `default:"fhir" help:"The FHIR service of the workspace that gets the Observations (${default})."`
+	Resolution             string            `enum:",Create,Lookup,LookupWithEncounter" default:"" help:"How Patient and Device are found: Create (the default), Lookup or LookupWithEncounter."`
+	DeviceIdentifierSystem string            `help:"System of device identifiers; without it any."`
+	IgnorePeriod           bool              `help:"periodInterval of the FHIR mapping only groups SampledData."`
+	Retention              string            `placeholder:"168h" help:"How long processed messages are kept for replays."`
+	Compat                 string            `enum:",ms" default:"" help:"ms: mappings and Observations exactly as in Azure Health Data Services."`
+	Tags                   map[string]string `name:"tag" placeholder:"NAME=VALUE" help:"A tag; may be given several times."`
+}
+
+// Help shows an example.
+func (medtechServiceCreateCmd) Help() string {
+	return `Example:
+  hygeia medtech-service create default devices --destination fhir --resolution Lookup`
+}
+
+// Run creates.
+func (c medtechServiceCreateCmd) Run(std stdio) error {
+	var s service
+	body := map[string]any{
+		"compat": c.Compat, "tags": c.Tags, "destination": c.Destination, "resolution": c.Resolution,
+		"deviceIdentifierSystem": c.DeviceIdentifierSystem, "ignorePeriod": c.IgnorePeriod, "retention": c.Retention,
+	}
+	status, err := c.call(context.Background(), "PUT", medtechPath(c.Workspace, c.Name), body, &s)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printJSON(std, s)
+	}
+	fmt.Fprintf(std.out, "MedTech service %s/%s is %s: %s\n", s.Workspace, s.Name, createdOrThere(status), s.URL)
+	return nil
+}
+
+type medtechServiceListCmd struct {
+	clientFlags
+	Workspace string `arg:"" default:"default" help:"The workspace (${default})."`
+}
+
+// Help shows an example.
+func (medtechServiceListCmd) Help() string {
+	return `Example:
+  hygeia medtech-service list default -o json`
+}
+
+// Run lists.
+func (c medtechServiceListCmd) Run(std stdio) error {
+	var list struct {
+		Value []service `json:"value"`
+	}
+	if _, err := c.call(context.Background(), "GET", workspacePath(c.Workspace)+"/medtechservices", nil, &list); err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printJSON(std, list.Value)
+	}
+	return printMedTechServices(std, list.Value)
+}
+
+func printMedTechServices(std stdio, list []service) error {
+	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "WORKSPACE\tNAME\tDESTINATION\tRESOLUTION\tSTATE\tURL")
+	for _, s := range list {
+		resolution := s.Resolution
+		if resolution == "" {
+			resolution = "Create"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Workspace, s.Name, s.Destination, resolution, s.State, s.URL)
+	}
+	return tw.Flush()
+}
+
+type medtechServiceShowCmd struct {
+	clientFlags
+	serviceArgs
+}
+
+// Help shows an example.
+func (medtechServiceShowCmd) Help() string {
+	return `Example:
+  hygeia medtech-service show default medtech`
+}
+
+// Run shows.
+func (c medtechServiceShowCmd) Run(std stdio) error {
+	var s service
+	if _, err := c.call(context.Background(), "GET", medtechPath(c.Workspace, c.Name), nil, &s); err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printJSON(std, s)
+	}
+	return printMedTechServices(std, []service{s})
+}
+
+type medtechServiceDeleteCmd struct {
+	clientFlags
+	serviceArgs
+	Yes bool `help:"Needed: there is no way back."`
+}
+
+// Help shows an example.
+func (medtechServiceDeleteCmd) Help() string {
+	return `Example:
+  hygeia medtech-service delete default devices --yes`
+}
+
+// Run deletes.
+func (c medtechServiceDeleteCmd) Run(std stdio) error {
+	if !c.Yes {
+		return &usageError{fmt.Sprintf("MedTech service %s/%s was not deleted; add --yes to delete it with its messages and mappings", c.Workspace, c.Name)}
+	}
+	if _, err := c.call(context.Background(), "DELETE", medtechPath(c.Workspace, c.Name), nil, nil); err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printJSON(std, map[string]string{"deleted": c.Workspace + "/" + c.Name})
+	}
+	fmt.Fprintf(std.out, "MedTech service %s/%s is deleted\n", c.Workspace, c.Name)
+	return nil
+}
