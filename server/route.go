@@ -1,13 +1,12 @@
 package server
 
 import (
-	"encoding/json"
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -130,37 +129,7 @@ func hostName(host string) string {
 
 // outcome answers with an OperationOutcome (R4 section 2.39), for faults on FHIR
 // paths that happen before the FHIR edge.
-func outcome(w http.ResponseWriter, r *http.Request, e *fault.Error) {
-	code := map[fault.Kind]string{
-		fault.Unauthenticated: "login", fault.Forbidden: "forbidden",
-		fault.NotFound: "not-found", fault.Throttled: "throttled", fault.Transient: "transient", fault.Internal: "exception",
-		fault.HeadersTooLarge: "too-long",
-	}[e.Kind]
-	if code == "" {
-		code = "processing"
-	}
-	type issue struct {
-		Severity    string `json:"severity"`
-		Code        string `json:"code"`
-		Diagnostics string `json:"diagnostics"`
-	}
-	text, err := json.Marshal(struct {
-		ResourceType string  `json:"resourceType"`
-		Issue        []issue `json:"issue"`
-	}{"OperationOutcome", []issue{{"error", code, e.Msg}}})
-	if err != nil { // cannot happen: nothing but strings
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	web.SetRetryAfter(h, e)
-	h.Set("Content-Type", "application/fhir+json; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(web.Status(e.Kind))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(text) // the client is gone when this fails
-	}
-}
+func outcome(w http.ResponseWriter, r *http.Request, e *fault.Error) { fhirhttp.Render(w, r, e) }
 
 // refuse answers for the request chain, in the form of the place that was asked.
 func (rt *router) refuse(w http.ResponseWriter, r *http.Request, e *fault.Error) {

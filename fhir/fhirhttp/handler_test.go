@@ -74,7 +74,7 @@ func TestKinds(t *testing.T) {
 			t.Errorf("kind %d: Retry-After %q", kind, w.Header())
 		}
 		rec := httptest.NewRecorder()
-		fhirhttp.Render(rec, svc.err)
+		fhirhttp.Render(rec, httptest.NewRequest("GET", "/Patient/1", nil), svc.err)
 		if rec.Code != w.Code || rec.Body.String() != w.Body.String() {
 			t.Errorf("kind %d: Render says %d %s", kind, rec.Code, rec.Body)
 		}

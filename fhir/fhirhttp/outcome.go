@@ -48,20 +48,15 @@ func status(k fault.Kind) (int, string) {
 	return statuses[k].status, statuses[k].code
 }
 
-// Render writes err as an OperationOutcome with its status: for the parts of a
-// server that stand before the handler (authentication, limits) and answer on
-// FHIR paths.
-func Render(w http.ResponseWriter, err error) {
-	e := fault.From(err)
-	code, _ := status(e.Kind)
-	body := appendOutcome(nil, e)
-	h := w.Header()
-	h["Content-Type"] = typeFHIR
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	setRetry(h, e)
-	w.WriteHeader(code)
-	_, _ = w.Write(body) // a broken connection has nobody to tell
+// Render answers r with err as an OperationOutcome, in the format that r asks
+// for: for the parts of a server that stand before the handler (authentication,
+// limits) and answer on FHIR paths. What is internal is for them to log.
+func Render(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchange{h: silent, w: w, r: r}
+	x.fail(err)
 }
+
+var silent = &handler{opt: Options{Log: slog.New(slog.DiscardHandler)}}
 
 // fail answers with an error.
 func (x *exchange) fail(err error) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
+	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/fhirxml"
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
@@ -86,6 +87,17 @@ func TestXML(t *testing.T) {
 	}
 	if w := s.call("HEAD", "/Patient/p1", "", accept...); w.Body.Len() != 0 || !strings.HasPrefix(w.Header().Get("Content-Type"), xmlType) {
 		t.Errorf("HEAD: %v", w.Header())
+	}
+}
+
+// TestRenderXML: what stands before the handler answers in XML, too.
+func TestRenderXML(t *testing.T) {
+	r := httptest.NewRequest("GET", "/Patient/1", nil)
+	r.Header.Set("Accept", xmlType)
+	w := httptest.NewRecorder()
+	fhirhttp.Render(w, r, fault.New(fault.Unauthenticated, "no <token>"))
+	if w.Code != 401 || !strings.Contains(w.Body.String(), `<diagnostics value="no &lt;token&gt;"/>`) {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

@@ -19,6 +19,6 @@
 // The reader does not validate. A missing element or a value of a wrong format is
 // for package profile, which checks the same tree whatever form it came in.
 //
-// Files in reading order: read.go, value.go (primitives and the narrative),
-// write.go, escape.go.
+// Files in reading order: scan.go (XML itself: tags, namespaces, references),
+// read.go, value.go (primitives and the narrative), write.go, escape.go.
 package fhirxml

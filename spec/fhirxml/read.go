@@ -2,9 +2,7 @@ package fhirxml
 
 import (
 	"bytes"
-	"encoding/xml"
-	"errors"
-	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -27,30 +25,32 @@ func AppendJSON(dst, src []byte, opt resource.Options) ([]byte, error) {
 	if opt.MaxDepth <= 0 {
 		opt.MaxDepth = 100
 	}
-	src = bytes.TrimPrefix(src, []byte("\ufeff"))
-	if text := bytes.TrimSpace(src); len(text) > 0 && text[0] != '<' {
-		return dst, &resource.SyntaxError{Code: "structure", Msg: "the text is not XML"}
+	if opt.MaxNodes <= 0 {
+		opt.MaxNodes = math.MaxInt
 	}
-	r := reader{src: src, dec: xml.NewDecoder(bytes.NewReader(src)), buf: dst, depth: opt.MaxDepth, nodes: opt.MaxNodes}
-	if r.nodes <= 0 {
-		r.nodes = int(^uint(0) >> 1)
+	start := 0
+	if bytes.HasPrefix(src, []byte("\ufeff")) {
+		start = 3
 	}
-	r.dec.CharsetReader = func(string, io.Reader) (io.Reader, error) { return nil, errCharset }
+	if text := bytes.Trim(src[start:], xmlSpace); len(text) > 0 && text[0] != '<' {
+		return dst, &resource.SyntaxError{Offset: start, Code: "structure", Msg: "the text is not XML"}
+	}
+	if len(src) > math.MaxInt32 {
+		return dst, &resource.SyntaxError{Code: "too-costly", Msg: "the text is larger than 2 GiB"}
+	}
+	r := reader{scanner: scanner{src: src, pos: start, start: start}, buf: dst, depth: opt.MaxDepth, nodes: opt.MaxNodes}
 	if err := r.document(); err != nil {
+		err.Path = r.path()
 		return dst, err
 	}
 	return r.buf, nil
 }
 
-var errCharset = errors.New("an XML body must be UTF-8")
-
 // reader is the state of one AppendJSON. The JSON text of the elements below the
 // open one is appended to buf as they end; when the open one ends, its own text
 // is put together behind them and moved down over them.
 type reader struct {
-	src    []byte
-	dec    *xml.Decoder
-	at     int64 // offset of the current token
+	scanner
 	buf    []byte
 	items  []item // elements that ended, below those that are open
 	frames []frame
@@ -58,28 +58,34 @@ type reader struct {
 	nodes  int // elements and attributes that are left
 }
 
-// item is an element, or an attribute that is a member in JSON, whose text lies in buf.
+// item is an element, or an attribute that is a member in JSON, whose text lies
+// in buf: the value, and the object of _name. A hostile text has millions of
+// them, so they are small.
 type item struct {
-	name     string
+	ref      *r4.TypeRef // nil when it was written
 	el       *r4.Element
-	val, ext span // ext: the object of _name
+	val, ext span
 }
 
 // span is a part of buf; it is empty when there is nothing.
-type span struct{ from, to int }
+type span struct{ from, to uint32 }
 
 func (s span) empty() bool { return s.from == s.to }
 
+// mark returns the end of buf.
+func (r *reader) mark() uint32 { return uint32(len(r.buf)) }
+
 // frame is an open element, for locations.
 type frame struct {
-	name string // of a resource the type, at the root only
-	base int    // where the items of its parent begin
+	name string
+	ref  *r4.TypeRef // nil at the root
+	base int         // where the items of its parent begin
 	many bool
 }
 
-// fail returns an error at the current token.
-func (r *reader) fail(code, msg string) error {
-	return &resource.SyntaxError{Offset: int(r.at), Path: r.path(), Code: code, Msg: msg}
+// wrong returns an error at the current token.
+func (r *reader) wrong(code, msg string) *resource.SyntaxError {
+	return &resource.SyntaxError{Offset: r.at, Code: code, Msg: msg}
 }
 
 // path returns the location of the innermost open element.
@@ -97,7 +103,7 @@ func (r *reader) path() string {
 			}
 			n := 0
 			for _, it := range r.items[f.base:end] {
-				if it.name == f.name {
+				if it.ref == f.ref {
 					n++
 				}
 			}
@@ -107,152 +113,119 @@ func (r *reader) path() string {
 	return b.String()
 }
 
-// next returns the next start or end of an element. What is between elements must
-// be white space or a comment. It returns nil at the end of the text.
-func (r *reader) next() (xml.Token, error) {
-	for {
-		r.at = r.dec.InputOffset()
-		t, err := r.dec.Token()
-		if err == io.EOF {
-			return nil, nil
+// tag reads the next start or end tag; between them there must be no text. It is
+// false at an end tag, and at the end of the text.
+func (r *reader) tag() (start bool, err *resource.SyntaxError) {
+	t, err := r.next()
+	switch {
+	case err != nil:
+		return false, err
+	case t == tokenText:
+		return false, r.wrong("structure", "text between elements: a value stands in the attribute value")
+	case t == tokenStart:
+		if r.nodes -= 1 + len(r.attrs); r.nodes < 0 {
+			return false, r.wrong("too-costly", "the text has too many values")
 		}
-		if err != nil {
-			return nil, r.syntax(err)
-		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			if r.nodes -= 1 + len(t.Attr); r.nodes < 0 {
-				return nil, r.fail("too-costly", "the text has too many values")
-			}
-			return t, nil
-		case xml.EndElement:
-			return t, nil
-		case xml.CharData:
-			if len(bytes.TrimSpace(t)) > 0 {
-				return nil, r.fail("structure", "text between elements: a value stands in the attribute value")
-			}
-		case xml.Directive:
-			return nil, r.fail("structure", "a document type declaration is not allowed")
-		}
+		return true, nil
 	}
-}
-
-// syntax gives an error of the XML parser our words and its place.
-func (r *reader) syntax(err error) error {
-	r.at = r.dec.InputOffset()
-	if errors.Is(err, errCharset) {
-		return r.fail("value", errCharset.Error())
-	}
-	if se, ok := errors.AsType[*xml.SyntaxError](err); ok {
-		return r.fail("structure", "not well-formed XML: "+se.Msg)
-	}
-	return r.fail("structure", "not well-formed XML")
+	return false, nil
 }
 
 // document reads the resource and nothing else.
-func (r *reader) document() error {
-	t, err := r.next()
+func (r *reader) document() *resource.SyntaxError {
+	if err := r.begin(); err != nil {
+		return err
+	}
+	start, err := r.tag()
+	if err == nil && !start {
+		err = r.wrong("structure", "the text is empty")
+	}
+	if err == nil {
+		err = r.resource()
+	}
 	if err != nil {
 		return err
 	}
-	start, ok := t.(xml.StartElement)
-	if !ok {
-		return r.fail("structure", "the text is empty")
-	}
-	if err := r.resource(start); err != nil {
-		return err
-	}
-	if t, err = r.next(); err == nil && t != nil {
-		err = r.fail("structure", "something follows the resource")
+	if start, err = r.tag(); err == nil && start {
+		err = r.wrong("structure", "something follows the resource")
 	}
 	return err
 }
 
-// resource reads a resource, whose start was read, and appends its JSON text.
-func (r *reader) resource(start xml.StartElement) error {
-	name := start.Name.Local
-	if start.Name.Space != nsFHIR {
-		return r.fail("structure", "the element "+clip(name)+" is not in the namespace "+nsFHIR)
+// resource reads a resource, whose start tag was read, and appends its JSON text.
+func (r *reader) resource() *resource.SyntaxError {
+	name := string(r.name.local)
+	if r.name.space != nsFHIR {
+		return r.wrong("structure", "the element "+clip(name)+" is not in the namespace "+nsFHIR)
 	}
 	if !r4.IsResource(name) {
-		return r.fail("structure", clip(name)+" is not a resource type of FHIR R4")
+		return r.wrong("structure", clip(name)+" is not a resource type of FHIR R4")
 	}
 	if len(r.frames) == 0 {
 		r.frames = append(r.frames, frame{name: name})
 	}
-	for _, a := range start.Attr {
-		if !isDeclaration(a.Name) && a.Name.Space != nsXSI {
-			return r.fail("structure", "a resource cannot have the attribute "+clip(a.Name.Local))
+	for i := range r.attrs {
+		if r.attrs[i].space != nsXSI {
+			return r.wrong("structure", "a resource cannot have the attribute "+clip(string(r.attrs[i].local)))
 		}
 	}
-	return r.fields(r4.Lookup(name), xml.StartElement{}, name)
+	return r.fields(r4.Lookup(name), name)
 }
 
-// isDeclaration reports whether an attribute declares a namespace.
-func isDeclaration(n xml.Name) bool {
-	return n.Space == "xmlns" || n.Space == "" && n.Local == "xmlns"
-}
-
-// fields reads the attributes of start and all elements up to its end, and
-// appends them as the JSON object of type t.
-func (r *reader) fields(t *r4.Type, start xml.StartElement, resourceType string) error {
+// fields reads all elements up to the end tag of the open one and appends them as
+// the JSON object of type t. The attributes of the open one are read first, but
+// for those of a resource, which has none.
+func (r *reader) fields(t *r4.Type, resourceType string) *resource.SyntaxError {
 	if r.depth--; r.depth < 0 {
-		return r.fail("too-costly", "the elements are nested too deeply")
+		return r.wrong("too-costly", "the elements are nested too deeply")
 	}
 	base, from := len(r.items), len(r.buf)
-	if err := r.attributes(t, start); err != nil {
-		return err
+	if resourceType == "" {
+		if err := r.attributes(t); err != nil {
+			return err
+		}
 	}
 	for {
-		tok, err := r.next()
+		start, err := r.tag()
 		if err != nil {
 			return err
 		}
-		child, ok := tok.(xml.StartElement)
-		if !ok {
-			break // the decoder has matched it with our start
+		if !start {
+			break // the scanner has matched it with our start
 		}
-		if err := r.child(t, child, base); err != nil {
+		if err := r.child(t, base); err != nil {
 			return err
 		}
 	}
 	r.depth++
 	at := len(r.buf)
 	r.buf = appendObject(r.buf, r.items[base:], resourceType)
+	if len(r.buf) > math.MaxInt32 {
+		return r.wrong("too-costly", "the text is larger than 2 GiB")
+	}
 	r.buf = r.buf[:from+copy(r.buf[from:], r.buf[at:])]
 	r.items = r.items[:base]
 	return nil
 }
 
 // attributes reads the elements that are attributes in XML: id, and url of an Extension.
-func (r *reader) attributes(t *r4.Type, start xml.StartElement) error {
-	for i, a := range start.Attr {
-		if isDeclaration(a.Name) {
-			continue
+func (r *reader) attributes(t *r4.Type) *resource.SyntaxError {
+	for i := range r.attrs {
+		a := &r.attrs[i]
+		if a.space == "" && a.local == nil {
+			continue // taken already
 		}
-		el, ref, ok := t.Element([]byte(a.Name.Local))
-		if a.Name.Space != "" || !ok || !isAttribute(t, el) {
-			return r.fail("structure", t.Name+" has no attribute "+clip(a.Name.Local))
+		el, ref, ok := t.Element(a.local)
+		if a.space != "" || !ok || !isAttribute(t, el) {
+			return r.wrong("structure", t.Name+" has no attribute "+clip(string(a.local)))
 		}
-		if repeated(start.Attr[:i], a.Name) {
-			return r.fail("structure", "the attribute "+a.Name.Local+" is there twice")
-		}
-		it := item{name: ref.JSONName, el: el}
-		it.val.from = len(r.buf)
-		r.buf = resource.AppendString(r.buf, a.Value)
-		it.val.to = len(r.buf)
+		it := item{el: el, ref: ref}
+		it.val.from = r.mark()
+		r.text(a.raw)
+		it.val.to = r.mark()
 		r.items = append(r.items, it)
 	}
 	return nil
-}
-
-func repeated(before []xml.Attr, name xml.Name) bool {
-	for _, b := range before {
-		if b.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // isAttribute reports whether XML writes an element as an attribute (R4 section
@@ -262,36 +235,35 @@ func isAttribute(t *r4.Type, el *r4.Element) bool {
 }
 
 // child reads one element of an object of type t whose items begin at base.
-func (r *reader) child(t *r4.Type, start xml.StartElement, base int) error {
-	name := start.Name.Local
-	el, ref, ok := t.Element([]byte(name))
+func (r *reader) child(t *r4.Type, base int) *resource.SyntaxError {
+	el, ref, ok := t.Element(r.name.local)
 	switch {
 	case !ok:
-		return r.fail("structure", t.Name+" has no element "+clip(name))
+		return r.wrong("structure", t.Name+" has no element "+clip(string(r.name.local)))
 	case isAttribute(t, el):
-		return r.fail("structure", name+" of "+t.Name+" is an attribute, not an element")
+		return r.wrong("structure", el.Name+" of "+t.Name+" is an attribute, not an element")
 	}
-	r.frames = append(r.frames, frame{name: name, base: base, many: el.Many()})
+	r.frames = append(r.frames, frame{name: ref.JSONName, ref: ref, base: base, many: el.Many()})
 	space := nsFHIR
 	if ref.Name == "xhtml" {
 		space = nsXHTML
 	}
-	if start.Name.Space != space {
-		return r.fail("structure", "the element "+name+" is not in the namespace "+space)
+	if r.name.space != space {
+		return r.wrong("structure", "the element "+ref.JSONName+" is not in the namespace "+space)
 	}
-	it := item{name: ref.JSONName, el: el}
-	var err error
+	it := item{el: el, ref: ref}
+	var err *resource.SyntaxError
 	switch {
 	case ref.Name == "xhtml":
 		it.val, err = r.xhtml()
 	case ref.Type.Kind == r4.Primitive:
-		it.val, it.ext, err = r.primitive(ref.Type, start)
+		it.val, it.ext, err = r.primitive(ref.Type)
 	case ref.Type.Kind == r4.Resource:
-		it.val, err = r.nested(start)
+		it.val, err = r.nested()
 	default:
-		it.val.from = len(r.buf)
-		err = r.fields(ref.Type, start, "")
-		it.val.to = len(r.buf)
+		it.val.from = r.mark()
+		err = r.fields(ref.Type, "")
+		it.val.to = r.mark()
 	}
 	if err != nil {
 		return err
@@ -302,36 +274,30 @@ func (r *reader) child(t *r4.Type, start xml.StartElement, base int) error {
 }
 
 // nested reads an element that holds one resource: contained, Bundle.entry.resource.
-func (r *reader) nested(start xml.StartElement) (s span, err error) {
-	for _, a := range start.Attr {
-		if !isDeclaration(a.Name) {
-			return s, r.fail("structure", "an element with a resource has no attribute "+clip(a.Name.Local))
-		}
+func (r *reader) nested() (s span, err *resource.SyntaxError) {
+	if len(r.attrs) > 0 {
+		return s, r.wrong("structure", "an element with a resource has no attribute "+clip(string(r.attrs[0].local)))
 	}
-	tok, err := r.next()
+	start, err := r.tag()
+	if err == nil && !start {
+		err = r.wrong("structure", "a resource is missing")
+	}
 	if err != nil {
 		return s, err
 	}
-	inner, ok := tok.(xml.StartElement)
-	if !ok {
-		return s, r.fail("structure", "a resource is missing")
-	}
-	s.from = len(r.buf)
-	if err := r.resource(inner); err != nil {
+	s.from = r.mark()
+	if err := r.resource(); err != nil {
 		return s, err
 	}
-	s.to = len(r.buf)
-	if tok, err = r.next(); err != nil {
-		return s, err
+	s.to = r.mark()
+	if start, err = r.tag(); err == nil && start {
+		err = r.wrong("structure", "there must be only one resource in an element")
 	}
-	if _, more := tok.(xml.StartElement); more {
-		return s, r.fail("structure", "there must be only one resource in an element")
-	}
-	return s, nil
+	return s, err
 }
 
-// appendObject appends the JSON object that has items, whose text lies in buf.
-// The names of the items are used up.
+// appendObject appends the JSON object that has items, whose text lies in buf,
+// and uses the items up.
 func appendObject(buf []byte, items []item, resourceType string) []byte {
 	buf = append(buf, '{')
 	from := len(buf)
@@ -340,13 +306,13 @@ func appendObject(buf []byte, items []item, resourceType string) []byte {
 		buf = resource.AppendString(buf, resourceType)
 	}
 	for i := range items {
-		name := items[i].name
-		if name == "" {
+		ref := items[i].ref
+		if ref == nil {
 			continue // a repetition
 		}
 		rest, n, vals, exts := items[i:], 0, false, false
 		for j := range rest {
-			if rest[j].name == name {
+			if rest[j].ref == ref {
 				n++
 				vals = vals || !rest[j].val.empty()
 				exts = exts || !rest[j].ext.empty()
@@ -356,32 +322,32 @@ func appendObject(buf []byte, items []item, resourceType string) []byte {
 		// check of the resource reports that.
 		many := n > 1 || items[i].el.Many()
 		if vals {
-			buf = appendMember(buf, from, "", name, many, rest, func(it *item) span { return it.val })
+			buf = appendMember(buf, from, "", many, rest, ref, func(it *item) span { return it.val })
 		}
 		if exts {
-			buf = appendMember(buf, from, "_", name, many, rest, func(it *item) span { return it.ext })
+			buf = appendMember(buf, from, "_", many, rest, ref, func(it *item) span { return it.ext })
 		}
 		for j := range rest {
-			if rest[j].name == name {
-				rest[j].name = ""
+			if rest[j].ref == ref {
+				rest[j].ref = nil
 			}
 		}
 	}
 	return append(buf, '}')
 }
 
-// appendMember appends a member with the text of all items of a name.
-func appendMember(buf []byte, from int, prefix, name string, many bool, items []item, text func(*item) span) []byte {
+// appendMember appends a member with the text of all items of one name and type.
+func appendMember(buf []byte, from int, prefix string, many bool, items []item, ref *r4.TypeRef, text func(*item) span) []byte {
 	if len(buf) > from {
 		buf = append(buf, ',')
 	}
-	buf = append(append(append(append(buf, '"'), prefix...), name...), '"', ':')
+	buf = append(append(append(append(buf, '"'), prefix...), ref.JSONName...), '"', ':')
 	if many {
 		buf = append(buf, '[')
 	}
 	first := true
 	for i := range items {
-		if items[i].name != name {
+		if items[i].ref != ref {
 			continue
 		}
 		if !first {

@@ -2,8 +2,6 @@ package fhirxml
 
 import (
 	"bytes"
-	"encoding/xml"
-	"io"
 
 	"github.com/hygeia-health/hygeia/spec/r4"
 	"github.com/hygeia-health/hygeia/spec/resource"
@@ -11,80 +9,60 @@ import (
 
 // primitive reads an element of a primitive type: the attribute value, and the
 // object with its id and extensions.
-func (r *reader) primitive(t *r4.Type, start xml.StartElement) (val, ext span, err error) {
-	rest := xml.StartElement{Name: start.Name, Attr: start.Attr[:0]}
-	seen := false
-	for _, a := range start.Attr {
-		if a.Name.Space != "" || a.Name.Local != "value" {
-			rest.Attr = append(rest.Attr, a)
+func (r *reader) primitive(t *r4.Type) (val, ext span, err *resource.SyntaxError) {
+	for i := range r.attrs {
+		a := &r.attrs[i]
+		if a.space != "" || string(a.local) != "value" {
 			continue
 		}
-		if seen {
-			return val, ext, r.fail("structure", "the attribute value is there twice")
-		}
-		seen = true
-		val.from = len(r.buf)
-		if err := r.value(t, a.Value); err != nil {
+		val.from = r.mark()
+		if err := r.value(t, a.raw); err != nil {
 			return val, ext, err
 		}
-		val.to = len(r.buf)
+		val.to = r.mark()
+		a.local = nil // taken
 	}
-	ext.from = len(r.buf)
-	if err := r.fields(r4.Lookup("Element"), rest, ""); err != nil {
+	ext.from = r.mark()
+	if err := r.fields(r4.Lookup("Element"), ""); err != nil {
 		return val, ext, err
 	}
 	if string(r.buf[ext.from:]) == "{}" {
 		r.buf = r.buf[:ext.from]
-		if !seen {
-			return val, ext, r.fail("structure", "an element needs a value or an extension")
+		if val.empty() {
+			return val, ext, r.wrong("structure", "an element needs a value or an extension")
 		}
 	}
-	ext.to = len(r.buf)
+	ext.to = r.mark()
 	return val, ext, nil
 }
 
 // value appends a primitive value as JSON writes it.
-func (r *reader) value(t *r4.Type, s string) error {
-	switch t.Form() {
-	case r4.FormBoolean:
-		if s != "true" && s != "false" {
-			return r.fail("value", clip(s)+" is no boolean: it must be true or false")
-		}
-		r.buf = append(r.buf, s...)
-	case r4.FormNumber:
-		if !isNumber(s) {
-			return r.fail("value", clip(s)+" is no "+t.Name)
-		}
-		r.buf = append(r.buf, s...)
-	default:
-		r.buf = resource.AppendString(r.buf, s)
+func (r *reader) value(t *r4.Type, raw []byte) *resource.SyntaxError {
+	form := t.Form()
+	if form == r4.FormString {
+		r.text(raw)
+		return nil
+	}
+	from := len(r.buf)
+	r.buf = appendValue(r.buf, raw)
+	switch s := string(r.buf[from:]); {
+	case form == r4.FormBoolean && s != "true" && s != "false":
+		return r.wrong("value", clip(s)+" is no boolean: it must be true or false")
+	case form == r4.FormNumber && !isNumber(s):
+		return r.wrong("value", clip(s)+" is no "+t.Name)
 	}
 	return nil
 }
 
-// declares reports whether the start tag that b begins with has the attribute
-// xmlns. The markup is well-formed.
-func declares(b []byte) bool {
-	i := bytes.IndexAny(b, " \t\r\n>") // behind the name of the element
-	for i >= 0 && i < len(b) && b[i] != '>' {
-		name, rest, ok := bytes.Cut(b[i:], []byte{'='})
-		if !ok || bytes.IndexByte(name, '>') >= 0 {
-			return false
+// text appends the value of an attribute as a JSON string.
+func (r *reader) text(raw []byte) {
+	for _, c := range raw {
+		if c < ' ' || c == '&' || c == '"' || c == '\\' {
+			r.buf = resource.AppendString(r.buf, string(appendValue(nil, raw)))
+			return
 		}
-		if string(bytes.TrimSpace(name)) == "xmlns" {
-			return true
-		}
-		quote := bytes.IndexAny(rest, `"'`)
-		if quote < 0 {
-			return false
-		}
-		end := bytes.IndexByte(rest[quote+1:], rest[quote])
-		if end < 0 {
-			return false
-		}
-		b, i = rest[quote+1+end+1:], 0
 	}
-	return false
+	r.buf = append(append(append(r.buf, '"'), raw...), '"')
 }
 
 // isNumber reports whether s is a number of JSON, which is what the regular
@@ -122,38 +100,52 @@ func isNumber(s string) bool {
 	return s == ""
 }
 
-// xhtml reads the div of a narrative, whose start was read, and appends its text
-// as a JSON string. The text is taken as it stands, with the line ends of XML.
-func (r *reader) xhtml() (s span, err error) {
-	from := r.at
-	for depth := 1; depth > 0; {
-		r.at = r.dec.InputOffset()
-		t, err := r.dec.Token()
-		if err == io.EOF {
-			return s, r.fail("structure", "the text ends inside a narrative")
-		}
+// xhtml reads the div of a narrative, whose start tag was read, and appends its
+// text as a JSON string. The text is taken as it stands, with the line ends of XML.
+func (r *reader) xhtml() (s span, err *resource.SyntaxError) {
+	from, level := r.at, len(r.open)
+	for len(r.open) >= level {
+		t, err := r.next()
 		if err != nil {
-			return s, r.syntax(err)
+			return s, err
 		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			if t.Name.Space != nsXHTML {
-				return s, r.fail("structure", "the element "+clip(t.Name.Local)+" of a narrative is not in the namespace "+nsXHTML)
-			}
-			depth++
-		case xml.EndElement:
-			depth--
-		case xml.Directive:
-			return s, r.fail("structure", "a document type declaration is not allowed")
+		if t == tokenStart && r.name.space != nsXHTML {
+			return s, r.wrong("structure", "the element "+clip(string(r.name.local))+" of a narrative is not in the namespace "+nsXHTML)
 		}
 	}
-	raw := bytes.ReplaceAll(r.src[from:r.dec.InputOffset()], []byte("\r\n"), []byte("\n"))
+	raw := bytes.ReplaceAll(r.src[from:r.pos], []byte("\r\n"), []byte("\n"))
 	// In JSON the text stands alone, so that it must say itself what it is.
 	if !bytes.HasPrefix(raw, []byte("<div")) || !declares(raw) {
-		return s, r.fail("structure", `a narrative must begin with <div xmlns="`+nsXHTML+`">, without a prefix`)
+		r.at = from
+		return s, r.wrong("structure", `a narrative must begin with <div xmlns="`+nsXHTML+`">, without a prefix`)
 	}
-	s.from = len(r.buf)
+	s.from = r.mark()
 	r.buf = resource.AppendString(r.buf, string(bytes.ReplaceAll(raw, []byte{'\r'}, []byte{'\n'})))
-	s.to = len(r.buf)
+	s.to = r.mark()
 	return s, nil
+}
+
+// declares reports whether the start tag that b begins with has the attribute
+// xmlns. The markup is well-formed.
+func declares(b []byte) bool {
+	i := bytes.IndexAny(b, " \t\r\n>") // behind the name of the element
+	for i >= 0 && i < len(b) && b[i] != '>' {
+		name, rest, ok := bytes.Cut(b[i:], []byte{'='})
+		if !ok || bytes.IndexByte(name, '>') >= 0 {
+			return false
+		}
+		if string(bytes.TrimSpace(name)) == "xmlns" {
+			return true
+		}
+		quote := bytes.IndexAny(rest, `"'`)
+		if quote < 0 {
+			return false
+		}
+		end := bytes.IndexByte(rest[quote+1:], rest[quote])
+		if end < 0 {
+			return false
+		}
+		b, i = rest[quote+1+end+1:], 0
+	}
+	return false
 }

@@ -2,10 +2,14 @@ package patch_test
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hygeia-health/hygeia/spec/fhirxml"
+	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
 // TestOfficialJSON runs the JSON Patch cases of the FHIR test cases.
@@ -38,23 +42,45 @@ func TestOfficialJSON(t *testing.T) {
 	}
 }
 
-// TestOfficialFHIRPath runs the FHIRPath Patch cases of the FHIR test cases.
+// TestOfficialFHIRPath runs the FHIRPath Patch cases of the FHIR test cases,
+// whose resources are XML.
 func TestOfficialFHIRPath(t *testing.T) {
-	var cases []struct {
-		Name                string
-		Input, Diff, Output json.RawMessage
+	type part struct {
+		XML string `xml:",innerxml"`
 	}
-	readJSON(t, "testdata/fhir-patch-tests.json", &cases)
-	if len(cases) != 11 {
-		t.Fatalf("%d cases", len(cases))
+	var suite struct {
+		Cases []struct {
+			Name   string `xml:"name,attr"`
+			Input  part   `xml:"input"`
+			Diff   part   `xml:"diff"`
+			Output part   `xml:"output"`
+		} `xml:"case"`
 	}
-	for _, c := range cases {
+	b, err := os.ReadFile("testdata/fhir-patch-tests.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(b, &suite); err != nil {
+		t.Fatal(err)
+	}
+	if len(suite.Cases) != 11 {
+		t.Fatalf("%d cases", len(suite.Cases))
+	}
+	for _, c := range suite.Cases {
 		t.Run(c.Name, func(t *testing.T) {
-			got, err := applyFHIR(t, string(c.Input), string(c.Diff))
+			var text [3]string
+			for i, p := range []part{c.Input, c.Diff, c.Output} {
+				js, err := fhirxml.AppendJSON(nil, []byte(p.XML), resource.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				text[i] = string(js)
+			}
+			got, err := applyFHIR(t, text[0], text[1])
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(anyJSON(t, string(c.Output)), anyJSON(t, got)); d != "" {
+			if d := cmp.Diff(anyJSON(t, text[2]), anyJSON(t, got)); d != "" {
 				t.Error(d)
 			}
 		})
