@@ -18,6 +18,7 @@ var verbActions = map[Verb]auth.Actions{
 	VerbPatch:        auth.FHIRUpdate,
 	VerbDelete:       auth.FHIRDelete,
 	VerbPurgeHistory: auth.FHIRHardDelete,
+	VerbExport:       auth.FHIRExport,
 }
 
 // actionsOf returns what an interaction needs.

@@ -27,6 +27,7 @@ const (
 	VerbBundle       Verb = "bundle"  // batch or transaction
 	VerbCapabilities Verb = "capabilities"
 	VerbOperation    Verb = "operation"
+	VerbExport       Verb = "export" // $export, its status and its files
 )
 
 // Interaction is one request in the terms of FHIR. The edge makes it, the

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/manage/managefile"
 	"github.com/hygeia-health/hygeia/manage/managehttp"
@@ -46,6 +47,7 @@ type Server struct {
 	services *services
 	blobs    *blobs
 	identity *identity // nil: authentication is off
+	queue    *queue
 	plane    *manage.Plane
 	handler  http.Handler
 	lock     *os.File
@@ -78,7 +80,10 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.blobs, err = openBlobs(&cfg); err != nil {
 		return nil, errors.Join(err, s.lock.Close())
 	}
-	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs)
+	if s.queue, err = openQueue(ctx, &cfg); err != nil {
+		return nil, errors.Join(fmt.Errorf("jobs: %w", err), s.blobs.Close(), s.lock.Close())
+	}
+	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs, s.queue)
 	if s.identity, err = openIdentity(ctx, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("identity: %w", err), s.Close())
 	}
@@ -94,6 +99,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("bootstrap: %w", err), s.Close())
 	}
 	s.handler = s.join()
+	s.queue.run(bulk.Handlers(s.services.bulk), log)
 	return s, nil
 }
 
@@ -119,7 +125,7 @@ func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
 
 // join puts the request chain in front of everything that answers.
 func (s *Server) join() http.Handler {
-	rt := &router{services: s.services, identity: s.identity, log: s.log, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log})}
+	rt := &router{services: s.services, identity: s.identity, log: s.log, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log, Jobs: s.queue.store})}
 	if s.cfg.Domain != "" {
 		rt.suffix = ".fhir." + s.cfg.Domain
 	}
@@ -213,9 +219,10 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Close closes the services and gives the data folder back.
 func (s *Server) Close() error {
+	s.queue.halt()
 	err := errors.Join(s.services.closeAll(context.Background()), s.identity.Close())
 	s.buffered.Flush()
-	return errors.Join(err, s.blobs.Close(), s.lock.Close())
+	return errors.Join(err, s.queue.Close(), s.blobs.Close(), s.lock.Close())
 }
 
 // warmServices is how many services are opened before the server is ready. More

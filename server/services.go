@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
 	"github.com/hygeia-health/hygeia/fhir/fhirsql"
 	"github.com/hygeia-health/hygeia/manage"
@@ -33,6 +34,7 @@ type services struct {
 	maxBody int64
 	bodies  *web.Budget // of all services together
 	blobs   blob.Store  // each service has the part below its path
+	queue   *queue
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 	// identity is nil when authentication is off.
@@ -50,8 +52,8 @@ type table struct {
 
 var _ manage.Runner = (*services)(nil)
 
-func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store) *services {
-	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, log: log, metrics: m}
+func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store, q *queue) *services {
+	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
 	return s
 }
@@ -82,6 +84,7 @@ type handlers struct {
 	close  func() error
 	byPath http.Handler // below /workspace/service
 	byHost http.Handler // at the root of a host of its own
+	bulk   *bulk.Service
 }
 
 // Start implements manage.Runner.
@@ -122,6 +125,7 @@ func (s *services) Stop(_ context.Context, ref manage.Ref) error {
 	if sv == nil {
 		return nil
 	}
+	s.queue.drop(ref.String())
 	err := sv.close()
 	s.metrics.Forget(ref.String())
 	return err
@@ -129,6 +133,9 @@ func (s *services) Stop(_ context.Context, ref manage.Ref) error {
 
 // Remove implements manage.Runner.
 func (s *services) Remove(ctx context.Context, ref manage.Ref) error {
+	if err := s.queue.store.Forget(ctx, ref.String()); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(s.folder(ref)); err != nil {
 		return err
 	}
@@ -284,6 +291,9 @@ func (s *service) build(spec manage.Spec) error {
 	if err != nil {
 		return err
 	}
+	work := bulk.New(bulk.Deps{
+		FHIR: room, Store: s.store, Jobs: s.all.queue.store, Blobs: blob.Sub(s.all.blobs, s.ref.String()), Scope: s.ref.String(), Subset: fhirhttp.Subset,
+	})
 	opt := fhirhttp.Options{
 		Handlers:         smart,
 		BasePath:         "/" + s.ref.String(),
@@ -297,8 +307,9 @@ func (s *service) build(spec manage.Spec) error {
 		Version:          s.all.version,
 		Observe:          s.observe,
 		Log:              s.all.log,
+		Bulk:             work,
 	}
-	h := &handlers{check: s.store.Check, close: s.store.Close, room: room, byPath: fhirhttp.New(room, opt)}
+	h := &handlers{check: s.store.Check, close: s.store.Close, room: room, bulk: work, byPath: fhirhttp.New(room, opt)}
 	opt.BasePath = ""
 	h.byHost = fhirhttp.New(room, opt)
 	s.handlers.Store(h)

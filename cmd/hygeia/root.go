@@ -25,6 +25,7 @@ type cli struct {
 	Serve       serveCmd          `cmd:"" help:"Run the platform."`
 	Demo        demoCmd           `cmd:"" help:"Run the platform on a temporary folder with synthetic patients."`
 	Load        loadCmd           `cmd:"" help:"Load files and folders into a FHIR service."`
+	Export      exportCmd         `cmd:"" help:"Fetch everything of a FHIR service as NDJSON files."`
 	Apply       applyCmd          `cmd:"" help:"Make the workspaces of a server match a file."`
 	Workspace   workspaceCmd      `cmd:"" help:"Create, list, show and delete workspaces."`
 	FHIRService fhirServiceCmd    `cmd:"" name:"fhir-service" help:"Create, list, show and delete FHIR services."`
@@ -33,6 +34,7 @@ type cli struct {
 	Client      clientCmd         `cmd:"" help:"Register, list, show and delete applications."`
 	User        userCmd           `cmd:"" help:"Create, list, show and delete users."`
 	Role        roleCmd           `cmd:"" help:"Give, list, show and take away roles."`
+	Job         jobCmd            `cmd:"" help:"List, show and cancel jobs."`
 	Token       tokenCmd          `cmd:"" help:"Print a bearer token."`
 	Config      configCmd         `cmd:"" help:"Look at the configuration."`
 	FHIRPath    fhirpathCmd       `cmd:"" name:"fhirpath" help:"Evaluate a FHIRPath expression on a resource."`

@@ -100,7 +100,7 @@ func (h *handler) buildStatement(st *statement, types []string) {
 	b = append(b, `],"interaction":[{"code":"transaction"},{"code":"batch"},{"code":"search-system"},{"code":"history-system"}]`...)
 	b = appendParams(append(b, `,"searchParam":[`...), nil)
 	b = append(b, ']')
-	b = appendOperations(b, func(op *operation) bool { return op.system })
+	b = appendOperations(b, func(op *operation) bool { return op.system && h.offers(op) })
 	b = append(b, `,"compartment":[`...)
 	for i, c := range r4.Compartments() {
 		if i > 0 {
@@ -137,7 +137,7 @@ func (h *handler) appendType(b []byte, typ string) []byte {
 	b = append(b, ']')
 	b = appendNames(append(b, `,"searchInclude":`...), includes(h.opt.Search, typ))
 	b = appendNames(append(b, `,"searchRevInclude":`...), h.revIncludes(typ))
-	b = appendOperations(b, func(op *operation) bool { return op.instance })
+	b = appendOperations(b, func(op *operation) bool { return (op.on(typ) || op.typ == typ) && h.offers(op) })
 	return append(b, '}')
 }
 
@@ -203,6 +203,9 @@ func paramType(k search.Kind) string {
 	}
 	return "special"
 }
+
+// offers reports whether this service has an operation.
+func (h *handler) offers(op *operation) bool { return !op.bulk || h.opt.Bulk != nil }
 
 // appendOperations appends the member operation, if there is any.
 func appendOperations(b []byte, want func(*operation) bool) []byte {

@@ -31,6 +31,12 @@
 //	POST   /T/id/U/_search              the same, parameters in a form
 //	GET    /Binary/id                   with an Accept that is no FHIR type: the data itself
 //	POST   /Binary    PUT /Binary/id    with a Content-Type that is no FHIR type: stores the data
+//	GET    /$export                     bulk export of everything (Prefer: respond-async)
+//	GET    /Patient/$export             of all patients
+//	GET    /Group/id/$export            of the members of a Group
+//	GET    /_operations/export/job      its progress, then its manifest
+//	DELETE /_operations/export/job      cancels it, or removes its files
+//	GET    /_operations/export/job/file one of its files
 //	*      Options.Handlers             exact paths of others, such as .well-known/smart-configuration
 //
 // Files in reading order: handler.go (one request from begin to end), route.go
@@ -38,7 +44,7 @@
 // body.go, patch.go, respond.go (single resources), page.go (searchset and history),
 // bundle.go and entry.go (batch and transaction), outcome.go (the one table
 // from fault.Kind to status), subset.go (_summary, _elements), binary.go,
-// provenance.go, capability.go.
+// provenance.go, bulk.go, capability.go.
 //
 // [R4 section 3.1.0]: http://hl7.org/fhir/R4/http.html
 package fhirhttp

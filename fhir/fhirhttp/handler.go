@@ -56,6 +56,8 @@ type Options struct {
 	Versioning func(resourceType string) string
 	// Name and Version are those of the software, for the CapabilityStatement.
 	Name, Version string
+	// Bulk does $export; nil means that it is not offered.
+	Bulk Bulk
 	// Handlers answer exact paths below the base, without a leading slash: ".well-known/smart-configuration".
 	Handlers map[string]http.Handler
 	// Observe, if set, is called after every request but those to Handlers,
@@ -208,6 +210,9 @@ func (x *exchange) serve() error {
 	}
 	if err := x.setQuery(x.r.URL.RawQuery); err != nil {
 		return err
+	}
+	if x.in.Verb == fhir.VerbExport {
+		return x.bulk()
 	}
 	if err := x.negotiate(); err != nil {
 		return err

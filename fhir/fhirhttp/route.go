@@ -29,6 +29,8 @@ const (
 	atCompartmentSearch
 	atIncludes
 	atOperation
+	atExport
+	atExportFile
 )
 
 // route is one method at a place.
@@ -54,6 +56,8 @@ var routes = [...][]route{
 	atCompartment:       {{method: http.MethodGet, verb: fhir.VerbSearch}},
 	atCompartmentSearch: {{method: http.MethodGet, verb: fhir.VerbSearch}, {method: http.MethodPost, verb: fhir.VerbSearch}},
 	atIncludes:          {{method: http.MethodGet, verb: fhir.VerbSearch}},
+	atExport:            {{method: http.MethodGet, verb: fhir.VerbExport}, {method: http.MethodDelete, verb: fhir.VerbExport}},
+	atExportFile:        {{method: http.MethodGet, verb: fhir.VerbExport}},
 }
 
 var typeRoutes = []route{
@@ -75,8 +79,11 @@ var instanceRoutes = []route{
 // dollar sign is unknown.
 type operation struct {
 	name       string
-	system     bool // [base]/$name
-	instance   bool // [base]/T/id/$name
+	system     bool   // [base]/$name
+	typ        string // [base]/T/$name for this T
+	instance   bool   // [base]/T/id/$name
+	only       string // with instance: for this T alone
+	bulk       bool   // offered where Options.Bulk is
 	route      route
 	definition string // canonical URL for the CapabilityStatement
 	about      string
@@ -95,7 +102,27 @@ var operations = []operation{
 		definition: "http://hl7.org/fhir/OperationDefinition/CapabilityStatement-versions",
 		about:      "The FHIR versions of this service.",
 	},
+	{
+		name: "export", system: true, bulk: true, route: exportRoute,
+		definition: "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export",
+		about:      "GET with Prefer: respond-async writes everything into NDJSON files.",
+	},
+	{
+		name: "export", typ: "Patient", bulk: true, route: exportRoute,
+		definition: "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/patient-export",
+		about:      "The same for the compartments of all patients.",
+	},
+	{
+		name: "export", instance: true, only: "Group", bulk: true, route: exportRoute,
+		definition: "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export",
+		about:      "The same for the compartments of the members of a Group.",
+	},
 }
+
+var exportRoute = route{method: http.MethodGet, verb: fhir.VerbExport}
+
+// on reports whether the operation is offered for instances of a type.
+func (op *operation) on(typ string) bool { return op.instance && (op.only == "" || op.only == typ) }
 
 // target is a parsed path below the base of the service.
 type target struct {
@@ -105,6 +132,7 @@ type target struct {
 	version     string
 	compartment string
 	op          *operation
+	job, file   string // of an asynchronous operation
 }
 
 // maxSegments is one more than the longest path that means something.
@@ -133,12 +161,28 @@ func (t *target) parse(path string) error {
 		return nil
 	case len(seg) == 1 && seg[0][0] == '$':
 		return t.setOperation(seg[0][1:])
+	case seg[0] == "_operations":
+		return t.parseJob(seg[1:])
 	}
 	if !r4.IsResource(seg[0]) {
 		return unknownType(seg[0], len(seg) == 1)
 	}
 	t.typ = seg[0]
 	return t.parseType(seg[1:])
+}
+
+// parseJob reads what follows _operations: the status of an asynchronous
+// operation, and its files.
+func (t *target) parseJob(seg []string) error {
+	switch {
+	case len(seg) == 2 && seg[0] == "export":
+		t.place, t.job = atExport, seg[1]
+	case len(seg) == 3 && seg[0] == "export":
+		t.place, t.job, t.file = atExportFile, seg[1], seg[2]
+	default:
+		return unknownRoute()
+	}
+	return nil
 }
 
 // parseType reads what follows the resource type.
@@ -210,7 +254,7 @@ func (t *target) setOperation(name string) error {
 		if op.name != name {
 			continue
 		}
-		if op.system && t.typ == "" || op.instance && t.id != "" {
+		if op.system && t.typ == "" || op.typ != "" && op.typ == t.typ && t.id == "" || op.on(t.typ) && t.id != "" {
 			t.place, t.op = atOperation, op
 			return nil
 		}
@@ -266,6 +310,8 @@ var patterns = [...]string{
 	atCompartment:       "/{type}/{id}/{compartment}",
 	atCompartmentSearch: "/{type}/{id}/{compartment}/_search",
 	atIncludes:          "/{type}/$includes",
+	atExport:            "/_operations/export/{id}",
+	atExportFile:        "/_operations/export/{id}/{file}",
 }
 
 // pattern names a target without the values in it.
@@ -275,6 +321,8 @@ func (h *handler) pattern(t *target) string {
 		return h.patterns[t.place]
 	case t.op.instance:
 		return h.patterns[atInstance] + "/$" + t.op.name
+	case t.op.typ != "":
+		return h.patterns[atType] + "/$" + t.op.name
 	}
 	return h.patterns[atSystem] + "$" + t.op.name
 }

@@ -67,5 +67,15 @@ func (s *nodes) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, erro
 	return s.next().Apply(ctx, c)
 }
 
+func (s *nodes) Mark(ctx context.Context) (fhir.Seq, error) { return s.next().(fhir.Scanner).Mark(ctx) }
+
+func (s *nodes) Ranges(ctx context.Context, typ string, size int) ([]fhir.ScanRange, error) {
+	return s.next().(fhir.Scanner).Ranges(ctx, typ, size)
+}
+
+func (s *nodes) Scan(ctx context.Context, q fhir.ScanQuery, f func(*fhir.Record) bool) (int64, bool, error) {
+	return s.next().(fhir.Scanner).Scan(ctx, q, f)
+}
+
 func (s *nodes) Check(ctx context.Context) error { return s.next().Check(ctx) }
 func (s *nodes) Close() error                    { return nil }

@@ -270,3 +270,65 @@ func (m *Memory) next() fhir.Seq {
 	m.last = max(m.last+1, fhir.SeqAt(m.Now()))
 	return m.last
 }
+
+var _ fhir.Scanner = (*Memory)(nil)
+
+// Mark implements fhir.Scanner.
+func (m *Memory) Mark(context.Context) (fhir.Seq, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.next(), nil
+}
+
+// Ranges implements fhir.Scanner: one range, because size is only a wish.
+func (m *Memory) Ranges(_ context.Context, typ string, _ int) ([]fhir.ScanRange, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	r, known := fhir.EveryPosition(), false
+	for k := range m.rows {
+		if k.Type == typ {
+			known = true
+			r.Count++
+		}
+	}
+	if !known {
+		return nil, nil
+	}
+	return []fhir.ScanRange{r}, nil
+}
+
+// Scan implements fhir.Scanner. Positions are the order of creation.
+func (m *Memory) Scan(_ context.Context, q fhir.ScanQuery, f func(*fhir.Record) bool) (next int64, more bool, err error) {
+	m.mu.RLock()
+	var rows []*row
+	for k, r := range m.rows {
+		if k.Type == q.Type && r.rid > q.After && r.rid <= q.Last {
+			rows = append(rows, r)
+		}
+	}
+	m.mu.RUnlock()
+	slices.SortFunc(rows, func(a, b *row) int { return int(a.rid - b.rid) })
+	for i, r := range rows {
+		enough := false
+		current := true
+		for _, v := range slices.Backward(r.versions) {
+			if v.Seq > q.At {
+				continue
+			}
+			what := fhir.ScanOld
+			if current {
+				if what = fhir.ScanCurrent; v.Deleted {
+					what = fhir.ScanDeleted
+				}
+			}
+			current = false
+			if what == q.What && v.Seq >= q.Since && !f(&v) {
+				enough = true
+			}
+		}
+		if enough {
+			return r.rid, i < len(rows)-1, nil
+		}
+	}
+	return q.Last, false, nil
+}

@@ -46,6 +46,8 @@ func Run(t *testing.T, open func(t *testing.T) fhir.Store) {
 		{"SearchSort", searchSort},
 		{"SearchTotal", searchTotal},
 		{"SearchCursor", searchCursor},
+		{"Scan", scans},
+		{"Mark", marks},
 		{"LikeTheModel", likeTheModel},
 	}
 	for _, p := range parts {

@@ -10,6 +10,9 @@
 //	GET    /workspaces/{workspace}/fhirservices/{service}  show
 //	PUT    /workspaces/{workspace}/fhirservices/{service}  create (201) or change (200)
 //	DELETE /workspaces/{workspace}/fhirservices/{service}  delete, with all data
+//	GET    /jobs[?kind=&service=&state=&limit=&after=]     list, newest first
+//	GET    /jobs/{job}                            show, with its parts
+//	DELETE /jobs/{job}                            cancel (202); 409 when it is finished
 //	GET    /openapi.json                          the description of all this, OpenAPI 3.1
 //
 // The collections dicomservices and medtechservices answer 501 in this version.

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hygeia-health/hygeia/manage"
@@ -30,16 +31,18 @@ type handler struct {
 	plane *manage.Plane
 	log   *slog.Logger
 	mux   *http.ServeMux
+	jobs  Jobs
 }
 
 // Options configure the edge.
 type Options struct {
-	Log *slog.Logger // internal errors; nil = slog.Default()
+	Log  *slog.Logger // internal errors; nil = slog.Default()
+	Jobs Jobs         // nil: there is no /jobs
 }
 
 // New returns the handler of everything below /manage/v1.
 func New(p *manage.Plane, opt Options) http.Handler {
-	h := &handler{plane: p, log: opt.Log, mux: http.NewServeMux()}
+	h := &handler{plane: p, log: opt.Log, mux: http.NewServeMux(), jobs: opt.Jobs}
 	if h.log == nil {
 		h.log = slog.Default()
 	}
@@ -55,6 +58,11 @@ func New(p *manage.Plane, opt Options) http.Handler {
 		{"DELETE", workspace, h.deleteWorkspace},
 	} {
 		h.route(r.method, r.path, r.serve)
+	}
+	if h.jobs != nil {
+		h.route("GET", "/jobs", h.listJobs)
+		h.route("GET", "/jobs/{job}", h.showJob)
+		h.route("DELETE", "/jobs/{job}", h.cancelJob)
 	}
 	for _, k := range kinds {
 		services := workspace + "/" + k.collection
@@ -134,9 +142,9 @@ func (h *handler) route(method, path string, serve func(http.ResponseWriter, *ht
 
 // authorize asks for manage/read or manage/write at the workspace of the path.
 // The list of workspaces is for everybody who has a token: it shows to each what
-// it may see.
+// it may see. Jobs ask for the workspace of the job.
 func (h *handler) authorize(r *http.Request, path string) error {
-	if path == "/openapi.json" || path == "/workspaces" {
+	if path == "/openapi.json" || path == "/workspaces" || strings.HasPrefix(path, "/jobs") {
 		return nil
 	}
 	action := auth.ManageWrite

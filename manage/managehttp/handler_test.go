@@ -21,6 +21,7 @@ import (
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/manage/managefile"
 	"github.com/hygeia-health/hygeia/manage/managehttp"
+	"github.com/hygeia-health/hygeia/platform/jobs"
 )
 
 // idle is a manage.Runner that has nothing to run.
@@ -40,8 +41,18 @@ func open(t *testing.T) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return managehttp.New(p, managehttp.Options{Log: slog.New(slog.DiscardHandler)})
+	return managehttp.New(p, managehttp.Options{Log: slog.New(slog.DiscardHandler), Jobs: oneJob{}})
 }
+
+// oneJob is a queue with one job.
+type oneJob struct{}
+
+func (oneJob) List(context.Context, jobs.Filter) ([]jobs.Job, error) {
+	return []jobs.Job{{ID: "j"}}, nil
+}
+func (oneJob) Get(_ context.Context, id string) (jobs.Job, error)    { return jobs.Job{ID: id}, nil }
+func (oneJob) Children(context.Context, string) ([]jobs.Job, error)  { return nil, nil }
+func (oneJob) Cancel(_ context.Context, id string) (jobs.Job, error) { return jobs.Job{ID: id}, nil }
 
 func do(h http.Handler, method, path, body string) *httptest.ResponseRecorder {
 	rec := httptest.NewRecorder()
@@ -132,7 +143,7 @@ func TestOpenAPI(t *testing.T) {
 	maps.DeleteFunc(doc.Paths, func(path string, _ map[string]json.RawMessage) bool {
 		return regexp.MustCompile(`/(clients|users|roles|roleassignments)(/|$)`).MatchString(path)
 	})
-	if doc.OpenAPI != "3.1.0" || len(doc.Paths) != 7 {
+	if doc.OpenAPI != "3.1.0" || len(doc.Paths) != 9 {
 		t.Fatalf("version %s, %d paths", doc.OpenAPI, len(doc.Paths))
 	}
 	for path, item := range doc.Paths {
@@ -150,7 +161,7 @@ func TestOpenAPI(t *testing.T) {
 			if method != "put" {
 				body = ""
 			}
-			target := strings.NewReplacer("{workspace}", "default", "{service}", name).Replace(path)
+			target := strings.NewReplacer("{workspace}", "default", "{service}", name, "{job}", "j").Replace(path)
 			rec := do(h, strings.ToUpper(method), target, body)
 			if !documented {
 				if rec.Code != 405 {

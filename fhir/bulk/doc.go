@@ -1,0 +1,21 @@
+// Package bulk moves whole stores: $export of the Bulk Data Access standard with
+// the parameters of Azure Health Data Services.
+//
+// # Export
+//
+// A request becomes a job (platform/jobs). The job fixes a position of the
+// change sequence and cuts every type into ranges; each range is a child job
+// that scans the store as it was at that position and streams the stored
+// bodies, unparsed, into NDJSON files of the blob store. When all children
+// are finished the job makes the manifest of what they wrote. A child keeps a
+// checkpoint per file, so after a crash only the file in the works is written again.
+//
+// Files in reading order: service.go (Service, its jobs), request.go (the
+// parameters), export.go (plan and manifest), part.go (one range), filter.go
+// (Patient and Group level, _typeFilter, _elements), group.go (members),
+// file.go (files that roll), status.go (what a client may ask about a job).
+//
+// Invariants: the answer is what the store held at one position, whatever is
+// written meanwhile; memory does not grow with the store; what a cancelled or
+// expired export wrote is removed.
+package bulk
