@@ -429,3 +429,45 @@ func TestCreateOnly(t *testing.T) {
 		}
 	})
 }
+
+// TestPatientPatches: a patch must not tell what it cannot show. Its tests, and
+// its errors, would.
+func TestPatientPatches(t *testing.T) {
+	patch := func(id, ops string) *fhir.Interaction {
+		return &fhir.Interaction{Verb: fhir.VerbPatch, Method: "PATCH", Type: "Observation", ID: id, Body: node(t, ops)}
+	}
+	where := func(query, ops string) *fhir.Interaction {
+		in := patch("", ops)
+		in.Conditional, in.RawQuery = true, query
+		in.Params, _ = url.ParseQuery(query)
+		return in
+	}
+	const holds, fails = `[{"op":"test","path":"/status","value":"final"}]`, `[{"op":"test","path":"/status","value":"amended"}]`
+	const amend = `[{"op":"replace","path":"/status","value":"amended"}]`
+	const give = `[{"op":"replace","path":"/subject/reference","value":"Patient/p2"}]`
+	wards(t, func(w ward) {
+		ctx := smart("p1", "", "patient/Observation.rus")
+		for _, c := range []struct {
+			name string
+			ctx  context.Context
+			in   *fhir.Interaction
+			want string // "" = done
+		}{
+			{"own", ctx, patch("o1", amend), ""},
+			{"own by criteria", ctx, where("code=hb", amend), ""},
+			{"test that holds on another's", ctx, patch("o2", holds), "not-found"},
+			{"test that fails on another's", ctx, patch("o2", fails), "not-found"},
+			{"no such", ctx, patch("o9", fails), "not-found"},
+			{"another's by criteria", ctx, where("subject=Patient/p2", fails), "not-found"},
+			{"give away", ctx, patch("o1", give), "forbidden"},
+			{"no update", smart("p1", "", "patient/Observation.rs"), patch("o1", holds), "forbidden"},
+			{"no read", smart("p1", "", "patient/Observation.u"), patch("o1", holds), "forbidden"},
+		} {
+			_, err := w.s.Do(c.ctx, c.in)
+			_, tx := w.s.Transaction(c.ctx, []*fhir.Interaction{c.in})
+			if codeOf(err) != c.want || codeOf(tx) != c.want {
+				w.Errorf("%s: %v, in a transaction %v; want %q", c.name, err, tx, c.want)
+			}
+		}
+	})
+}

@@ -15,7 +15,7 @@ var verbActions = map[Verb]auth.Actions{
 	VerbSearch:       auth.FHIRRead,
 	VerbCreate:       auth.FHIRCreate,
 	VerbUpdate:       auth.FHIRUpdate,
-	VerbPatch:        auth.FHIRUpdate,
+	VerbPatch:        auth.FHIRUpdate | auth.FHIRRead, // a test, an error and the answer tell what is there
 	VerbDelete:       auth.FHIRDelete,
 	VerbPurgeHistory: auth.FHIRHardDelete,
 	VerbExport:       auth.FHIRExport,

@@ -47,6 +47,7 @@ func TestRolesAndVerbs(t *testing.T) {
 		{"create a profile", fhir.Interaction{Verb: fhir.VerbCreate, Type: "StructureDefinition"}, []string{auth.RoleFHIRContributor}},
 		{"create a search parameter", fhir.Interaction{Verb: fhir.VerbCreate, Type: "SearchParameter"}, []string{auth.RoleFHIRContributor}},
 		{"update", fhir.Interaction{Verb: fhir.VerbUpdate, Type: "Patient", ID: "a"}, []string{auth.RoleFHIRWriter, auth.RoleFHIRContributor}},
+		{"patch", fhir.Interaction{Verb: fhir.VerbPatch, Type: "Patient", ID: "a", Body: node(t, "[]")}, []string{auth.RoleFHIRWriter, auth.RoleFHIRContributor}},
 		{"delete", fhir.Interaction{Verb: fhir.VerbDelete, Type: "Patient", ID: "a"}, []string{auth.RoleFHIRWriter, auth.RoleFHIRContributor}},
 		{"hard delete", fhir.Interaction{Verb: fhir.VerbDelete, Type: "Patient", ID: "a", HardDelete: true}, []string{auth.RoleFHIRContributor}},
 		{"purge", fhir.Interaction{Verb: fhir.VerbPurgeHistory, Type: "Patient", ID: "a"}, []string{auth.RoleFHIRContributor}},

@@ -96,9 +96,14 @@ func (s *Service) patchable(ctx context.Context, in *Interaction, k Key) (Record
 		return Record{}, err
 	}
 	cur, err := s.store.Read(ctx, k)
-	switch {
-	case err != nil:
+	if err != nil {
 		return cur, notFound(err, k)
+	}
+	// Before the patch is tried: whether a test in it holds is an answer, too.
+	if err := s.hide(ctx, &cur); err != nil {
+		return cur, err
+	}
+	switch {
 	case cur.Deleted:
 		return cur, gone(k, cur.Version)
 	case v > 0 && v != cur.Version:
