@@ -241,7 +241,10 @@ type prefer struct {
 	strict  bool
 }
 
-// parse reads one Prefer header.
+// parse reads one Prefer header. A preference that cannot be met is left aside,
+// as RFC 7240 section 2 demands; there are clients that ask for
+// return=presentation. Only handling is checked: who misspells strict would get
+// the opposite.
 func (p *prefer) parse(h string) error {
 	for tok := range strings.FieldsFuncSeq(h, func(r rune) bool { return r == ',' || r == ';' }) {
 		name, val, _ := strings.Cut(strings.TrimSpace(tok), "=")
@@ -255,8 +258,6 @@ func (p *prefer) parse(h string) error {
 				p.returns = returnRepresentation
 			case "operationoutcome":
 				p.returns = returnOutcome
-			default:
-				return fault.At(fault.Invalid, "value", "", "Prefer: return must be minimal, representation or OperationOutcome, not %q", printable(val))
 			}
 		case "handling":
 			switch val {
@@ -267,8 +268,6 @@ func (p *prefer) parse(h string) error {
 			default:
 				return fault.At(fault.Invalid, "value", "", "Prefer: handling must be strict or lenient, not %q", printable(val))
 			}
-		case "respond-async":
-			return fault.At(fault.Invalid, "not-supported", "", "this request cannot be answered asynchronously; leave out Prefer: respond-async")
 		}
 	}
 	return nil

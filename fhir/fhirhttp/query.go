@@ -67,6 +67,32 @@ func setControls(in *fhir.Interaction) error {
 		}
 		in.KeepNoOldVersion = keep == isFalse
 	}
+	return onlyView(in)
+}
+
+// onlyView refuses what is left in the query of a write that has no criteria.
+// There are clients that take POST Patient?identifier=x for a conditional create:
+// they would get a second resource instead of an answer.
+func onlyView(in *fhir.Interaction) error {
+	switch in.Verb {
+	case fhir.VerbCreate, fhir.VerbUpdate, fhir.VerbPatch, fhir.VerbDelete:
+		if in.Conditional {
+			return nil
+		}
+	default:
+		return nil
+	}
+	for name := range in.Params {
+		switch name {
+		case "_format", "_pretty", "_summary", "_elements":
+			continue
+		}
+		hint := ""
+		if in.Verb == fhir.VerbCreate {
+			hint = "; the condition of a create is the header If-None-Exist"
+		}
+		return fault.At(fault.Invalid, "not-supported", "", "the parameter %s is not possible here%s", printable(name), hint)
+	}
 	return nil
 }
 
