@@ -69,7 +69,7 @@ func TestXML(t *testing.T) {
 		{do: "GET /nothing/here/at/all?_format=xml", status: 404},
 		{do: "DELETE /metadata", headers: accept, status: 405},
 		{do: "GET /Patient/p1?_pretty=maybe", headers: accept, status: 400},
-		{do: "GET /Patient/p1", headers: append(accept, "Prefer", "return=everything"), status: 400},
+		{do: "GET /Patient/p1", headers: append(accept, "Prefer", "handling=harsh"), status: 400},
 		{do: "PUT /Patient/p1", body: strings.Replace(patXML, "</name>", "</nam>", 1), headers: in(), status: 400, has: []string{"not well-formed XML", "(line 5, column "}, want: map[string]string{"issue.0.expression.0": "Patient.name[0]"}},
 		{do: "PUT /Patient/p1", body: strings.Replace(patXML, "birthDate", "birthday", 1), headers: in(), status: 400, want: map[string]string{"issue.0.expression.0": "Patient"}, has: []string{`Patient has no element \"birthday\"`}},
 		{do: "PUT /Patient/p1", body: strings.Replace(patXML, "1980-02-03", "1980-02-33", 1), headers: in(), status: 400, want: map[string]string{"issue.0.expression.0": "Patient.birthDate"}},
