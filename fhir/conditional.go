@@ -22,9 +22,22 @@ type condition struct {
 // controls are the parameters beside the criteria of a conditional interaction.
 var controls = []string{"_hardDelete", "hardDelete", "_meta-history", "_format", "_pretty", "_summary"}
 
-// criteria parses the criteria of a condition on one type. They are always
-// strict: a parameter that is not understood, or has no value, would match too much.
+// criteria parses the criteria of a condition on one type.
 func (s *Service) criteria(ctx context.Context, in *Interaction, params url.Values, raw string) (*search.Query, error) {
+	q, err := s.selection(ctx, in, params, raw)
+	if err == nil && len(q.Includes) > 0 {
+		return nil, selectsNothing(in, "_include and _revinclude have")
+	}
+	return q, err
+}
+
+func selectsNothing(in *Interaction, what string) error {
+	return fault.At(fault.Invalid, "not-supported", "", "the condition on %s has a parameter that selects nothing: %s no place in it", in.Type, what)
+}
+
+// selection parses criteria that may have includes. They are always strict: a
+// parameter that is not understood, or has no value, would match too much.
+func (s *Service) selection(ctx context.Context, in *Interaction, params url.Values, raw string) (*search.Query, error) {
 	rest := url.Values{}
 	for name, vals := range params {
 		rest[name] = vals
@@ -48,8 +61,8 @@ func (s *Service) criteria(ctx context.Context, in *Interaction, params url.Valu
 	if len(q.Where) == 0 {
 		return nil, fault.At(fault.Invalid, "required", "", "the condition on %s is not selective enough: it has no search criteria", in.Type)
 	}
-	if len(q.Includes) > 0 || len(q.Sort) > 0 || q.After != "" {
-		return nil, fault.At(fault.Invalid, "not-supported", "", "the condition on %s has a parameter that selects nothing: _include, _revinclude, _sort and ct have no place in it", in.Type)
+	if len(q.Sort) > 0 || q.After != "" || q.IncludeAfter != "" {
+		return nil, selectsNothing(in, "_sort and page tokens have")
 	}
 	q.Count, q.Total, q.Sort, q.After = 2, search.TotalNone, nil, ""
 	return q, nil
@@ -73,6 +86,15 @@ func (s *Service) criteriaText(ctx context.Context, in *Interaction, text string
 
 // matches runs q and returns what it found with the guard that pins it.
 func (s *Service) matches(ctx context.Context, q *search.Query) ([]Record, Guard, error) {
+	page, g, err := s.matchPage(ctx, q)
+	if err != nil {
+		return nil, Guard{}, err
+	}
+	return page.Records, g, nil
+}
+
+// matchPage is matches with what the includes of q add.
+func (s *Service) matchPage(ctx context.Context, q *search.Query) (*Page, Guard, error) {
 	if err := s.restrict(ctx, q); err != nil {
 		return nil, Guard{}, err
 	}
@@ -84,7 +106,7 @@ func (s *Service) matches(ctx context.Context, q *search.Query) ([]Record, Guard
 	for i := range min(len(page.Records), 2) {
 		g.IDs = append(g.IDs, page.Records[i].Key)
 	}
-	return page.Records, g, nil
+	return page, g, nil
 }
 
 // conditionalCreate looks for the resource that If-None-Exist describes (R4 section 3.1.0.8.1).
@@ -139,7 +161,8 @@ func (s *Service) conditionalUpdate(ctx context.Context, in *Interaction) (condi
 
 // conditionalDelete makes the operations of a delete by criteria (R4 section
 // 3.1.0.7.1). Without _count more than one match is refused; with it up to so
-// many are deleted, each pinned to the version that matched.
+// many are deleted, each pinned to the version that matched. What _include and
+// _revinclude add to the matches is deleted with them.
 func (s *Service) conditionalDelete(ctx context.Context, in *Interaction) ([]Op, []Guard, error) {
 	if err := knownType(in.Type); err != nil {
 		return nil, nil, err
@@ -154,28 +177,55 @@ func (s *Service) conditionalDelete(ctx context.Context, in *Interaction) ([]Op,
 			params[name] = vals
 		}
 	}
-	q, err := s.criteria(ctx, in, params, "")
+	q, err := s.selection(ctx, in, params, "")
 	if err != nil {
 		return nil, nil, err
 	}
-	q.Count = max(most, 2)
-	recs, g, err := s.matches(ctx, q)
+	if most > 0 {
+		q.Count = most
+	}
+	page, g, err := s.matchPage(ctx, q)
 	if err != nil {
 		return nil, nil, err
 	}
 	guards := []Guard{g}
 	switch {
 	case most > 0:
-		recs, guards = recs[:min(len(recs), most)], nil
-	case len(recs) > 1:
+		guards = nil // the versions are pinned, and one match more or less makes no difference
+	case len(page.Records) > 1:
 		return nil, nil, severalMatches(in, in.RawQuery)
 	}
-	ops := make([]Op, len(recs))
-	for i := range recs {
-		ops[i] = s.deletion(in, recs[i].Key)
-		ops[i].IfMatch = recs[i].Version
+	if page.NextIncluded != "" {
+		return nil, nil, fault.At(fault.TooCostly, "too-costly", "", "the includes of this delete find more than %d resources; nothing was deleted", len(page.Included))
+	}
+	if err := s.mayDeleteIncluded(ctx, in, page.Included); err != nil {
+		return nil, nil, err
+	}
+	ops := make([]Op, 0, len(page.Records)+len(page.Included))
+	for _, recs := range [][]Record{page.Records, page.Included} {
+		for i := range recs {
+			op := s.deletion(in, recs[i].Key)
+			op.IfMatch = recs[i].Version
+			ops = append(ops, op)
+		}
 	}
 	return ops, guards, nil
+}
+
+// mayDeleteIncluded asks for every type that an include brought into a delete.
+func (s *Service) mayDeleteIncluded(ctx context.Context, in *Interaction, included []Record) error {
+	asked := map[string]bool{in.Type: true}
+	for i := range included {
+		typ := included[i].Type
+		if asked[typ] {
+			continue
+		}
+		asked[typ] = true
+		if err := s.authorize(ctx, &Interaction{Verb: VerbDelete, Type: typ, HardDelete: in.HardDelete}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // deleteCount returns _count of a conditional delete, 0 when it is absent.

@@ -105,7 +105,7 @@ func TestConditionalDelete(t *testing.T) {
 	}
 	r.fail(fault.Gone, "GET", "Patient/x", "")
 	r.fail(fault.Precondition, "DELETE", "Patient?family=Doe", "")
-	for _, bad := range []string{"family=Doe&_count=0", "family=Doe&_count=101", "family=Doe&_count=x", "_count=3", "", "foo=1", "family=Doe&foo=1", "family=", "family=Doe&_include=Patient:organization"} {
+	for _, bad := range []string{"family=Doe&_count=0", "family=Doe&_count=101", "family=Doe&_count=x", "_count=3", "", "foo=1", "family=Doe&foo=1", "family=", "family=Doe&_sort=family"} {
 		r.fail(fault.Invalid, "DELETE", "Patient?"+bad, "")
 	}
 	if resp := r.do(204, "DELETE", "Patient?family=Doe&_count=3", ""); resp.Deleted != 3 {
