@@ -39,6 +39,8 @@ type Config struct {
 	MaxCount int
 	// ConditionalDeleteMax caps _count of a conditional delete; 0 means 100.
 	ConditionalDeleteMax int
+	// Narrative is "" to store narratives as they come, or NarrativeSafe.
+	Narrative string
 	// Versioning maps a resource type, or AllTypes, to its policy.
 	Versioning map[string]Versioning
 }
@@ -49,6 +51,9 @@ func (c Config) withDefaults() (Config, error) {
 	case "", CompatAHDS:
 	default:
 		return c, fault.New(fault.Invalid, "compat %q is unknown; use \"\" or %q", c.Compat, CompatAHDS)
+	}
+	if c.Narrative != "" && c.Narrative != NarrativeSafe {
+		return c, fault.New(fault.Invalid, "narrative %q is unknown; use \"\" or %q", c.Narrative, NarrativeSafe)
 	}
 	if c.MaxBundleEntries == 0 {
 		c.MaxBundleEntries = 10_000

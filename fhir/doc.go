@@ -16,6 +16,7 @@
 //	access.go        what a token with SMART scopes may see and write
 //	authorize.go     which action of a role each interaction needs
 //	prepare.go       one resource made ready to be stored: checks, stored form, index entries
+//	narrative.go     active content in narratives
 //	create.go read.go vread.go update.go patch.go delete.go purge.go
 //	history.go search.go
 //	                 one file per interaction

@@ -58,6 +58,11 @@ func (s *Service) prepare(ctx context.Context, in *Interaction, k Key, refs *ref
 	if err := checkBody(in); err != nil {
 		return Op{}, err
 	}
+	if s.cfg.Narrative == NarrativeSafe {
+		if err := checkNarratives(n); err != nil {
+			return Op{}, err
+		}
+	}
 	edits, uris, err := refs.rewrite(ctx, n, ws.edits[:0])
 	ws.edits = edits
 	if err != nil {

@@ -46,6 +46,8 @@ const (
 type Spec struct {
 	Kind   Kind   `json:"kind"`
 	Compat string `json:"compat,omitempty"` // "", for FHIR also "ahds", for MedTech also "ms"
+	// Narrative is "" (stored as it comes) or "safe" (active content is refused).
+	Narrative string `json:"narrative,omitempty"`
 	// Versioning maps a resource type, or DefaultType for all others, to the
 	// policy of its versions.
 	Versioning map[string]string `json:"versioning,omitempty"`
@@ -95,8 +97,8 @@ func (s Spec) Check(n string) error {
 		if err := s.MedTechSpec.check(); err != nil {
 			return err
 		}
-		if len(s.Versioning) > 0 {
-			return fault.New(fault.Invalid, "versioning is only for kind fhir")
+		if len(s.Versioning) > 0 || s.Narrative != "" {
+			return fault.New(fault.Invalid, "versioning and narrative are only for kind fhir")
 		}
 	case KindDICOM:
 		return fault.New(fault.NotImplemented, "services of kind %s are not available in this version", s.Kind)
@@ -107,6 +109,9 @@ func (s Spec) Check(n string) error {
 	}
 	if other := map[Kind]string{KindFHIR: "ahds", KindMedTech: "ms"}[s.Kind]; s.Compat != "" && s.Compat != other {
 		return fault.New(fault.Invalid, `compat %.40q is unknown; it is "" or %q`, s.Compat, other)
+	}
+	if s.Narrative != "" && s.Narrative != "safe" {
+		return fault.New(fault.Invalid, `narrative %.40q is unknown; it is "" to store it as it comes, or "safe"`, s.Narrative)
 	}
 	if err := checkVersioning(s.Versioning); err != nil {
 		return err
@@ -168,7 +173,7 @@ func checkTags(tags map[string]string) error {
 }
 
 func (s Spec) equal(t Spec) bool {
-	return s.Kind == t.Kind && s.Compat == t.Compat && s.Authority == t.Authority && s.Audience == t.Audience && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
+	return s.Kind == t.Kind && s.Compat == t.Compat && s.Narrative == t.Narrative && s.Authority == t.Authority && s.Audience == t.Audience && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
 }
 
 // clone copies w so that a reader never shares memory with a later change.

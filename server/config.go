@@ -121,6 +121,7 @@ type ServiceConfig struct {
 	Name       string            `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter; not events."`
 	Kind       string            `yaml:"kind" doc:"fhir or medtech. The kind dicom is not available in this version."`
 	Compat     string            `yaml:"compat,omitempty" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services. For kind medtech ms: mappings exactly as there."`
+	Narrative  string            `yaml:"narrative,omitempty" doc:"Empty: a narrative is stored as it comes. safe: one with scripts, forms, event handlers or links to anything but pages is refused with 400."`
 	Versioning map[string]string `yaml:"versioning,omitempty" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
 	Tags       map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
 	Authority  string            `yaml:"authority,omitempty" doc:"Only for other issuers than the built-in one: the URL of the OpenID provider whose tokens count besides."`
@@ -345,7 +346,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 
 // spec returns the service in the terms of the management plane.
 func (s ServiceConfig) spec() manage.Spec {
-	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
+	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
 }
 
 // scheme names a store by the beginning of its URL, without what may be secret.

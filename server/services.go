@@ -199,7 +199,7 @@ func (s *service) changeSpec(spec manage.Spec) error {
 			return err
 		}
 	}
-	if s.store != nil && (spec.Authority != s.spec.Authority || spec.Compat != s.spec.Compat || !maps.Equal(spec.Versioning, s.spec.Versioning)) {
+	if s.store != nil && (spec.Authority != s.spec.Authority || spec.Compat != s.spec.Compat || spec.Narrative != s.spec.Narrative || !maps.Equal(spec.Versioning, s.spec.Versioning)) {
 		if err := s.build(spec); err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (s *service) openFHIR(ctx context.Context, folder string) error {
 func (s *service) build(spec manage.Spec) error {
 	room, err := fhir.New(fhir.Deps{
 		Store: s.store, Search: search.Default(), Guard: s.all.identity.guard(s.ref),
-		Config: fhir.Config{Compat: spec.Compat, Versioning: versioning(spec.Versioning)},
+		Config: fhir.Config{Compat: spec.Compat, Narrative: spec.Narrative, Versioning: versioning(spec.Versioning)},
 	})
 	if err != nil {
 		return err

@@ -111,12 +111,12 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	}
 	s := step{
 		Action: "keep", What: "fhir-service", Name: workspace + "/" + want.Name, path: servicePath(workspace, want.Name),
-		body: map[string]any{"compat": want.Compat, "versioning": want.Versioning, "authority": want.Authority, "audience": want.Audience, "tags": want.Tags},
+		body: map[string]any{"compat": want.Compat, "narrative": want.Narrative, "versioning": want.Versioning, "authority": want.Authority, "audience": want.Audience, "tags": want.Tags},
 	}
 	switch {
 	case !exists:
 		s.Action = "create"
-	case want.Compat != have.Compat || want.Authority != have.Authority || want.Audience != have.Audience || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
+	case want.Compat != have.Compat || want.Narrative != have.Narrative || want.Authority != have.Authority || want.Audience != have.Audience || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
 		s.Action = "change"
 	}
 	return s

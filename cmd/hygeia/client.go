@@ -34,6 +34,7 @@ type service struct {
 	Workspace  string            `json:"workspace"`
 	Kind       string            `json:"kind"`
 	Compat     string            `json:"compat,omitempty"`
+	Narrative  string            `json:"narrative,omitempty"`
 	Authority  string            `json:"authority,omitempty"`
 	Audience   string            `json:"audience,omitempty"`
 	Versioning map[string]string `json:"versioning,omitempty"`

@@ -30,6 +30,7 @@ type fhirServiceCreateCmd struct {
 	clientFlags
 	serviceArgs
 	Compat     string            `enum:",ahds" default:"" help:"ahds: with the documented deviations of Azure Health Data Services."`
+	Narrative  string            `enum:",safe" default:"" help:"safe: refuse narratives with scripts and the like."`
 	Authority  string            `placeholder:"URL" help:"OpenID provider whose tokens count besides those of the built-in one."`
 	Audience   string            `help:"Audience that its tokens must have."`
 	Versioning map[string]string `placeholder:"TYPE=POLICY" help:"versioned, versioned-update or no-version for a resource type, or for default; may be given several times."`
@@ -46,7 +47,7 @@ func (fhirServiceCreateCmd) Help() string {
 // Run creates.
 func (c fhirServiceCreateCmd) Run(std stdio) error {
 	var s service
-	body := map[string]any{"compat": c.Compat, "versioning": c.Versioning, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags}
+	body := map[string]any{"compat": c.Compat, "narrative": c.Narrative, "versioning": c.Versioning, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags}
 	status, err := c.call(context.Background(), "PUT", servicePath(c.Workspace, c.Name), body, &s)
 	if err != nil {
 		return err

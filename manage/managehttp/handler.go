@@ -175,6 +175,7 @@ type serviceView struct {
 	Workspace  string            `json:"workspace"`
 	Kind       manage.Kind       `json:"kind"`
 	Compat     string            `json:"compat,omitempty"`
+	Narrative  string            `json:"narrative,omitempty"`
 	Versioning map[string]string `json:"versioning,omitempty"`
 	Authority  string            `json:"authority,omitempty"`
 	Audience   string            `json:"audience,omitempty"`
@@ -196,7 +197,7 @@ func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
 
 func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
 	return serviceView{
-		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Versioning: s.Versioning,
+		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning,
 		Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechSpec, State: s.State,
 		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
 	}

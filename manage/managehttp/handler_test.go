@@ -199,7 +199,7 @@ func TestSchemas(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(h, "PUT", "/manage/v1/workspaces/default", `{"tags":{"a":"b"}}`)
-	do(h, "PUT", "/manage/v1/workspaces/default/fhirservices/fhir", `{"compat":"ahds","versioning":{"default":"no-version"},"tags":{"a":"b"}}`)
+	do(h, "PUT", "/manage/v1/workspaces/default/fhirservices/fhir", `{"compat":"ahds","narrative":"safe","versioning":{"default":"no-version"},"tags":{"a":"b"}}`)
 	for path, schema := range map[string]string{
 		"/manage/v1/workspaces":                           "WorkspaceList",
 		"/manage/v1/workspaces/default":                   "Workspace",

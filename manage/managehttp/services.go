@@ -23,13 +23,14 @@ var kinds = []struct {
 func fhirBody(decode func(any) error) (manage.Spec, error) {
 	var b struct {
 		Compat     string            `json:"compat"`
+		Narrative  string            `json:"narrative"`
 		Versioning map[string]string `json:"versioning"`
 		Authority  string            `json:"authority"`
 		Audience   string            `json:"audience"`
 		Tags       map[string]string `json:"tags"`
 	}
 	err := decode(&b)
-	return manage.Spec{Compat: b.Compat, Versioning: b.Versioning, Authority: b.Authority, Audience: b.Audience, Tags: b.Tags}, err
+	return manage.Spec{Compat: b.Compat, Narrative: b.Narrative, Versioning: b.Versioning, Authority: b.Authority, Audience: b.Audience, Tags: b.Tags}, err
 }
 
 func medtechBody(decode func(any) error) (manage.Spec, error) {

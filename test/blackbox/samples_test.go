@@ -50,7 +50,7 @@ func runSamples(t *testing.T, p *process, file string) {
 				name, value, _ := strings.Cut(line[1:], " = ")
 				vars[name] = strings.Replace(value, demoURL, p.url, 1)
 			case name == "GET" || name == "POST" || name == "PUT" || name == "PATCH" || name == "DELETE" || name == "HEAD":
-				r.method, r.url = name, value
+				r.method, r.url = name, strings.Replace(value, demoURL, p.url, 1)
 			case r.method != "" && strings.Contains(line, ": "):
 				k, v, _ := strings.Cut(line, ": ")
 				r.header.Set(k, v)
