@@ -13,6 +13,9 @@ func (s *Service) delete(ctx context.Context, in *Interaction) (*Response, error
 	if in.Conditional {
 		return again(ctx, func() (*Response, error) { return s.deleteWhere(ctx, in) })
 	}
+	if in.Unlink {
+		return again(ctx, func() (*Response, error) { return s.deleteUnlinked(ctx, in) })
+	}
 	return again(ctx, func() (*Response, error) {
 		op, err := s.deleteOp(in)
 		if err != nil {

@@ -17,7 +17,7 @@
 //	authorize.go     which action of a role each interaction needs
 //	prepare.go       one resource made ready to be stored: checks, stored form, index entries
 //	narrative.go     active content in narratives
-//	create.go read.go vread.go update.go patch.go delete.go purge.go
+//	create.go read.go vread.go update.go patch.go delete.go unlink.go purge.go
 //	history.go search.go
 //	                 one file per interaction
 //	conditional.go   criteria in place of an id, kept exact by guards

@@ -53,6 +53,7 @@ type Interaction struct {
 	IfNoneMatch      string // raw ETag
 	IfModifiedSince  time.Time
 	HardDelete       bool
+	Unlink           bool // _remove-references=true, with HardDelete
 	KeepNoOldVersion bool // _meta-history=false
 	Strict           bool // Prefer: handling=strict
 

@@ -59,6 +59,9 @@ func (e *txEntry) identify(ctx context.Context, s *Service) error {
 }
 
 func (e *txEntry) identifyDelete(ctx context.Context, s *Service) (err error) {
+	if e.in.Unlink {
+		return fault.At(fault.Invalid, "not-supported", "", "_remove-references is not possible inside a transaction")
+	}
 	if e.in.Conditional {
 		e.ops, e.guards, err = s.conditionalDelete(ctx, e.in)
 	} else {

@@ -54,8 +54,12 @@ func setControls(in *fhir.Interaction) error {
 			return err
 		}
 		in.HardDelete = hard == isTrue || alias == isTrue
-		if v, err := flag(in, "_remove-references"); err != nil || v == isTrue {
-			return notSupported("_remove-references", err)
+		unlink, err := flag(in, "_remove-references")
+		if err != nil {
+			return err
+		}
+		if in.Unlink = unlink == isTrue; in.Unlink && (in.Conditional || !in.HardDelete) {
+			return fault.At(fault.Invalid, "not-supported", "", "_remove-references is for a delete by id with _hardDelete=true")
 		}
 		if v, err := flag(in, "_cascade"); err != nil || v == isTrue {
 			return notSupported("_cascade", err)
