@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hygeia-health/hygeia/events"
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
@@ -33,6 +34,7 @@ type Config struct {
 	Limits         LimitsConfig      `yaml:"limits"`
 	CORS           CORSConfig        `yaml:"cors"`
 	Identity       IdentityConfig    `yaml:"identity"`
+	Events         EventsConfig      `yaml:"events"`
 	Log            LogConfig         `yaml:"log"`
 	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir and the MedTech service medtech."`
 
@@ -68,6 +70,12 @@ type CORSConfig struct {
 	Headers     []string      `yaml:"headers" default:"*" doc:"Request headers that such pages may set; * allows all that they ask for."`
 	MaxAge      time.Duration `yaml:"max_age" default:"10m" doc:"How long a browser may keep the answer to a preflight."`
 	Credentials bool          `yaml:"credentials" default:"false" doc:"Lets such pages send cookies and client certificates. Not together with the origin *."`
+}
+
+// EventsConfig bounds where events may be sent and how long they are kept.
+type EventsConfig struct {
+	Allow     []string      `yaml:"allow" doc:"Networks and host names that webhooks may have although they are private, and by http: 10.1.0.0/16, 127.0.0.1/32, hooks.internal. All others must be public and use https."`
+	Retention time.Duration `yaml:"retention" default:"168h" doc:"How long events can be pulled and tried again, 1h to 8760h."`
 }
 
 // IdentityConfig shapes the built-in identity provider.
@@ -195,6 +203,12 @@ func (c *Config) Validate() error {
 	}
 	if err := c.Identity.validate(); err != nil {
 		return err
+	}
+	if err := (events.Outbound{Allow: c.Events.Allow}).Check(); err != nil {
+		return fmt.Errorf("events.allow: %w", err)
+	}
+	if c.Events.Retention < time.Hour || c.Events.Retention > 8760*time.Hour {
+		return errors.New("events.retention: it is between 1h and 8760h")
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return fmt.Errorf("log.level: %q is not one of debug, info, warn, error", c.Log.Level)

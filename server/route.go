@@ -17,6 +17,8 @@ import (
 // service, else by the first segments of the path.
 type router struct {
 	services *services
+	events   *eventRooms
+	plane    *manage.Plane
 	suffix   string // ".fhir.DOMAIN"; "" without a domain
 	platform map[string]http.Handler
 	manage   http.Handler
@@ -41,6 +43,10 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if path == "/manage" || strings.HasPrefix(path, "/manage/") {
 		q.Route, q.Operation = "/manage", "manage"
 		rt.serveManage(w, r)
+		return
+	}
+	if workspace, rest, ok := eventsPath(path); ok {
+		rt.serveEvents(w, r, workspace, rest)
 		return
 	}
 	name := servicePath(path)
@@ -73,7 +79,7 @@ func (rt *router) serveService(w http.ResponseWriter, r *http.Request, sv *servi
 // the identity provider, the rest is of the management plane.
 func (rt *router) serveManage(w http.ResponseWriter, r *http.Request) {
 	if rt.identity == nil {
-		rt.manage.ServeHTTP(w, r)
+		rt.serveManaged(w, r)
 		return
 	}
 	if !isOpenAPI(r) {
@@ -86,7 +92,20 @@ func (rt *router) serveManage(w http.ResponseWriter, r *http.Request) {
 		rt.identity.provider.ServeAdmin(w, r, p)
 		return
 	}
-	rt.manage.ServeHTTP(w, r)
+	rt.serveManaged(w, r)
+}
+
+// serveManaged answers for event subscriptions, or passes on to the management plane.
+func (rt *router) serveManaged(w http.ResponseWriter, r *http.Request) {
+	workspace, rest, ok := subscriptionsPath(r.URL.Path)
+	if !ok {
+		rt.manage.ServeHTTP(w, r)
+		return
+	}
+	web.From(r.Context()).Route = "/manage/v1/workspaces/{workspace}/eventsubscriptions"
+	if room := rt.eventRoom(w, r, workspace); room != nil {
+		room.edge.ServeManage(w, r, rest)
+	}
 }
 
 // isOpenAPI reports whether r asks for the description of the API, which holds

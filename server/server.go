@@ -95,6 +95,9 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if err := s.services.events.resume(ctx, s.plane.Workspaces()); err != nil {
+		return nil, errors.Join(fmt.Errorf("events: %w", err), s.Close())
+	}
 	if err := s.identity.bootstrap(ctx, &cfg, cfg.issuer(cfg.Listen)); err != nil {
 		return nil, errors.Join(fmt.Errorf("bootstrap: %w", err), s.Close())
 	}
@@ -125,7 +128,7 @@ func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
 
 // join puts the request chain in front of everything that answers.
 func (s *Server) join() http.Handler {
-	rt := &router{services: s.services, identity: s.identity, log: s.log, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log, Jobs: s.queue.store})}
+	rt := &router{services: s.services, events: s.services.events, plane: s.plane, identity: s.identity, log: s.log, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log, Jobs: s.queue.store})}
 	if s.cfg.Domain != "" {
 		rt.suffix = ".fhir." + s.cfg.Domain
 	}
@@ -220,6 +223,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Close closes the services and gives the data folder back.
 func (s *Server) Close() error {
 	s.queue.halt()
+	if s.services != nil {
+		s.services.events.close()
+	}
 	err := errors.Join(s.services.closeAll(context.Background()), s.identity.Close())
 	s.buffered.Flush()
 	return errors.Join(err, s.queue.Close(), s.blobs.Close(), s.lock.Close())

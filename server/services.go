@@ -39,6 +39,7 @@ type services struct {
 	metrics *telemetry.Metrics
 	// identity is nil when authentication is off.
 	identity *identity
+	events   *eventRooms
 
 	change sync.Mutex // held while table is replaced
 	table  atomic.Pointer[table]
@@ -55,6 +56,7 @@ var _ manage.Runner = (*services)(nil)
 func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store, q *queue) *services {
 	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
+	s.events = newEventRooms(cfg, s)
 	return s
 }
 
@@ -104,6 +106,7 @@ func (s *services) Start(_ context.Context, ref manage.Ref, spec manage.Spec) er
 		t.byPath[ref.String()] = sv
 		if spec.Kind == manage.KindFHIR {
 			t.byHost[ref.Workspace+"-"+ref.Service] = sv
+			s.events.add(ref, fhirSource{sv})
 		}
 	})
 	return nil
@@ -126,6 +129,7 @@ func (s *services) Stop(_ context.Context, ref manage.Ref) error {
 		return nil
 	}
 	s.queue.drop(ref.String())
+	s.events.drop(ref)
 	err := sv.close()
 	s.metrics.Forget(ref.String())
 	return err
@@ -148,6 +152,9 @@ func (s *services) Remove(ctx context.Context, ref manage.Ref) error {
 
 // RemoveWorkspace implements manage.Forgetter.
 func (s *services) RemoveWorkspace(ctx context.Context, workspace string) error {
+	if err := s.events.remove(workspace); err != nil {
+		return err
+	}
 	return s.identity.forget(ctx, "/"+workspace)
 }
 
@@ -273,7 +280,10 @@ func (s *service) openFHIR(ctx context.Context, folder string) error {
 		return err
 	}
 	m := s.all.metrics.Store(s.ref.String(), func() int { return store.Stats().Queue })
-	store.OnCommit(func(d time.Duration, n int) { m.Commit(n, d) })
+	store.OnCommit(func(d time.Duration, n int) {
+		m.Commit(n, d)
+		s.all.events.wake(s.ref.Workspace)
+	})
 	return nil
 }
 

@@ -24,6 +24,7 @@ type Metrics struct {
 	batch    *prometheus.HistogramVec
 	queues   *queues
 	medtech  *medtech
+	events   *eventCounters
 
 	series sync.Map // seriesKey -> *series, so that a request looks up labels once
 }
@@ -78,6 +79,7 @@ func New(version string) *Metrics {
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.requests, m.errors, m.latency, m.sizeIn, m.sizeOut, m.commits, m.batch, m.queues, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.events = newEventCounters(m.registry)
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
 	return m
 }

@@ -1,0 +1,250 @@
+package events
+
+import (
+	"context"
+	"crypto/subtle"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// Times of the collector.
+const (
+	// gatherTime is how long a wake is followed by others before the sources are
+	// read, so that many commits share one append.
+	gatherTime = 5 * time.Millisecond
+	// pollTime is how often sources are read without a wake when another node may
+	// write, quietTime when none can: then only what is due by the clock is done.
+	pollTime  = 250 * time.Millisecond
+	quietTime = time.Minute
+	// leaseTime is how long a node that died keeps the work.
+	leaseTime = 5 * time.Second
+	pageSize  = 1000
+	pruneTime = time.Minute
+)
+
+// run does the work of a workspace as long as this node has the lease.
+func (s *Service) run(ctx context.Context) {
+	defer s.haltAll()
+	every := quietTime
+	if s.shared {
+		every = pollTime
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var c clock
+	for {
+		s.step(ctx, &c)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.wake:
+			if s.Active() && !sleep(ctx, gatherTime) {
+				return
+			}
+		}
+	}
+}
+
+// clock is when what was done last.
+type clock struct{ leased, looked, pruned time.Time }
+
+// step does what is to be done now.
+func (s *Service) step(ctx context.Context, c *clock) {
+	now := s.now()
+	switch {
+	case !s.shared && s.isLeader(), now.Sub(c.leased) <= leaseTime/3:
+	case s.lead(ctx, now):
+		c.leased = now
+	case s.isLeader() && now.Sub(c.leased) > leaseTime:
+		s.follow()
+	}
+	if !s.isLeader() {
+		return
+	}
+	if s.Active() {
+		s.collect(ctx)
+	}
+	if now.Sub(c.looked) > time.Second {
+		c.looked = now
+		s.look(ctx)
+	}
+	if now.Sub(c.pruned) > pruneTime {
+		c.pruned = now
+		s.prune(ctx)
+	}
+}
+
+func (s *Service) isLeader() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leader
+}
+
+// lead takes or keeps the lease. It is false when another node has it, and when
+// the store does not answer.
+func (s *Service) lead(ctx context.Context, now time.Time) bool {
+	have, err := !s.shared, error(nil)
+	if s.shared {
+		have, err = s.store.Lease(ctx, s.node, now, now.Add(leaseTime))
+	}
+	if err != nil || !have {
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("events: no lease", slog.Any("err", err))
+		} else if s.isLeader() {
+			s.follow()
+		}
+		return false
+	}
+	if s.isLeader() {
+		return true
+	}
+	list, err := s.store.Subscriptions(ctx)
+	if err != nil {
+		return false
+	}
+	active, err := s.store.Active(ctx)
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
+	s.leader, s.active = true, s.active || active
+	s.mu.Unlock()
+	for i := range list {
+		s.restart(&list[i])
+	}
+	return true
+}
+
+// follow gives the work up.
+func (s *Service) follow() {
+	s.mu.Lock()
+	s.leader = false
+	s.mu.Unlock()
+	s.haltAll()
+}
+
+func (s *Service) haltAll() {
+	s.mu.Lock()
+	names := slices.Collect(maps.Keys(s.subs))
+	s.mu.Unlock()
+	for _, n := range names {
+		s.halt(n)
+	}
+}
+
+// look follows what other nodes changed, and ends handshakes that nobody answered.
+func (s *Service) look(ctx context.Context) {
+	if !s.change.TryLock() {
+		return // somebody is at it
+	}
+	defer s.change.Unlock()
+	list, err := s.store.Subscriptions(ctx)
+	if err != nil {
+		return
+	}
+	if active, err := s.store.Active(ctx); err == nil && active {
+		s.mu.Lock()
+		s.active = true
+		s.mu.Unlock()
+	}
+	seen := map[string]bool{}
+	for i := range list {
+		r := &list[i]
+		seen[r.Name] = true
+		if r.State == AwaitingManualAction && s.now().Sub(r.Changed) > manualTime {
+			r.State, r.Reason, r.Code = Failed, "the destination was not validated within five minutes", ""
+			if err := s.store.PutSubscription(ctx, r); err != nil {
+				continue
+			}
+		}
+		s.mu.Lock()
+		d := s.subs[r.Name]
+		s.mu.Unlock()
+		if (d == nil) != (r.State != Succeeded) || d != nil && !d.changed.Equal(r.Changed) {
+			s.restart(r)
+		}
+	}
+	s.mu.Lock()
+	names := slices.Collect(maps.Keys(s.subs))
+	s.mu.Unlock()
+	for _, n := range names {
+		if !seen[n] {
+			s.halt(n)
+		}
+	}
+}
+
+// collect copies what is new in the sources into the log.
+func (s *Service) collect(ctx context.Context) {
+	s.mu.Lock()
+	sources := maps.Clone(s.sources)
+	s.mu.Unlock()
+	for name, src := range sources {
+		if err := s.collectFrom(ctx, name, src); err != nil && ctx.Err() == nil {
+			s.log.Warn("events cannot be collected now", slog.String("service", name), slog.Any("err", err))
+		}
+	}
+}
+
+func (s *Service) collectFrom(ctx context.Context, name string, src Source) error {
+	pos, ok, err := s.store.Position(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		if pos, err = src.Since(ctx, s.now().Add(-s.retention)); err != nil {
+			return err
+		}
+		if err := s.store.Append(ctx, name, 0, pos, nil); err != nil {
+			return err
+		}
+	}
+	for {
+		list, to, err := src.Changes(ctx, pos, pageSize)
+		if err != nil || to == pos {
+			return err
+		}
+		if err := s.store.Append(ctx, name, pos, to, list); err != nil {
+			if fault.Is(err, fault.Conflict) {
+				return nil // another node had the lease meanwhile
+			}
+			return err
+		}
+		s.meter.Published(len(list))
+		pos = to
+		s.grow()
+	}
+}
+
+// grow tells those that wait that the log has more.
+func (s *Service) grow() {
+	s.mu.Lock()
+	close(s.grown)
+	s.grown = make(chan struct{})
+	for _, d := range s.subs {
+		d.nudge()
+	}
+	s.mu.Unlock()
+}
+
+func (s *Service) prune(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := s.store.Prune(ctx, s.now().Add(-s.retention), 5000)
+		if err != nil || n < 5000 {
+			if err != nil && ctx.Err() == nil {
+				s.log.Warn("events cannot be pruned now", slog.Any("err", err))
+			}
+			return
+		}
+	}
+}
+
+// equal compares secrets in constant time.
+func equal(a, b string) bool {
+	return a != "" && subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}

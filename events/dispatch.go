@@ -1,0 +1,469 @@
+package events
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Bounds of a dispatcher.
+const (
+	window   = 2000 // events in its hands: on their way, or waiting to be tried again
+	senders  = 16   // requests at the same time
+	saveTime = 20 * time.Millisecond
+	saveMany = 500
+	buryTime = 10 * time.Second // between attempts to write dead letters
+)
+
+// item is an event in the hands of a dispatcher.
+type item struct {
+	event    *Event
+	attempts int
+	due      time.Time
+	since    time.Time // when its time to live began
+	last     time.Time
+	outcome  Outcome
+	saved    bool // it is among the tries of the store
+	done     bool
+	next     *item // ordered: the next event of the same resource
+}
+
+// dispatcher delivers for one subscription. All its state belongs to one
+// goroutine; senders report to it.
+type dispatcher struct {
+	s       *Service
+	sub     Subscription
+	names   *Names
+	match   *matcher
+	created time.Time
+	changed time.Time
+	ttl     time.Duration
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	more    chan struct{}
+	results chan result
+
+	read     int64          // position in the log up to which events were taken
+	resumed  map[int64]bool // events that a dispatcher before this one had tried already
+	fresh    []*item        // never saved, in the order of the log
+	ready    queue          // waiting for their time
+	held     int            // items in all
+	inFlight int
+	tails    map[string]*item // ordered: the newest item of each resource
+	letters  []Letter         // given up, not yet saved
+	dying    []*item          // the items of letters
+	buryAt   time.Time        // not before
+	progress Progress
+	dirty    int
+	saved    time.Time
+
+	mu        sync.Mutex // guards what report shows
+	probation time.Time
+	delivered int64
+	failed    int64
+	outcome   Outcome
+	last      time.Time
+}
+
+// result is what a sender reports.
+type result struct {
+	items  []*item
+	answer answer
+	at     time.Time
+	gone   bool
+}
+
+func newDispatcher(s *Service, r *Record) (*dispatcher, error) {
+	m, err := r.Filter.compile()
+	if err != nil {
+		return nil, err
+	}
+	return &dispatcher{
+		s: s, sub: r.Subscription, names: &s.names, match: m, created: r.Created.Truncate(time.Millisecond), changed: r.Changed,
+		ttl:  time.Duration(r.RetryPolicy.EventTimeToLiveInMinutes) * time.Minute,
+		more: make(chan struct{}, 1), results: make(chan result, senders), read: max(r.Position, r.From), tails: map[string]*item{},
+	}, nil
+}
+
+func (d *dispatcher) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	d.running.Go(func() { d.run(ctx) })
+}
+
+// halt ends the dispatcher; what it was about to say to the store is said.
+func (d *dispatcher) halt() {
+	d.cancel()
+	d.running.Wait()
+}
+
+func (d *dispatcher) nudge() {
+	select {
+	case d.more <- struct{}{}:
+	default:
+	}
+}
+
+// report fills in what a dispatcher knows.
+func (d *dispatcher) report(st *Status) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st.Delivered, st.Failed, st.LastOutcome = d.delivered, d.failed, d.outcome
+	if !d.last.IsZero() {
+		t := d.last
+		st.LastAttempt = &t
+	}
+	if d.probation.After(d.s.now()) {
+		t := d.probation
+		st.ProbationUntil = &t
+	}
+}
+
+func (d *dispatcher) run(ctx context.Context) {
+	defer d.finish()
+	for !d.resume(ctx) {
+		if !sleep(ctx, time.Second) {
+			return
+		}
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		now := d.s.now()
+		if e := d.sub.ExpirationTimeUTC; e != nil && now.After(*e) {
+			return
+		}
+		d.fill(ctx, now)
+		d.launch(ctx, now)
+		d.save(ctx, now, false)
+		timer.Reset(d.pause(now))
+		select {
+		case <-ctx.Done():
+		case <-d.more:
+		case <-timer.C:
+		case r := <-d.results:
+			d.settle(r)
+			for more := true; more; {
+				select {
+				case r := <-d.results:
+					d.settle(r)
+				default:
+					more = false
+				}
+			}
+		}
+	}
+}
+
+// finish waits for the senders and saves.
+func (d *dispatcher) finish() {
+	d.cancel()
+	for d.inFlight > 0 {
+		d.settle(<-d.results)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	d.save(ctx, d.s.now(), true)
+}
+
+func sleep(ctx context.Context, t time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(t):
+		return true
+	}
+}
+
+// resume takes over what was to be tried again when the last dispatcher ended.
+func (d *dispatcher) resume(ctx context.Context) bool {
+	tries, err := d.s.store.Tries(ctx, d.sub.Name)
+	if err != nil {
+		return false
+	}
+	seqs := make([]int64, len(tries))
+	for i := range tries {
+		seqs[i] = tries[i].Seq
+	}
+	list, err := d.s.store.Get(ctx, seqs)
+	if err != nil {
+		return false
+	}
+	d.resumed = make(map[int64]bool, len(list))
+	at := make(map[int64]*Event, len(list))
+	for i := range list {
+		at[list[i].Seq] = &list[i]
+	}
+	slices.SortFunc(tries, func(a, b Try) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, t := range tries {
+		e := at[t.Seq]
+		if e == nil {
+			d.progress.Done = append(d.progress.Done, t.Seq) // pruned
+			d.dirty++
+			continue
+		}
+		d.resumed[t.Seq] = true
+		d.add(&item{event: e, attempts: t.Attempts, due: t.Due, since: t.Since, last: t.Last, outcome: t.Outcome, saved: true})
+	}
+	return true
+}
+
+// add takes an item into the hands of the dispatcher.
+func (d *dispatcher) add(it *item) {
+	d.held++
+	if !it.saved {
+		d.fresh = append(d.fresh, it)
+	}
+	if d.sub.Ordered {
+		key := it.event.Source + "/" + it.event.Ref
+		tail := d.tails[key]
+		d.tails[key] = it
+		if tail != nil {
+			tail.next = it
+			return // it waits for the one before
+		}
+	}
+	heap.Push(&d.ready, it)
+}
+
+// release ends an item; in order, the next of its resource becomes ready.
+func (d *dispatcher) release(it *item) {
+	it.done = true
+	d.held--
+	if !d.sub.Ordered {
+		return
+	}
+	key := it.event.Source + "/" + it.event.Ref
+	if it.next != nil {
+		heap.Push(&d.ready, it.next)
+	} else if d.tails[key] == it {
+		delete(d.tails, key)
+	}
+}
+
+// fill reads the log while there is room.
+func (d *dispatcher) fill(ctx context.Context, now time.Time) {
+	for d.held < window {
+		list, err := d.s.store.Read(ctx, d.read, 500)
+		if err != nil || len(list) == 0 {
+			return
+		}
+		matched := 0
+		for i := range list {
+			e := &list[i]
+			d.read = e.Seq
+			if e.Time.Before(d.created) || d.resumed[e.Seq] || !d.match.match(d.names, e) {
+				continue
+			}
+			matched++
+			d.add(&item{event: e, due: now, since: e.Time})
+		}
+		d.s.meter.Matched(d.sub.Name, matched)
+		d.s.meter.Unmatched(d.sub.Name, len(list)-matched)
+		d.dirty++
+	}
+}
+
+// launch sends what is due.
+func (d *dispatcher) launch(ctx context.Context, now time.Time) {
+	d.mu.Lock()
+	waiting := d.probation.After(now)
+	d.mu.Unlock()
+	if waiting {
+		return
+	}
+	limit := d.sub.Destination.Properties.PreferredBatchSizeInKilobytes << 10
+	var scratch []byte
+	for d.inFlight < senders {
+		var items []*item
+		size := 0
+		for len(d.ready) > 0 && len(items) < d.sub.Destination.Properties.MaxEventsPerBatch && !d.ready[0].due.After(now) {
+			it := d.ready[0]
+			if now.Sub(it.since) > d.ttl {
+				heap.Pop(&d.ready)
+				d.giveUp(it, reasonTime, now)
+				continue
+			}
+			if limit > 0 && d.sub.Destination.Properties.MaxEventsPerBatch > 1 {
+				scratch = d.names.appendEvent(scratch[:0], it.event, d.sub.EventDeliverySchema)
+				if size += len(scratch) + 1; size > limit && len(items) > 0 {
+					break
+				}
+			}
+			heap.Pop(&d.ready)
+			items = append(items, it)
+		}
+		if len(items) == 0 {
+			return
+		}
+		d.inFlight++
+		go d.send(ctx, items)
+	}
+}
+
+// send is the work of a sender.
+func (d *dispatcher) send(ctx context.Context, items []*item) {
+	dl := delivery{sub: &d.sub, names: d.names, events: make([]*Event, len(items)), tries: make([]int, len(items))}
+	for i, it := range items {
+		dl.events[i], dl.tries[i] = it.event, it.attempts
+	}
+	a := dl.send(ctx, d.s.client, d.s.now())
+	d.results <- result{items: items, answer: a, at: d.s.now(), gone: ctx.Err() != nil && a.outcome != Delivered}
+}
+
+// settle takes the result of a request.
+func (d *dispatcher) settle(r result) {
+	d.inFlight--
+	if r.gone { // we ended, not the destination: the attempt does not count
+		for _, it := range r.items {
+			heap.Push(&d.ready, it)
+		}
+		return
+	}
+	n, o := len(r.items), r.answer.outcome
+	d.mu.Lock()
+	d.outcome, d.last = o, r.at
+	if o == Delivered {
+		d.delivered += int64(n)
+		d.probation = time.Time{}
+	} else {
+		d.failed += int64(n)
+		if p := max(o.probation(), r.answer.after); p > 0 {
+			d.probation = r.at.Add(p)
+		}
+	}
+	d.mu.Unlock()
+	if o == Delivered {
+		d.s.meter.Delivered(d.sub.Name, n, r.at.Sub(r.items[0].event.Time))
+		for _, it := range r.items {
+			d.complete(it)
+		}
+		return
+	}
+	d.s.meter.DeliveryFailed(d.sub.Name, n, string(o))
+	if o == Gone && d.sub.EventDeliverySchema == CloudEvent {
+		for _, it := range r.items {
+			heap.Push(&d.ready, it)
+		}
+		go d.s.disable(d.sub.Name, "the destination answered 410: it is gone")
+		d.cancel()
+		return
+	}
+	for _, it := range r.items {
+		d.again(it, r)
+	}
+}
+
+// again plans the next attempt, if there is one.
+func (d *dispatcher) again(it *item, r result) {
+	it.attempts++
+	it.last, it.outcome = r.at, r.answer.outcome
+	switch {
+	case r.answer.outcome.final():
+		d.giveUp(it, reasonFinal, r.at)
+	case it.attempts >= d.sub.RetryPolicy.MaxDeliveryAttempts:
+		d.giveUp(it, reasonAttempts, r.at)
+	default:
+		it.due = next(r.at, it.attempts, r.answer)
+		it.saved = true
+		d.progress.Put = append(d.progress.Put, it.try())
+		d.dirty++
+		heap.Push(&d.ready, it)
+	}
+}
+
+func (it *item) try() Try {
+	return Try{Seq: it.event.Seq, Attempts: it.attempts, Due: it.due, Since: it.since, Last: it.last, Outcome: it.outcome}
+}
+
+// complete ends an item that was delivered.
+func (d *dispatcher) complete(it *item) {
+	if it.saved {
+		d.progress.Done = append(d.progress.Done, it.event.Seq)
+	}
+	d.dirty++
+	d.release(it)
+}
+
+// giveUp makes an item a dead letter.
+func (d *dispatcher) giveUp(it *item, reason string, now time.Time) {
+	d.letters = append(d.letters, Letter{Seq: it.event.Seq, Reason: reason, Try: it.try(), Time: now})
+	d.dying = append(d.dying, it)
+	d.dirty++
+}
+
+// pause is how long there is nothing to do.
+func (d *dispatcher) pause(now time.Time) time.Duration {
+	p := time.Minute
+	if d.dirty > 0 {
+		p = saveTime
+	}
+	if d.buryAt.After(now) {
+		p = d.buryAt.Sub(now)
+	}
+	if len(d.ready) > 0 && d.inFlight < senders {
+		d.mu.Lock()
+		at := d.ready[0].due
+		if d.probation.After(at) {
+			at = d.probation
+		}
+		d.mu.Unlock()
+		p = min(p, max(at.Sub(now), time.Millisecond))
+	}
+	return p
+}
+
+// save tells the store, when there is enough to tell or it is time.
+func (d *dispatcher) save(ctx context.Context, now time.Time, force bool) {
+	if d.dirty == 0 || !force && d.dirty < saveMany && now.Sub(d.saved) < saveTime {
+		return
+	}
+	if !force && now.Before(d.buryAt) {
+		return
+	}
+	if !d.bury(ctx, now) && !force {
+		d.buryAt = now.Add(buryTime) // the letters wait, and what else is to be saved
+		return
+	}
+	for len(d.fresh) > 0 && (d.fresh[0].done || d.fresh[0].saved) {
+		d.fresh[0] = nil
+		d.fresh = d.fresh[1:]
+	}
+	d.progress.Position = d.read
+	if len(d.fresh) > 0 {
+		d.progress.Position = d.fresh[0].event.Seq - 1
+	}
+	d.saved = now
+	if err := d.s.store.Save(ctx, d.sub.Name, &d.progress); err != nil {
+		d.s.log.Warn("event deliveries cannot be saved now", slog.String("subscription", d.sub.Name), slog.Any("err", err))
+		return
+	}
+	d.progress = Progress{}
+	d.dirty = 0
+}
+
+// queue is a heap of items by time, then by position.
+type queue []*item
+
+// Len implements heap.Interface, as the methods after it.
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	if c := q[i].due.Compare(q[j].due); c != 0 {
+		return c < 0
+	}
+	return q[i].event.Seq < q[j].event.Seq
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(*item)) }
+func (q *queue) Pop() any {
+	old := *q
+	x := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return x
+}

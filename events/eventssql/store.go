@@ -1,0 +1,390 @@
+package eventssql
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hygeia-health/hygeia/events"
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Store is an events.Store.
+type Store struct{ db *db.DB }
+
+var _ events.Store = (*Store)(nil)
+
+// Open opens or creates the store in the database at path, see db.Open.
+func Open(ctx context.Context, path string, opt db.Options) (*Store, error) {
+	d, err := db.Open(path, opt)
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err == nil {
+		err = d.Migrate(ctx, files)
+	}
+	if err != nil {
+		_ = d.Close()
+		return nil, err
+	}
+	return &Store{d}, nil
+}
+
+// Close implements events.Store.
+func (s *Store) Close() error { return s.db.Close() }
+
+// write runs f in the writer. An error of f undoes all of it.
+func (s *Store) write(ctx context.Context, f func(c *db.Conn) error) error {
+	return s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
+		if err := f(c); err != nil {
+			return &db.Broken{Err: err}
+		}
+		return nil
+	}})
+}
+
+// ms keeps instants in milliseconds, none as 0.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func instant(v int64) time.Time {
+	if v == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(v).UTC()
+}
+
+// Position implements events.Store.
+func (s *Store) Position(ctx context.Context, source string) (pos int64, ok bool, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT pos FROM src WHERE name=$1", func(st *db.Stmt) error { pos, ok = st.ColInt(0), true; return nil }, source)
+	})
+	return pos, ok, err
+}
+
+// Append implements events.Store.
+func (s *Store) Append(ctx context.Context, source string, from, to int64, changes []events.Change) error {
+	stale := false
+	err := s.db.Write(ctx, &db.Work{Size: 1 + len(changes)/8, Do: func(c *db.Conn) error {
+		stale = false
+		pos, known := int64(0), false
+		err := c.Query("SELECT pos FROM src WHERE name=$1", func(st *db.Stmt) error { pos, known = st.ColInt(0), true; return nil }, source)
+		if err != nil {
+			return err
+		}
+		if known && pos != from || !known && from != 0 {
+			stale = true
+			return nil
+		}
+		if err := appendRows(c, source, to, changes); err != nil {
+			return &db.Broken{Err: err}
+		}
+		return nil
+	}})
+	if err == nil && stale {
+		err = fault.New(fault.Conflict, "another node collected these events")
+	}
+	return err
+}
+
+func appendRows(c *db.Conn, source string, to int64, changes []events.Change) error {
+	err := c.Exec("INSERT INTO src (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET pos = excluded.pos", source, to)
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	seq := int64(0)
+	if err := c.Query("SELECT v FROM meta WHERE k='seq'", func(st *db.Stmt) error { seq = st.ColInt(0); return nil }); err != nil {
+		return err
+	}
+	st, err := c.Prepare("INSERT INTO log (seq, src, at, kind, ref, ver, t) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		ch := &changes[i]
+		seq++
+		st.Bind(seq, source, ch.At, int(ch.Kind), ch.Ref, ch.Version, ms(ch.Time))
+		if err := st.Run(); err != nil {
+			return err
+		}
+	}
+	return c.Exec("INSERT INTO meta (k, v, s) VALUES ('seq', $1, '') ON CONFLICT (k) DO UPDATE SET v = excluded.v", seq)
+}
+
+const eventColumns = "SELECT seq, src, at, kind, ref, ver, t FROM log "
+
+func event(st *db.Stmt) events.Event {
+	return events.Event{Seq: st.ColInt(0), Source: st.ColText(1), Change: events.Change{
+		At: st.ColInt(2), Kind: events.Kind(st.ColInt(3)), Ref: st.ColText(4), Version: st.ColInt(5), Time: instant(st.ColInt(6)),
+	}}
+}
+
+// Read implements events.Store.
+func (s *Store) Read(ctx context.Context, after int64, limit int) (list []events.Event, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query(eventColumns+"WHERE seq>$1 ORDER BY seq LIMIT $2", func(st *db.Stmt) error {
+			list = append(list, event(st))
+			return nil
+		}, after, limit)
+	})
+	return list, err
+}
+
+// Get implements events.Store.
+func (s *Store) Get(ctx context.Context, seqs []int64) (list []events.Event, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		for _, seq := range seqs {
+			err := c.Query(eventColumns+"WHERE seq=$1", func(st *db.Stmt) error {
+				list = append(list, event(st))
+				return nil
+			}, seq)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Bounds implements events.Store.
+func (s *Store) Bounds(ctx context.Context) (first, last int64, err error) {
+	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+		if err := c.Query("SELECT v FROM meta WHERE k='seq'", func(st *db.Stmt) error { last = st.ColInt(0); return nil }); err != nil {
+			return err
+		}
+		first = last + 1
+		return c.Query("SELECT min(seq) FROM log", func(st *db.Stmt) error {
+			if !st.ColNull(0) {
+				first = st.ColInt(0)
+			}
+			return nil
+		})
+	})
+	if last == 0 {
+		first = 0
+	}
+	return first, last, err
+}
+
+// Prune implements events.Store. It removes from the old end of the log, up to
+// the first event that is needed.
+func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	err = s.write(ctx, func(c *db.Conn) error {
+		n = 0
+		stop := int64(1<<63 - 1)
+		for _, text := range []string{"SELECT min(seq) FROM try", "SELECT min(pos)+1 FROM sub WHERE state='Succeeded'"} {
+			err := c.Query(text, func(st *db.Stmt) error {
+				if !st.ColNull(0) {
+					stop = min(stop, st.ColInt(0))
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		last := int64(0)
+		err := c.Query("SELECT seq, t FROM log ORDER BY seq LIMIT $1", func(st *db.Stmt) error {
+			if last >= 0 && st.ColInt(1) < ms(before) && st.ColInt(0) < stop {
+				last = st.ColInt(0)
+				n++
+			} else if last == 0 || n > 0 {
+				stop = min(stop, st.ColInt(0)) // nothing behind the first that stays
+			}
+			return nil
+		}, limit)
+		if err != nil || n == 0 {
+			return err
+		}
+		if err := c.Exec("DELETE FROM dead WHERE seq<=$1", last); err != nil {
+			return err
+		}
+		return c.Exec("DELETE FROM log WHERE seq<=$1", last)
+	})
+	return n, err
+}
+
+// Active implements events.Store.
+func (s *Store) Active(ctx context.Context) (on bool, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT v FROM meta WHERE k='active'", func(st *db.Stmt) error { on = st.ColInt(0) == 1; return nil })
+	})
+	return on, err
+}
+
+// Activate implements events.Store.
+func (s *Store) Activate(ctx context.Context) error {
+	return s.write(ctx, func(c *db.Conn) error {
+		return c.Exec("INSERT INTO meta (k, v, s) VALUES ('active', 1, '') ON CONFLICT (k) DO UPDATE SET v = 1")
+	})
+}
+
+// Lease implements events.Store.
+func (s *Store) Lease(ctx context.Context, node string, now, until time.Time) (have bool, err error) {
+	err = s.write(ctx, func(c *db.Conn) error {
+		have = true
+		err := c.Query("SELECT v, s FROM meta WHERE k='lease'", func(st *db.Stmt) error {
+			have = st.ColText(1) == node || st.ColInt(0) < ms(now)
+			return nil
+		})
+		if err != nil || !have {
+			return err
+		}
+		return c.Exec("INSERT INTO meta (k, v, s) VALUES ('lease', $1, $2) ON CONFLICT (k) DO UPDATE SET v = excluded.v, s = excluded.s", ms(until), node)
+	})
+	return have, err
+}
+
+// Subscriptions implements events.Store.
+func (s *Store) Subscriptions(ctx context.Context) (list []events.Record, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT name, spec, state, reason, code, created, changed, start, pos FROM sub ORDER BY name", func(st *db.Stmt) error {
+			r := events.Record{
+				State: events.State(st.ColText(2)), Reason: st.ColText(3), Code: st.ColText(4),
+				Created: instant(st.ColInt(5)), Changed: time.Unix(0, st.ColInt(6)).UTC(), From: st.ColInt(7), Position: st.ColInt(8),
+			}
+			if err := json.Unmarshal([]byte(st.ColText(1)), &r.Subscription); err != nil {
+				return fault.Wrap("eventssql: subscription "+st.ColText(0), err)
+			}
+			list = append(list, r)
+			return nil
+		})
+	})
+	return list, err
+}
+
+// PutSubscription implements events.Store. The position of one that exists only
+// ever moves on.
+func (s *Store) PutSubscription(ctx context.Context, r *events.Record) error {
+	spec, err := json.Marshal(&r.Subscription)
+	if err != nil {
+		return fault.Wrap("eventssql: subscription", err)
+	}
+	return s.write(ctx, func(c *db.Conn) error {
+		return c.Exec(`INSERT INTO sub (name, spec, state, reason, code, created, changed, start, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, state = excluded.state, reason = excluded.reason, code = excluded.code, changed = excluded.changed`,
+			r.Name, string(spec), string(r.State), r.Reason, r.Code, ms(r.Created), r.Changed.UnixNano(), r.From, r.Position)
+	})
+}
+
+// DeleteSubscription implements events.Store.
+func (s *Store) DeleteSubscription(ctx context.Context, name string) error {
+	return s.write(ctx, func(c *db.Conn) error {
+		for _, text := range []string{"DELETE FROM try WHERE sub=$1", "DELETE FROM dead WHERE sub=$1", "DELETE FROM sub WHERE name=$1"} {
+			if err := c.Exec(text, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Tries implements events.Store.
+func (s *Store) Tries(ctx context.Context, name string) (list []events.Try, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT seq, attempts, due, since, last, outcome FROM try WHERE sub=$1 ORDER BY seq", func(st *db.Stmt) error {
+			list = append(list, events.Try{
+				Seq: st.ColInt(0), Attempts: int(st.ColInt(1)), Due: instant(st.ColInt(2)), Since: instant(st.ColInt(3)),
+				Last: instant(st.ColInt(4)), Outcome: events.Outcome(st.ColText(5)),
+			})
+			return nil
+		}, name)
+	})
+	return list, err
+}
+
+// Save implements events.Store.
+func (s *Store) Save(ctx context.Context, name string, p *events.Progress) error {
+	return s.write(ctx, func(c *db.Conn) error {
+		there := false
+		if err := c.Query("SELECT 1 FROM sub WHERE name=$1", func(*db.Stmt) error { there = true; return nil }, name); err != nil || !there {
+			return err
+		}
+		for i := range p.Put {
+			if err := putTry(c, name, &p.Put[i]); err != nil {
+				return err
+			}
+		}
+		for _, seq := range p.Done {
+			if err := c.Exec("DELETE FROM try WHERE sub=$1 AND seq=$2", name, seq); err != nil {
+				return err
+			}
+		}
+		for i := range p.Dead {
+			l := &p.Dead[i]
+			err := c.Exec(`INSERT INTO dead (sub, seq, reason, attempts, last, outcome, t, blob) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ ON CONFLICT (sub, seq) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, last = excluded.last, outcome = excluded.outcome, t = excluded.t, blob = excluded.blob`,
+				name, l.Seq, l.Reason, l.Try.Attempts, ms(l.Try.Last), string(l.Try.Outcome), ms(l.Time), l.Blob)
+			if err != nil {
+				return err
+			}
+		}
+		return c.Exec("UPDATE sub SET pos=$1 WHERE name=$2 AND pos<$1", p.Position, name)
+	})
+}
+
+func putTry(c *db.Conn, name string, t *events.Try) error {
+	return c.Exec(`INSERT INTO try (sub, seq, attempts, due, since, last, outcome) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ ON CONFLICT (sub, seq) DO UPDATE SET attempts = excluded.attempts, due = excluded.due, since = excluded.since, last = excluded.last, outcome = excluded.outcome`,
+		name, t.Seq, t.Attempts, ms(t.Due), ms(t.Since), ms(t.Last), string(t.Outcome))
+}
+
+// Letters implements events.Store.
+func (s *Store) Letters(ctx context.Context, name string, after int64, limit int) (list []events.Letter, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT seq, reason, attempts, last, outcome, t, blob FROM dead WHERE sub=$1 AND seq>$2 ORDER BY seq LIMIT $3", func(st *db.Stmt) error {
+			seq := st.ColInt(0)
+			list = append(list, events.Letter{
+				Seq: seq, Reason: st.ColText(1), Time: instant(st.ColInt(5)), Blob: st.ColText(6),
+				Try: events.Try{Seq: seq, Attempts: int(st.ColInt(2)), Last: instant(st.ColInt(3)), Outcome: events.Outcome(st.ColText(4))},
+			})
+			return nil
+		}, name, after, limit)
+	})
+	return list, err
+}
+
+// Redrive implements events.Store.
+func (s *Store) Redrive(ctx context.Context, name string, seqs []int64, now time.Time) (n int, err error) {
+	where, args := "sub=$1", []any{name}
+	if seqs != nil {
+		marks := make([]string, len(seqs))
+		for i, seq := range seqs {
+			marks[i] = "$" + strconv.Itoa(i+2)
+			args = append(args, seq)
+		}
+		if len(marks) == 0 {
+			return 0, nil
+		}
+		where += " AND seq IN (" + strings.Join(marks, ", ") + ")"
+	}
+	err = s.write(ctx, func(c *db.Conn) error {
+		var list []int64
+		err := c.Query("SELECT seq FROM dead WHERE "+where+" ORDER BY seq", func(st *db.Stmt) error { list = append(list, st.ColInt(0)); return nil }, args...)
+		if err != nil {
+			return err
+		}
+		n = len(list)
+		for _, seq := range list {
+			if err := putTry(c, name, &events.Try{Seq: seq, Due: now, Since: now}); err != nil {
+				return err
+			}
+		}
+		return c.Exec("DELETE FROM dead WHERE "+where, args...)
+	})
+	return n, err
+}
