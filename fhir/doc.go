@@ -25,6 +25,7 @@
 //	transaction.go   a Bundle as one change: the steps in order
 //	txentry.go       one entry of a transaction
 //	batch.go         a Bundle as many changes
+//	turns.go         the order of patches of one resource
 //	etag.go id.go    entity tags and instants; ids
 //
 // # Invariants

@@ -31,6 +31,11 @@ func (s *Service) patch(ctx context.Context, in *Interaction) (*Response, error)
 		if err != nil {
 			return nil, err
 		}
+		done, err := s.turns.take(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		var ws workspace
 		op, err := s.preparePatch(ctx, in, p, k, s.references(in), &ws)
 		if err != nil {

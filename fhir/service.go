@@ -20,8 +20,8 @@ type Deps struct {
 	Guard  *auth.Guard // who may do what; nil means everybody everything
 }
 
-// Service answers interactions. It keeps no state of its own between them, so
-// that several may stand on one store. Its methods may be called from many
+// Service answers interactions. It keeps nothing between them that an answer
+// depends on, so that several may stand on one store. Its methods may be called from many
 // goroutines.
 type Service struct {
 	store Store
@@ -31,6 +31,7 @@ type Service struct {
 	cfg   Config
 	guard *auth.Guard
 	seen  accesses
+	turns *turns
 }
 
 // New returns a Service.
@@ -42,7 +43,7 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{store: d.Store, reg: d.Search, now: d.Now, newID: d.NewID, cfg: cfg, guard: d.Guard}
+	s := &Service{store: d.Store, reg: d.Search, now: d.Now, newID: d.NewID, cfg: cfg, guard: d.Guard, turns: newTurns()}
 	if s.reg == nil {
 		s.reg = search.Default()
 	}
