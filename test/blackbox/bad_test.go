@@ -170,7 +170,7 @@ func TestBadInput(t *testing.T) {
 		})
 	}
 	t.Run("wrong types everywhere", func(t *testing.T) { wrongTypes(t, base) })
-	t.Run("bundles", func(t *testing.T) { badBundles(t, base) })
+	t.Run("bundles", func(t *testing.T) { badBundles(t, p, base) })
 	t.Run("slow and broken clients", func(t *testing.T) { brokenClients(t, p) })
 	t.Run("many large bodies at once", func(t *testing.T) { manyLarge(t, base) })
 	if a := (request{method: "GET", url: p.url + "/readyz"}).do(t); a.status != 200 {
@@ -231,7 +231,8 @@ func wrongTypes(t *testing.T, base string) {
 }
 
 // badBundles sends Bundles that are too large, or point at themselves.
-func badBundles(t *testing.T, base string) {
+func badBundles(t *testing.T, p *process, base string) {
+	azure := p.service(t, "azure", `{"compat":"ahds"}`)
 	const entry = `{"resource":{"resourceType":"Patient"},"request":{"method":"POST","url":"Patient"}}`
 	many := func(typ, entry string, n int) string {
 		return `{"resourceType":"Bundle","type":"` + typ + `","entry":[` + times(entry+",", n-1) + entry + `]}`
@@ -240,6 +241,9 @@ func badBundles(t *testing.T, base string) {
 	const n = 1000
 	for i := range n {
 		fmt.Fprintf(&circle, `,{"fullUrl":"urn:uuid:00000000-0000-4000-8000-%012d","resource":{"resourceType":"Patient","link":[{"other":{"reference":"urn:uuid:00000000-0000-4000-8000-%012d"},"type":"seealso"}]},"request":{"method":"POST","url":"Patient"}}`, i, (i+1)%n)
+	}
+	if a := (request{method: "POST", url: azure, body: []byte(many("batch", entry, 501))}).do(t); a.status != 413 {
+		t.Errorf("501 entries under compat ahds: status %d", a.status)
 	}
 	for _, tt := range []struct {
 		name, body string

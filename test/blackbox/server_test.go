@@ -105,6 +105,7 @@ func (p *process) kill() {
 // stop asks the server to end and demands that it ends well.
 func (p *process) stop(t testing.TB) {
 	t.Helper()
+	client.CloseIdleConnections() // net/http waits 5 s for a connection that was never used
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
