@@ -21,9 +21,10 @@ func (s *Service) Batch(ctx context.Context, ins []*Interaction) []*Response {
 		}
 		return out
 	}
+	found := reads{pages: make(chan struct{}, pagesWidth)}
 	for start := 0; start < len(ins); {
 		end := batchRun(ins, start)
-		s.together(ctx, ins[start:end], out[start:end])
+		s.together(ctx, ins[start:end], out[start:end], &found)
 		start = end
 	}
 	return out
@@ -78,9 +79,9 @@ func batchRun(ins []*Interaction, start int) int {
 }
 
 // together does ins and waits for all of them.
-func (s *Service) together(ctx context.Context, ins []*Interaction, out []*Response) {
+func (s *Service) together(ctx context.Context, ins []*Interaction, out []*Response, found *reads) {
 	if len(ins) == 1 {
-		out[0] = s.settled(ctx, ins[0])
+		out[0] = s.settled(ctx, ins[0], found)
 		return
 	}
 	var wg sync.WaitGroup
@@ -88,7 +89,7 @@ func (s *Service) together(ctx context.Context, ins []*Interaction, out []*Respo
 	for range min(batchWidth, len(ins)) {
 		wg.Go(func() {
 			for i := range next {
-				out[i] = s.settled(ctx, ins[i])
+				out[i] = s.settled(ctx, ins[i], found)
 			}
 		})
 	}

@@ -286,10 +286,11 @@ func (t *transaction) release() {
 func (t *transaction) answers(ctx context.Context) []*Response {
 	out := make([]*Response, len(t.entries))
 	room := make([]Response, len(t.entries))
+	var found reads
 	for i := range t.entries {
 		e := &t.entries[i]
 		if e.phase == phaseRead {
-			out[i] = t.s.settled(ctx, e.in)
+			out[i] = t.s.settled(ctx, e.in, &found)
 			continue
 		}
 		room[i] = e.answer(t.done)
@@ -299,12 +300,50 @@ func (t *transaction) answers(ctx context.Context) []*Response {
 }
 
 // settled does one interaction and puts its error into the answer.
-func (s *Service) settled(ctx context.Context, in *Interaction) *Response {
+func (s *Service) settled(ctx context.Context, in *Interaction, found *reads) *Response {
+	reading := classOf(in) == batchRead
+	if found.pages != nil && (in.Verb == VerbSearch || in.Verb == VerbHistory) {
+		found.pages <- struct{}{}
+		defer func() { <-found.pages }()
+	}
+	if reading && found.bytes.Load() > readsMax {
+		return &Response{Err: fault.At(fault.TooCostly, "too-costly", "", "the reads of this Bundle find more than %d MiB; ask in several Bundles", readsMax>>20)}
+	}
 	r, err := s.Do(ctx, in)
 	if err != nil {
 		return &Response{Err: err}
 	}
+	if reading {
+		found.add(r)
+	}
 	return r
+}
+
+// reads bounds what the reads of one Bundle find. A page is bounded, but a
+// Bundle may ask for thousands.
+type reads struct {
+	bytes atomic.Int64
+	pages chan struct{} // of those that are read at the same time; nil = one
+}
+
+const (
+	readsMax   = 32 << 20 // where further reads of a Bundle are refused
+	pagesWidth = 4
+)
+
+func (f *reads) add(r *Response) {
+	n := 0
+	if r.Record != nil {
+		n = len(r.Record.Stored)
+	}
+	if r.Page != nil {
+		for _, list := range [...][]Record{r.Page.Records, r.Page.Included} {
+			for i := range list {
+				n += len(list[i].Stored)
+			}
+		}
+	}
+	f.bytes.Add(int64(n))
 }
 
 // blame says in err which entry it comes from. Interactions that do not come

@@ -106,6 +106,15 @@ func (s *Store) historyTotal(c *db.Conn, q fhir.HistoryQuery, arg, lo, hi int64,
 	return nil
 }
 
+// versionAt is where one version lies.
+type versionAt struct {
+	rid, seq int64
+	key      fhir.Key
+	old      bool // in hist
+}
+
+// historyPage lists the versions without their bodies, then reads these one by
+// one until the page is full, so that the bodies are never sorted.
 func (s *Store) historyPage(c *db.Conn, q fhir.HistoryQuery, parts [2]string, arg, lo, hi int64, page *fhir.Page) error {
 	dir := "DESC"
 	if q.Ascending {
@@ -114,22 +123,53 @@ func (s *Store) historyPage(c *db.Conn, q fhir.HistoryQuery, parts [2]string, ar
 	var sel [2]string
 	for i, part := range parts {
 		col := seqOf(part)
-		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.ver, x.seq, x.op, x.z, x.t, x.id %s AND %s>=$2 AND %s<$3 ORDER BY %s %s LIMIT $4) p%d", part, col, col, col, dir, i)
+		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.rid, x.seq, x.t, x.id, %[1]d AS old %[2]s AND %[3]s>=$2 AND %[3]s<$3 ORDER BY %[3]s %[4]s LIMIT $4) p%[1]d", i, part, col, dir)
 	}
 	text := sel[0] + " UNION ALL " + sel[1] + " ORDER BY 2 " + dir + " LIMIT $4"
+	var list []versionAt
 	err := c.Query(text, func(st *db.Stmt) error {
-		if len(page.Records) == q.Count {
-			page.Next = encodeCursor(historyPrint(q), []any{int64(page.Records[q.Count-1].Seq)})
-			return nil
-		}
-		rec := fhir.Record{Key: fhir.Key{Type: s.types.name(st.ColInt(4)), ID: idText(st.ColBlob(5, nil))}}
-		if err := s.version(st, &rec); err != nil {
-			return err
-		}
-		page.Records = append(page.Records, rec)
+		list = append(list, versionAt{
+			rid: st.ColInt(0), seq: st.ColInt(1), old: st.ColInt(4) == 1,
+			key: fhir.Key{Type: s.types.name(st.ColInt(2)), ID: idText(st.ColBlob(3, nil))},
+		})
 		return nil
 	}, arg, lo, hi, q.Count+1)
-	return fault.Wrap("fhirsql: history", err)
+	if err != nil {
+		return fault.Wrap("fhirsql: history", err)
+	}
+	size := 0
+	for i := range list {
+		if i == q.Count {
+			page.Next = historyNext(q, page)
+			break
+		}
+		rec, err := s.versionOf(c, &list[i])
+		if err != nil {
+			return fault.Wrap("fhirsql: history", err)
+		}
+		if size += len(rec.Stored); fullPage(i, size) {
+			page.Next = historyNext(q, page)
+			break
+		}
+		page.Records = append(page.Records, rec)
+	}
+	return nil
+}
+
+// historyNext is the cursor behind the last version of page.
+func historyNext(q fhir.HistoryQuery, page *fhir.Page) string {
+	return encodeCursor(historyPrint(q), []any{int64(page.Records[len(page.Records)-1].Seq)})
+}
+
+// versionOf reads one version.
+func (s *Store) versionOf(c *db.Conn, v *versionAt) (fhir.Record, error) {
+	rec := fhir.Record{Key: v.key}
+	text, arg := "SELECT ver, seq, op, z FROM body WHERE rid=$1", v.rid
+	if v.old {
+		text, arg = "SELECT ver, seq, op, z FROM hist WHERE seq=$1", v.seq
+	}
+	err := c.Query(text, func(st *db.Stmt) error { return s.version(st, &rec) }, arg)
+	return rec, err
 }
 
 // historyPrint binds a cursor to the listing it came from.

@@ -208,10 +208,15 @@ func (r *run) included(found []int64) error {
 		r.page.NextIncluded = encodeCursor(print, []any{found[n-1]})
 	}
 	r.page.Included = make([]fhir.Record, 0, len(found))
-	for _, rid := range found {
+	size := 0
+	for i, rid := range found {
 		rec, err := r.record(rid)
 		if err != nil {
 			return err
+		}
+		if size += len(rec.Stored); fullPage(i, size) {
+			r.page.NextIncluded = encodeCursor(print, []any{found[i-1]})
+			break
 		}
 		r.page.Included = append(r.page.Included, rec)
 	}

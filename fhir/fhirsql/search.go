@@ -67,6 +67,7 @@ type run struct {
 	plans []*plan
 	page  *fhir.Page
 	seen  int // candidates looked at
+	kept  int // bytes of the bodies that hits hold
 	look  reader
 }
 
@@ -250,17 +251,34 @@ func (r *run) finish(hits []hit) error {
 		last := hits[len(hits)-1]
 		r.page.Next = encodeCursor(r.print(), append([]any{last.pl.typ}, last.row...))
 	}
-	r.page.Records = make([]fhir.Record, len(hits))
+	r.page.Records = make([]fhir.Record, 0, len(hits))
+	size := 0
 	for i := range hits {
 		if hits[i].rec.Version == 0 {
 			if err := r.load(&hits[i]); err != nil {
 				return err
 			}
 		}
-		r.page.Records[i] = hits[i].rec
+		if size += len(hits[i].rec.Stored); fullPage(i, size) {
+			hits = hits[:i]
+			last := hits[i-1]
+			r.page.Next = encodeCursor(r.print(), append([]any{last.pl.typ}, last.row...))
+			break
+		}
+		r.page.Records = append(r.page.Records, hits[i].rec)
 	}
 	return r.include(hits)
 }
+
+// pageBytes is where a page of large resources ends before it has as many
+// entries as were asked for (R4 section 3.1.1.5.4), so that the memory of an
+// answer does not depend on what is stored.
+const pageBytes = 16 << 20
+
+// fullPage reports whether a page with n records has no room for one more that
+// makes it size bytes. Two always fit, so that a condition finds out that it
+// has several matches.
+func fullPage(n, size int) bool { return n >= 2 && size > pageBytes }
 
 // fill appends up to want hits of one plan.
 func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
@@ -281,6 +299,9 @@ func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
 				return nil, err
 			}
 			if ok {
+				if r.kept += len(h.rec.Stored); r.kept > pageBytes {
+					h.rec = fhir.Record{} // read again if the page has room for it
+				}
 				hits = append(hits, h)
 				if want--; want == 0 {
 					break
