@@ -145,13 +145,15 @@ type MedTechConfig struct {
 	DeviceIdentifierSystem string `yaml:"device_identifier_system,omitempty" doc:"Only for kind medtech: the system of device identifiers; empty is any."`
 	IgnorePeriod           bool   `yaml:"ignore_period,omitempty" doc:"Only for kind medtech: periodInterval of the FHIR mapping only groups SampledData."`
 	Retention              string `yaml:"retention,omitempty" doc:"Only for kind medtech: how long processed messages are kept for replays, such as 168h (the default)."`
+
+	Sources []manage.MedTechSource `yaml:"sources,omitempty" doc:"Only for kind medtech: where messages come from besides HTTP; see [sources](medtech-sources.md)."`
 }
 
 // spec returns the settings in the terms of the management plane.
 func (m MedTechConfig) spec() manage.MedTechSpec {
 	return manage.MedTechSpec{
 		Destination: m.Destination, Resolution: m.Resolution, DeviceIdentifierSystem: m.DeviceIdentifierSystem,
-		IgnorePeriod: m.IgnorePeriod, Retention: m.Retention,
+		IgnorePeriod: m.IgnorePeriod, Retention: m.Retention, Sources: m.Sources,
 	}
 }
 
@@ -241,12 +243,11 @@ func (c *Config) validateListen() error {
 
 // validateLoopback returns an error when others can reach the address.
 func (c *Config) validateLoopback() error {
-	host, port, err := net.SplitHostPort(c.Listen)
+	_, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return err
 	}
-	ip, err := netip.ParseAddr(host)
-	if host != "localhost" && (err != nil || !ip.IsLoopback()) {
+	if !isLoopback(c.Listen) {
 		return fmt.Errorf("listen: %s is not a loopback address, and --insecure is only for those; use 127.0.0.1:%s", c.Listen, port)
 	}
 	return nil
@@ -346,7 +347,11 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 		}
 		seen[w.Name] = true
 		for _, s := range w.Services {
-			if err := s.spec().Check(s.Name); err != nil {
+			err := s.spec().Check(s.Name)
+			if err == nil {
+				err = checkSources(s.Sources)
+			}
+			if err != nil {
 				return fmt.Errorf("workspaces: service %s/%s: %w", w.Name, s.Name, err)
 			}
 			if seen[w.Name+"/"+s.Name] {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/medtech"
+	"github.com/hygeia-health/hygeia/medtech/ingest"
 	"github.com/hygeia-health/hygeia/medtech/medtechhttp"
 	"github.com/hygeia-health/hygeia/medtech/medtechsql"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -39,6 +41,17 @@ func (s *service) openMedTech(ctx context.Context, folder string) error {
 type medtechRoom struct {
 	store   *medtechsql.Store
 	service *medtech.Service
+	inbox   *medtech.Inbox
+	sources []ingest.Source
+}
+
+// close stops everything but the store: first what brings messages.
+func (m *medtechRoom) close() {
+	for _, s := range m.sources {
+		s.Close()
+	}
+	m.inbox.Close()
+	m.service.Close()
 }
 
 // buildMedTech makes the room on the open store; the caller holds opening.
@@ -59,13 +72,20 @@ func (s *service) buildMedTech(ctx context.Context, store *medtechsql.Store, spe
 		return err
 	}
 	meter.Lag(room.Lag)
-	s.medtech = &medtechRoom{store, room}
+	m := &medtechRoom{store: store, service: room, inbox: room.NewInbox()}
+	for _, src := range spec.Sources {
+		if err := s.startSource(m, src); err != nil {
+			m.close()
+			return fault.New(fault.Invalid, "source %s: %v", src.Name, err)
+		}
+	}
+	s.medtech = m
 	face := func(base string) http.Handler {
 		return medtechhttp.New(room, medtechhttp.Options{BasePath: base, MaxBody: s.all.maxBody, Log: s.all.log, Observe: s.observeMedTech})
 	}
 	s.handlers.Store(&handlers{
 		check:  room.Check,
-		close:  func() error { room.Close(); return store.Close() },
+		close:  func() error { m.close(); return store.Close() },
 		byPath: face("/" + s.ref.String()), byHost: face(""),
 	})
 	return nil
@@ -74,11 +94,19 @@ func (s *service) buildMedTech(ctx context.Context, store *medtechsql.Store, spe
 // changeMedTech takes over a new spec: the pipeline stops between two batches
 // and goes on with it. The caller holds opening.
 func (s *service) changeMedTech(spec manage.Spec) error {
-	if s.handlers.Load() == nil || spec.Compat == s.spec.Compat && spec.MedTechSpec == s.spec.MedTechSpec {
+	if err := checkSources(spec.Sources); err != nil {
+		return err
+	}
+	if s.handlers.Load() == nil || spec.Compat == s.spec.Compat && spec.MedTechSpec.Equal(s.spec.MedTechSpec) {
 		return nil
 	}
-	s.medtech.service.Close()
-	return s.buildMedTech(context.Background(), s.medtech.store, spec)
+	store := s.medtech.store
+	s.medtech.close()
+	err := s.buildMedTech(context.Background(), store, spec)
+	if err != nil { // what was there goes on
+		err = errors.Join(err, s.buildMedTech(context.Background(), store, s.spec))
+	}
+	return err
 }
 
 func (s *service) observeMedTech(operation string, status int, d time.Duration, in, out int64) {

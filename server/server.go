@@ -84,6 +84,9 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("jobs: %w", err), s.blobs.Close(), s.lock.Close())
 	}
 	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs, s.queue)
+	if s.services.tls, err = cfg.TLS.load(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if s.identity, err = openIdentity(ctx, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("identity: %w", err), s.Close())
 	}
@@ -256,10 +259,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		url = "https://" + ln.Addr().String()
 		ln = tls.NewListener(ln, hs.TLSConfig)
 	}
-	for i, sv := range s.services.list() {
-		if i >= warmServices && sv.kind != manage.KindMedTech { // a MedTech service works on its own
-			continue
-		}
+	for _, sv := range s.services.list()[:min(warmServices, len(s.services.list()))] {
 		if err := sv.warm(ctx); err != nil {
 			return errors.Join(fmt.Errorf("open %s: %w", sv.ref, err), ln.Close())
 		}
@@ -307,25 +307,36 @@ func (s *Server) httpServer() (*http.Server, error) {
 		MaxHeaderBytes: 2*int(l.Headers) + 256<<10,                          // the chain refuses what is over the limit, in the form of the place that was asked
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken clients; not our errors
 	}
-	if s.cfg.TLS.Cert == "" {
-		return hs, nil
+	cfg, err := s.cfg.TLS.load()
+	if err != nil || cfg == nil {
+		return hs, err
 	}
-	cert, err := tls.LoadX509KeyPair(s.cfg.TLS.Cert, s.cfg.TLS.Key)
+	protocols.SetHTTP2(true)
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	hs.TLSConfig = cfg
+	return hs, nil
+}
+
+// load reads the certificates; nil when there are none.
+func (t TLSConfig) load() (*tls.Config, error) {
+	if t.Cert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 	if err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
-	protocols.SetHTTP2(true)
-	hs.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	if s.cfg.TLS.ClientCA != "" {
-		pem, err := os.ReadFile(s.cfg.TLS.ClientCA)
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if t.ClientCA != "" {
+		pem, err := os.ReadFile(t.ClientCA)
 		if err != nil {
 			return nil, fmt.Errorf("tls.client_ca: %w", err)
 		}
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.client_ca: %s holds no certificate", s.cfg.TLS.ClientCA)
+			return nil, fmt.Errorf("tls.client_ca: %s holds no certificate", t.ClientCA)
 		}
-		hs.TLSConfig.ClientCAs, hs.TLSConfig.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		cfg.ClientCAs, cfg.ClientAuth = pool, tls.RequireAndVerifyClientCert
 	}
-	return hs, nil
+	return cfg, nil
 }

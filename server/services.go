@@ -3,6 +3,8 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -40,6 +42,7 @@ type services struct {
 	// identity is nil when authentication is off.
 	identity *identity
 	events   *eventRooms
+	tls      *tls.Config // of the listeners of services; nil: in clear
 
 	change sync.Mutex // held while table is replaced
 	table  atomic.Pointer[table]
@@ -90,7 +93,7 @@ type handlers struct {
 }
 
 // Start implements manage.Runner.
-func (s *services) Start(_ context.Context, ref manage.Ref, spec manage.Spec) error {
+func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) error {
 	s.change.Lock()
 	defer s.change.Unlock()
 	if sv, ok := s.table.Load().byPath[ref.String()]; ok {
@@ -100,9 +103,17 @@ func (s *services) Start(_ context.Context, ref manage.Ref, spec manage.Spec) er
 	if err != nil {
 		return err
 	}
+	sv := &service{all: s, ref: ref, kind: spec.Kind, spec: spec}
+	sv.realm.Store(realm)
+	if spec.Kind == manage.KindMedTech { // it works on its own, and may listen
+		if err := checkSources(spec.Sources); err != nil {
+			return err
+		}
+		if err := sv.warm(ctx); err != nil {
+			return errors.Join(err, sv.close())
+		}
+	}
 	s.replace(func(t *table) {
-		sv := &service{all: s, ref: ref, kind: spec.Kind, spec: spec}
-		sv.realm.Store(realm)
 		t.byPath[ref.String()] = sv
 		if spec.Kind == manage.KindFHIR {
 			t.byHost[ref.Workspace+"-"+ref.Service] = sv

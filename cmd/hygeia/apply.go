@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 
@@ -123,18 +124,24 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 }
 
 func planMedTech(workspace string, want server.ServiceConfig, have service, exists bool) step {
-	m := medtechSettings(want.MedTechConfig)
+	m := medtechSettings{
+		Destination: want.Destination, Resolution: want.Resolution, DeviceIdentifierSystem: want.DeviceIdentifierSystem,
+		IgnorePeriod: want.IgnorePeriod, Retention: want.Retention,
+	}
+	if len(want.Sources) > 0 {
+		m.Sources, _ = json.Marshal(want.Sources) // texts and lists of texts
+	}
 	s := step{
 		Action: "keep", What: "medtech-service", Name: workspace + "/" + want.Name, path: medtechPath(workspace, want.Name),
 		body: map[string]any{
-			"compat": want.Compat, "authority": want.Authority, "audience": want.Audience, "tags": want.Tags, "destination": m.Destination,
-			"resolution": m.Resolution, "deviceIdentifierSystem": m.DeviceIdentifierSystem, "ignorePeriod": m.IgnorePeriod, "retention": m.Retention,
+			"compat": want.Compat, "authority": want.Authority, "audience": want.Audience, "tags": want.Tags, "destination": m.Destination, "resolution": m.Resolution,
+			"deviceIdentifierSystem": m.DeviceIdentifierSystem, "ignorePeriod": m.IgnorePeriod, "retention": m.Retention, "sources": m.Sources,
 		},
 	}
 	switch {
 	case !exists:
 		s.Action = "create"
-	case want.Compat != have.Compat || want.Authority != have.Authority || want.Audience != have.Audience || m != have.medtechSettings || !maps.Equal(want.Tags, have.Tags):
+	case want.Compat != have.Compat || want.Authority != have.Authority || want.Audience != have.Audience || !m.equal(have.medtechSettings) || !maps.Equal(want.Tags, have.Tags):
 		s.Action = "change"
 	}
 	return s

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"text/tabwriter"
@@ -21,6 +22,20 @@ type medtechSettings struct {
 	DeviceIdentifierSystem string `json:"deviceIdentifierSystem,omitempty"`
 	IgnorePeriod           bool   `json:"ignorePeriod,omitempty"`
 	Retention              string `json:"retention,omitempty"`
+
+	Sources json.RawMessage `json:"sources,omitempty"` // as the API writes them
+}
+
+// equal reports whether a and b say the same.
+func (a medtechSettings) equal(b medtechSettings) bool {
+	compact := func(m medtechSettings) string {
+		text, err := json.Marshal(m)
+		if err != nil {
+			return err.Error()
+		}
+		return string(text)
+	}
+	return compact(a) == compact(b)
 }
 
 func medtechPath(workspace, name string) string {

@@ -1,0 +1,193 @@
+package medtech
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/auth"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
+)
+
+// Inbox takes the messages of a source one by one, keeps those that wait
+// together in one write, and tells the source in the same order when they are on
+// disk. A source that is faster than the disk waits in Put.
+type Inbox struct {
+	s    *Service
+	in   chan letterIn
+	ctx  context.Context
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// letterIn is what came together, and who wants to know when it is kept.
+type letterIn struct {
+	list []Raw
+	kept func()
+}
+
+// The limits of an Inbox.
+const (
+	inboxSize  = 8192 // puts that may wait
+	inboxBatch = 2000 // messages in one write
+)
+
+// NewInbox returns an Inbox. Close it before the service.
+func (s *Service) NewInbox() *Inbox {
+	ctx, stop := context.WithCancel(auth.WithPrincipal(context.Background(), auth.Internal("medtech")))
+	b := &Inbox{s: s, in: make(chan letterIn, inboxSize), ctx: ctx, stop: stop}
+	b.done.Go(b.run)
+	return b
+}
+
+// Put hands a message over. An array of objects becomes one message each. kept,
+// which may be nil, is called when all is on disk; it is not called when the
+// Inbox is closed before. Put fails when ctx or the Inbox ends.
+func (b *Inbox) Put(ctx context.Context, m Raw, kept func()) error {
+	return b.put(ctx, Split(m), kept)
+}
+
+func (b *Inbox) put(ctx context.Context, list []Raw, kept func()) error {
+	select {
+	case b.in <- letterIn{list, kept}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-b.ctx.Done():
+		return fault.New(fault.Transient, "the service stops")
+	}
+}
+
+// Keep puts messages and waits until they are on disk.
+func (b *Inbox) Keep(ctx context.Context, list []Raw) error {
+	var all []Raw
+	for _, m := range list {
+		all = append(all, Split(m)...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	kept := make(chan struct{})
+	if err := b.put(ctx, all, func() { close(kept) }); err != nil {
+		return err
+	}
+	select {
+	case <-kept:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-b.ctx.Done():
+		return fault.New(fault.Transient, "the service stops")
+	}
+}
+
+// Close ends the Inbox. What was not kept was not acknowledged, so that its
+// source sends it again.
+func (b *Inbox) Close() {
+	b.stop()
+	b.done.Wait()
+}
+
+func (b *Inbox) run() {
+	var batch []Raw
+	var kept []func()
+	for {
+		batch, kept = batch[:0], kept[:0]
+		select {
+		case x := <-b.in:
+			batch, kept = append(batch, x.list...), append(kept, x.kept)
+		case <-b.ctx.Done():
+			return
+		}
+	gather:
+		for len(batch) < inboxBatch {
+			select {
+			case x := <-b.in:
+				batch, kept = append(batch, x.list...), append(kept, x.kept)
+			default:
+				break gather
+			}
+		}
+		if !b.keep(batch) {
+			return
+		}
+		for _, f := range kept {
+			if f != nil {
+				f()
+			}
+		}
+	}
+}
+
+// keep writes a batch; it tries until it is on disk or the Inbox ends.
+func (b *Inbox) keep(list []Raw) bool {
+	wait := firstRetry
+	for {
+		err := b.s.keep(b.ctx, list)
+		if err == nil {
+			return true
+		}
+		if b.ctx.Err() != nil {
+			return false
+		}
+		b.s.log.LogAttrs(b.ctx, slog.LevelWarn, "messages of a source wait", slog.Int("messages", len(list)), slog.Any("err", err))
+		if !pause(b.ctx, wait) {
+			return false
+		}
+		wait = min(2*wait, lastRetry)
+	}
+}
+
+// Split returns the messages in m: the items of an array of objects, else m.
+func Split(m Raw) []Raw {
+	body := bytes.TrimSpace(m.Body)
+	if len(body) == 0 || body[0] != '[' {
+		return []Raw{m}
+	}
+	var doc resource.Doc
+	if doc.Parse(body, resource.Options{}) != nil || doc.Root().Len() == 0 {
+		return []Raw{m}
+	}
+	list := make([]Raw, 0, doc.Root().Len())
+	for n := range doc.Root().Children() {
+		if n.Kind() != resource.Object {
+			return []Raw{m}
+		}
+		one := m
+		one.Body = n.Raw()
+		if m.SourceID != "" {
+			one.SourceID = m.SourceID + "#" + strconv.Itoa(len(list))
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// keep appends messages to the log.
+func (s *Service) keep(ctx context.Context, list []Raw) error {
+	if backlog := s.last.Load() - s.done.Load(); backlog > s.cfg.MaxBacklog {
+		return &fault.Error{Kind: fault.Throttled, Msg: "too many messages wait to be processed; try again", RetryAfter: 5 * time.Second}
+	}
+	size := 0
+	at := s.now().Truncate(time.Millisecond)
+	for i := range list {
+		if list[i].Arrived.IsZero() {
+			list[i].Arrived = at
+		}
+		size += len(list[i].Body)
+	}
+	begin := time.Now()
+	if err := s.store.Append(ctx, list); err != nil {
+		return err
+	}
+	for i := range list {
+		raise(&s.last, list[i].Offset)
+	}
+	s.meter.Ingested(len(list), size, time.Since(begin))
+	s.wakeUp()
+	return nil
+}
