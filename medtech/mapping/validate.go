@@ -139,7 +139,8 @@ func (in *Trial) mappings(out *Result) (*Device, *FHIR) {
 
 func (in *Trial) normalize(device *Device, event jsonvalue.Value) EventResult {
 	r := EventResult{DeviceEvent: event.AppendJSON(nil), Measurements: []Measurement{}, Observations: []json.RawMessage{}, Exceptions: []Exception{}}
-	msg, err := NewMessage(event, Source{Arrived: in.Arrived})
+	// A text of its own: the trace tells places in the event, not in what holds it.
+	msg, err := ParseMessage(r.DeviceEvent, Source{Arrived: in.Arrived})
 	if err != nil {
 		r.Exceptions = append(r.Exceptions, fromError(AsError(err, InvalidDataFormat), Normalization))
 		return r
