@@ -19,6 +19,7 @@ import (
 type Inbox struct {
 	s    *Service
 	in   chan letterIn
+	gate gate
 	ctx  context.Context
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -27,19 +28,21 @@ type Inbox struct {
 // letterIn is what came together, and who wants to know when it is kept.
 type letterIn struct {
 	list []Raw
+	size int
 	kept func()
 }
 
 // The limits of an Inbox.
 const (
-	inboxSize  = 8192 // puts that may wait
-	inboxBatch = 2000 // messages in one write
+	inboxSize  = 8192     // puts that may wait
+	inboxBatch = 2000     // messages in one write
+	inboxBytes = 32 << 20 // that may wait
 )
 
 // NewInbox returns an Inbox. Close it before the service.
 func (s *Service) NewInbox() *Inbox {
 	ctx, stop := context.WithCancel(auth.WithPrincipal(context.Background(), auth.Internal("medtech")))
-	b := &Inbox{s: s, in: make(chan letterIn, inboxSize), ctx: ctx, stop: stop}
+	b := &Inbox{s: s, in: make(chan letterIn, inboxSize), gate: gate{limit: inboxBytes}, ctx: ctx, stop: stop}
 	b.done.Go(b.run)
 	return b
 }
@@ -52,13 +55,64 @@ func (b *Inbox) Put(ctx context.Context, m Raw, kept func()) error {
 }
 
 func (b *Inbox) put(ctx context.Context, list []Raw, kept func()) error {
+	size := 0
+	for i := range list {
+		size += len(list[i].Body)
+	}
+	if !b.gate.enter(ctx.Done(), b.ctx.Done(), size) {
+		return fault.New(fault.Transient, "the service stops")
+	}
 	select {
-	case b.in <- letterIn{list, kept}:
+	case b.in <- letterIn{list, size, kept}:
 		return nil
 	case <-ctx.Done():
+		b.gate.leave(size)
 		return ctx.Err()
 	case <-b.ctx.Done():
 		return fault.New(fault.Transient, "the service stops")
+	}
+}
+
+// gate bounds the bytes that wait in an Inbox.
+type gate struct {
+	limit int
+	mu    sync.Mutex
+	used  int
+	freed chan struct{} // closed when bytes leave; nil when nobody waits
+}
+
+// enter waits until n bytes have room, alone at the latest. It returns false
+// when one of the channels is closed before.
+func (g *gate) enter(done, stopped <-chan struct{}, n int) bool {
+	for {
+		g.mu.Lock()
+		if g.used == 0 || g.used+n <= g.limit {
+			g.used += n
+			g.mu.Unlock()
+			return true
+		}
+		if g.freed == nil {
+			g.freed = make(chan struct{})
+		}
+		wait := g.freed
+		g.mu.Unlock()
+		select {
+		case <-wait:
+		case <-done:
+			return false
+		case <-stopped:
+			return false
+		}
+	}
+}
+
+func (g *gate) leave(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.used -= n
+	if g.freed != nil {
+		close(g.freed)
+		g.freed = nil
 	}
 }
 
@@ -94,12 +148,12 @@ func (b *Inbox) Close() {
 
 func (b *Inbox) run() {
 	var batch []Raw
-	var kept []func()
+	var whole []letterIn
 	for {
-		batch, kept = batch[:0], kept[:0]
+		batch, whole = batch[:0], whole[:0]
 		select {
 		case x := <-b.in:
-			batch, kept = append(batch, x.list...), append(kept, x.kept)
+			batch, whole = append(batch, x.list...), append(whole, x)
 		case <-b.ctx.Done():
 			return
 		}
@@ -107,7 +161,7 @@ func (b *Inbox) run() {
 		for len(batch) < inboxBatch {
 			select {
 			case x := <-b.in:
-				batch, kept = append(batch, x.list...), append(kept, x.kept)
+				batch, whole = append(batch, x.list...), append(whole, x)
 			default:
 				break gather
 			}
@@ -115,11 +169,14 @@ func (b *Inbox) run() {
 		if !b.keep(batch) {
 			return
 		}
-		for _, f := range kept {
-			if f != nil {
-				f()
+		for _, x := range whole {
+			b.gate.leave(x.size)
+			if x.kept != nil {
+				x.kept()
 			}
 		}
+		clear(batch)
+		clear(whole)
 	}
 }
 

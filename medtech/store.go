@@ -25,8 +25,8 @@ type Store interface {
 	// already gets the Offset of the first one. When it returns the messages are
 	// on disk. It is Throttled when too much waits.
 	Append(ctx context.Context, list []Raw) error
-	// Read returns at most limit messages with an Offset greater than after, in
-	// order.
+	// Read returns messages with an Offset greater than after, in order: at most
+	// limit, and no more once they have 4 MiB together.
 	Read(ctx context.Context, after int64, limit int) ([]Raw, error)
 	// Position tells how far the log and the pipeline are.
 	Position(ctx context.Context) (Position, error)

@@ -81,7 +81,7 @@ func (s *service) buildMedTech(ctx context.Context, store *medtechsql.Store, spe
 	}
 	s.medtech = m
 	face := func(base string) http.Handler {
-		return medtechhttp.New(room, medtechhttp.Options{BasePath: base, MaxBody: s.all.maxBody, Log: s.all.log, Observe: s.observeMedTech})
+		return medtechhttp.New(room, medtechhttp.Options{BasePath: base, MaxBody: s.all.maxBody, Bodies: s.all.bodies, Log: s.all.log, Observe: s.observeMedTech})
 	}
 	s.handlers.Store(&handlers{
 		check:  room.Check,

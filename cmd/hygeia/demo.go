@@ -18,7 +18,7 @@ type demoCmd struct {
 
 // Help shows examples.
 func (demoCmd) Help() string {
-	return `Everything is in a temporary folder that is removed at the end. The patients are synthetic.
+	return `Everything is in a temporary folder that is removed at the end. The patients and their device are synthetic.
 
 Example:
   hygeia demo --listen 127.0.0.1:9000`
@@ -69,14 +69,19 @@ func load(ctx context.Context, std stdio, url string) error {
 	if report.Failed > 0 {
 		return fmt.Errorf("%d of %d sample resources were refused", report.Failed, report.Resources)
 	}
-	fmt.Fprintf(std.out, `%d resources of synthetic patients are loaded.
+	if err := sendDevices(ctx, url); err != nil && ctx.Err() == nil {
+		return err
+	}
+	fmt.Fprintf(std.out, `%d resources of synthetic patients are loaded, and a belt has sent an hour of heart rates.
 
 Portal:     %s/
 FHIR base:  %s
+Devices:    %[2]s/default/medtech
 
 Try:
   curl '%[3]s/Patient?_count=3&_pretty=true'
   curl '%[3]s/Observation?code=http://loinc.org|8302-2&_sort=-date&_count=1&_pretty=true'
+  curl '%[3]s/Observation?device=Device/belt-1&_sort=-date&_count=1&_pretty=true'
   curl -i '%[3]s/Patient' -H 'Content-Type: application/fhir+json' -d '{"resourceType":"Patient","name":[{"family":"Chalmers"}]}'
 
 Ctrl+C stops it and removes everything.

@@ -1,11 +1,13 @@
 package mapping
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/hygeia-health/hygeia/spec/jsonvalue"
 	"github.com/hygeia-health/hygeia/spec/resource"
@@ -379,4 +381,54 @@ func BenchmarkNormalize(b *testing.B) {
 			b.Fatal(len(ms))
 		}
 	}
+}
+
+// TestMergeInAnyOrder compares the SampledData of measurements that come in
+// batches of any size and order with the one of all together.
+func TestMergeInAnyOrder(t *testing.T) {
+	m := mustFHIR(t, hourly, Options{})
+	id := Identity{Patient: "p", Device: "d"}
+	rapid.Check(t, func(t *rapid.T) {
+		slots := rapid.Permutation([]int{0, 1, 2, 3, 4, 5}).Draw(t, "slots")
+		list := make([]Measurement, rapid.IntRange(1, len(slots)).Draw(t, "n"))
+		for i := range list {
+			at := time.Date(2020, 1, 1, 10, 10*slots[i], rapid.IntRange(0, 599).Draw(t, "second")%60, 0, time.UTC)
+			list[i] = Measurement{Type: "hr", Time: at, DeviceID: "d", PatientID: "p", Properties: []Property{{"hr", strconv.Itoa(slots[i] + 60)}}}
+		}
+		var text []byte
+		for rest := list; len(rest) > 0; {
+			n := rapid.IntRange(1, len(rest)).Draw(t, "batch")
+			groups, _ := m.Group(rest[:n])
+			rest = rest[n:]
+			if text == nil {
+				text, _ = groups[0].Observation(id, time.Time{})
+				continue
+			}
+			var doc resource.Doc
+			if err := doc.Parse(text, resource.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			next, changed, err := groups[0].Merge(doc.Root(), time.Time{})
+			if err != nil || !changed {
+				t.Fatal(changed, err)
+			}
+			text = next
+		}
+		together, _ := m.Group(list)
+		want, err := together[0].Observation(id, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, b := sampledText(t, text), sampledText(t, want); a != b {
+			t.Fatalf("%s\nwant %s", a, b)
+		}
+	})
+}
+
+func sampledText(t *rapid.T, text []byte) string {
+	v, err := jsonvalue.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.Get("valueSampledData").Get("data").Text()
 }

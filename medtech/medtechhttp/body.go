@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
@@ -45,6 +46,16 @@ func (h *handler) readBody(r *http.Request) ([]byte, error) {
 		return nil, &fault.Error{Kind: fault.Invalid, Msg: "the body could not be read: it is incomplete or not compressed as announced", Err: err}
 	}
 	return bytes.TrimPrefix(buf.Bytes(), []byte("\ufeff")), nil
+}
+
+// enter waits until there is room to work on a body; what it returns is given
+// back with Leave.
+func (h *handler) enter(r *http.Request, body []byte) (int64, error) {
+	held, err := h.opt.Bodies.Enter(r.Context(), int64(len(body)))
+	if err != nil {
+		return 0, &fault.Error{Kind: fault.Throttled, Msg: "too many large bodies at the same time", RetryAfter: time.Second, Err: err}
+	}
+	return held, nil
 }
 
 // mediaType returns the type of the body; "" when there is none.

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	BasePath string                                                                // /workspace/service, or "" on a host of its own
 	MaxBody  int64                                                                 // largest body on the wire and inflated
+	Bodies   *web.Budget                                                           // of large bodies that are worked on at the same time; nil bounds nothing
 	Observe  func(operation string, status int, took time.Duration, in, out int64) // nil observes nothing
 	Log      *slog.Logger                                                          // nil = slog.Default()
 }
@@ -84,6 +85,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if rt.method != method {
 			allow = append(allow, rt.method)
 			continue
+		}
+		if r.URL.RawQuery != "" && rt.operation != "deadletters" {
+			web.Problem(w, r, fault.New(fault.Invalid, "there are no parameters here; what there is to say stands in the body"))
+			return
 		}
 		if q := web.From(r.Context()); q != nil {
 			q.Route, q.Operation = "/{workspace}/{service}"+rt.path, rt.operation

@@ -122,6 +122,7 @@ func TestScenario(t *testing.T) {
 		{"POST", "/replays", js, `{"device":"nobody"}`, 202, `"state":"running"`},
 		{"GET", "/replays", "", "", 200, `{"value":[{"id":1`},
 		{"DELETE", "/replays/7", "", "", 404, "no replay 7"},
+		{"GET", "/status?verbose=true", "", "", 400, "there are no parameters here"},
 		{"GET", "/status", "", "", 200, `"messages":8`},
 		{"GET", "/nothing", "", "", 404, "nothing at this path"},
 		{"DELETE", "/deadletters/x", "", "", 404, "is no id"},

@@ -47,6 +47,11 @@ func (h *handler) messages(w http.ResponseWriter, r *http.Request, _ string) err
 	if err != nil {
 		return err
 	}
+	held, err := h.enter(r, body)
+	if err != nil {
+		return err
+	}
+	defer h.opt.Bodies.Leave(held)
 	list, err := split(body, lines)
 	if err != nil {
 		return err

@@ -22,6 +22,11 @@ func (h *handler) trial(w http.ResponseWriter, r *http.Request, _ string) error 
 	if err != nil {
 		return err
 	}
+	held, err := h.enter(r, text)
+	if err != nil {
+		return err
+	}
+	defer h.opt.Bodies.Leave(held)
 	root, err := jsonvalue.Parse(text)
 	if err != nil {
 		return fault.New(fault.Invalid, "the body is no JSON: %v", err)

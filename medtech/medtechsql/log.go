@@ -2,6 +2,7 @@ package medtechsql
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech"
@@ -55,17 +56,29 @@ func (s *Store) append(c *db.Conn, m *medtech.Raw) error {
 	return st.Run()
 }
 
+// pageBytes is how much one page of the log holds; errEnough ends it.
+const pageBytes = 4 << 20
+
+var errEnough = errors.New("enough")
+
 // Read implements medtech.Store.
 func (s *Store) Read(ctx context.Context, after int64, limit int) ([]medtech.Raw, error) {
 	var out []medtech.Raw
+	size := 0
 	err := s.db.Read(ctx, func(c *db.Conn) error {
 		return c.Query("SELECT off, at, src, sid, dev, body FROM raw WHERE off > $1 ORDER BY off LIMIT $2", func(r *db.Stmt) error {
 			out = append(out, medtech.Raw{
 				Offset: r.ColInt(0), Arrived: fromMilli(r.ColInt(1)), Source: r.ColText(2), SourceID: r.ColText(3), Device: r.ColText(4), Body: r.ColBlob(5, nil),
 			})
+			if size += len(out[len(out)-1].Body); size >= pageBytes {
+				return errEnough
+			}
 			return nil
 		}, after, limit)
 	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	return out, err
 }
 
