@@ -238,7 +238,7 @@ func (s *Service) scopeClauses(ctx context.Context, typ string, sc *auth.Scope) 
 		return nil, bad()
 	}
 	for _, c := range q.Where {
-		if len(c.Chain) > 0 || c.Has != nil {
+		if len(c.Chain)+len(c.Any)+len(c.All) > 0 || c.Has != nil {
 			return nil, bad()
 		}
 	}
@@ -282,11 +282,20 @@ func reachable(a *search.Access, types []string, c *search.Clause) error {
 			return err
 		}
 	}
-	if c.Has == nil {
-		return nil
+	for _, part := range slices.Concat(c.Any, c.All) {
+		if err := reachable(a, types, part); err != nil {
+			return err
+		}
 	}
-	if !a.Open(c.Has.Type) && !ownLink(a, types, c.Has) {
+	switch {
+	case c.Has == nil:
+		return nil
+	case c.Has.Type == "":
+		return fault.At(fault.Forbidden, "forbidden", "", "%s looks into resources of all types, which the token may not see", clip(c.Name))
+	case !a.Open(c.Has.Type) && !ownLink(a, types, c.Has):
 		return refuse(c.Has.Type)
+	case c.Has.Next == nil:
+		return nil
 	}
 	return reachable(a, []string{c.Has.Type}, c.Has.Next)
 }
@@ -296,7 +305,7 @@ func reachable(a *search.Access, types []string, c *search.Clause) error {
 // find what the token may see.
 func ownLink(a *search.Access, types []string, h *search.Has) bool {
 	rules := a.Types[h.Type]
-	if len(rules) == 0 || len(types) != 1 {
+	if len(rules) == 0 || len(types) != 1 || h.Ref == nil {
 		return false
 	}
 	return slices.ContainsFunc(rules, func(r search.AccessRule) bool {

@@ -197,6 +197,10 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 
 // filter writes p as a condition on r.
 func (p *pred) filter(b *sqlb) {
+	if len(p.group) > 0 {
+		p.filterGroup(b)
+		return
+	}
 	if len(p.alts) == 0 {
 		b.w("1=1") // the body decides, or nothing is excluded
 		return
@@ -210,6 +214,10 @@ func (p *pred) filter(b *sqlb) {
 			b.w(" OR ")
 		}
 		a := &p.alts[i]
+		if a.link {
+			b.linked(a)
+			continue
+		}
 		if a.nest != nil {
 			a.nest.filter(b)
 			continue

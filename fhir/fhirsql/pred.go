@@ -16,7 +16,9 @@ import (
 type pred struct {
 	name   string
 	alts   []alt
-	negate bool // filter only: none of the alternatives may hold
+	negate bool    // filter only: none of the alternatives may hold
+	group  []*pred // a clause made of others: all hold, or one of them if any is set
+	any    bool
 	// post is set when the ranges hold all matches and perhaps more: the
 	// clause is checked against the body of each candidate.
 	post *search.Clause
@@ -47,6 +49,8 @@ type alt struct {
 	fixed int
 	// nest, if set, writes the rest of k: the list of what it gathers.
 	nest *nest
+	// link says that k lacks the rid of the row at hand at its end: for filters.
+	link bool
 	// slot, if set, tests the same on the narrow row: for filters.
 	slot cond
 }
@@ -81,6 +85,12 @@ type compiler struct {
 // clause returns the predicate of cl, or nil when nothing stored can match it.
 func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 	p := &pred{name: cl.Name, rank: rankOther}
+	if len(cl.Any)+len(cl.All) > 0 {
+		return cp.group(p, cl)
+	}
+	if cl.Has != nil && cl.Negate {
+		return cp.unreferenced(p, cl.Has)
+	}
 	if cl.Has != nil {
 		if err := cp.has(p, cl.Has); err != nil || len(p.alts) == 0 {
 			return nil, err
@@ -91,6 +101,9 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 		return always(p, !cl.Missing), nil
 	}
 	switch cl.Field {
+	case search.FieldText, search.FieldContent:
+		p.post = cl
+		return always(p, true), nil
 	case search.FieldID:
 		return cp.ids(p, cl)
 	case search.FieldLastUpdated:
@@ -210,6 +223,8 @@ func (cp *compiler) values(p *pred, cl *search.Clause, q *search.Param, target s
 		cp.number(p, q, v)
 	case search.Composite:
 		return cp.composite(p, cl, q, v)
+	case search.Special:
+		cp.near(p, cl, q, v)
 	default:
 		return fault.At(fault.Invalid, "not-supported", "", "the parameter %s cannot be searched", cl.Name)
 	}

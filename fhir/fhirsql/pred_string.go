@@ -12,17 +12,25 @@ func (cp *compiler) str(p *pred, cl *search.Clause, q *search.Param, v search.Va
 	a := alt{table: "str", unique: q.Single, order: []string{"k.v"}, again: "y.v<k.v"}
 	norm, d := v.Norm, cp.s.dialect
 	switch cl.Modifier {
-	case "contains":
+	case "contains", "ends":
 		test := func(col string) string { return d.instr + "(" + col + ", ?)>0" }
 		if d.cuts { // what was cut off may contain it as well
 			test = func(col string) string {
 				return "(" + d.instr + "(" + col + ", ?)>0 OR " + d.instr + "(" + col + ", '" + cut + "')>0)"
 			}
+		}
+		if d.cuts || cl.Modifier == "ends" {
 			p.post = cl
 		}
 		a.k = cond{"k.p=? AND " + test("k.v"), []any{id, norm}}
 		a.again, a.againArgs = "y.v<k.v AND "+test("y.v"), []any{norm}
 		p.rank = rankWide
+	case "equals":
+		a.k = cond{"k.p=? AND k.v=?", []any{id, d.str(norm)}}
+		a.unique, a.order = true, nil
+		if d.str(norm) != norm {
+			p.post = cl
+		}
 	case "exact":
 		a.k = cond{"k.p=? AND k.v=?", []any{id, d.str(norm)}}
 		a.unique, a.order = true, nil

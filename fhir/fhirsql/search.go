@@ -97,7 +97,10 @@ func (r *run) print() string {
 }
 
 func printClause(b *strings.Builder, cl *search.Clause) {
-	fmt.Fprintf(b, "|%q%t", cl.Name, cl.Missing)
+	fmt.Fprintf(b, "|%q%s%t%t", cl.Name, cl.Modifier, cl.Missing, cl.Negate)
+	for _, p := range cl.Params[:min(len(cl.Params), 1)] {
+		b.WriteString(p.Code)
+	}
 	for i := range cl.Values {
 		printValue(b, &cl.Values[i])
 	}
@@ -105,13 +108,24 @@ func printClause(b *strings.Builder, cl *search.Clause) {
 		fmt.Fprintf(b, ">%s", cl.Chain[i].Target)
 		printClause(b, cl.Chain[i].Next)
 	}
-	if cl.Has != nil {
-		printClause(b, cl.Has.Next)
+	for _, part := range slices.Concat(cl.Any, cl.All) {
+		b.WriteByte('(')
+		printClause(b, part)
+		b.WriteByte(')')
+	}
+	if h := cl.Has; h != nil {
+		b.WriteString("<" + h.Type)
+		if h.Ref != nil {
+			b.WriteString(h.Ref.Code)
+		}
+		if h.Next != nil {
+			printClause(b, h.Next)
+		}
 	}
 }
 
 func printValue(b *strings.Builder, v *search.Value) {
-	fmt.Fprintf(b, ",%d%q%q%q%s%v", v.Op, v.System, v.Code, v.Text, v.RefType, v.Num)
+	fmt.Fprintf(b, ",%d%q%q%q%s%v%v%v", v.Op, v.System, v.Code, v.Text, v.RefType, v.Num, v.NumLo, v.NumHi)
 	if v.Op != search.OpAp { // the range of ap moves with the clock
 		fmt.Fprintf(b, " %d %d", v.Lo, v.Hi)
 	}
@@ -352,7 +366,7 @@ func (r *run) holds(h *hit) (bool, error) {
 		return false, err
 	}
 	q := search.Query{Where: h.pl.post, Access: h.pl.access}
-	return search.Match(&q, search.Subject{Type: h.rec.Type, ID: h.rec.ID, Millis: h.rec.Seq.Time().UnixMilli(), Values: &r.look.values}, nil), nil
+	return search.Match(&q, search.Subject{Type: h.rec.Type, ID: h.rec.ID, Millis: h.rec.Seq.Time().UnixMilli(), Values: &r.look.values, Doc: r.look.doc.Root}, nil), nil
 }
 
 // looks reports whether the bodies of the candidates decide.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -17,7 +18,14 @@ type others struct{ *Memory }
 var _ search.Others = others{}
 
 func subject(k fhir.Key, r *row) search.Subject {
-	return search.Subject{Type: k.Type, ID: k.ID, Millis: r.current().Seq.Time().UnixMilli(), Values: r.values}
+	rec := r.current()
+	return search.Subject{Type: k.Type, ID: k.ID, Millis: rec.Seq.Time().UnixMilli(), Values: r.values, Doc: func() resource.Node {
+		d := &resource.Doc{}
+		if d.Parse(resource.AppendResource(nil, resource.Header{Type: k.Type, ID: k.ID}, rec.Stored), resource.Options{}) != nil {
+			return resource.Node{}
+		}
+		return d.Root()
+	}}
 }
 
 // Find implements search.Others.
@@ -33,7 +41,7 @@ func (o others) Find(typ, id string) (search.Subject, bool) {
 // Each implements search.Others.
 func (o others) Each(typ string, yield func(search.Subject) bool) {
 	for k, r := range o.rows {
-		if k.Type == typ && !r.current().Deleted && !yield(subject(k, r)) {
+		if (typ == "" || k.Type == typ) && !r.current().Deleted && !yield(subject(k, r)) {
 			return
 		}
 	}

@@ -50,7 +50,7 @@ func (b *builder) add(sp *r4.SearchParam) {
 	switch reason, ok := unindexed[sp.Code]; {
 	case ok:
 		p.Unsupported = reason
-	case p.Kind == Special:
+	case p.Kind == Special && (p.Code != "near" || p.Type != "Location"):
 		p.Unsupported = "it has rules of its own that are not offered"
 	case p.Expression == "":
 		p.Unsupported = "its definition has no expression"

@@ -18,6 +18,6 @@
 //
 // Reading order: param.go, values.go; registry.go, compile.go, parts.go,
 // trie.go, leaf.go; extract.go, element.go; query.go, parse.go,
-// parse_clause.go, parse_value.go, parse_chain.go, parse_control.go, parse_include.go; match.go. The literals are in date.go,
+// parse_clause.go, parse_value.go, parse_chain.go, parse_control.go, parse_include.go; match.go, near.go, words.go; filter_lex.go, filter.go. The literals are in date.go,
 // number.go, escape.go and fold.go.
 package search

@@ -129,6 +129,8 @@ func (x *extractor) act(a *action, n resource.Node) {
 		x.number(p, a.op, n)
 	case opReference, opCanonical, opInline:
 		x.reference(p, a.op, a.resolveIs, n)
+	case opPosition:
+		x.position(p, n)
 	case opURI:
 		if s := text(n); s != "" {
 			x.v.URIs = append(x.v.URIs, URIValue{p, s})

@@ -27,6 +27,7 @@ const (
 	opCanonical               // canonical, uri
 	opInline                  // a resource in place of a reference to it (Bundle.entry.resource)
 	opURI                     //
+	opPosition                // Location.position
 	opComposite               // the base element of a composite
 )
 
@@ -59,6 +60,9 @@ var ops = map[Kind]map[string]op{
 	Reference: {
 		"Reference": opReference, "canonical": opCanonical, "uri": opCanonical, "url": opCanonical,
 		"Resource": opInline,
+	},
+	Special: {
+		"Location.position": opPosition,
 	},
 	URI: {
 		"uri": opURI, "url": opURI, "canonical": opURI, "oid": opURI, "uuid": opURI,

@@ -3,6 +3,8 @@ package search
 import (
 	"slices"
 	"strings"
+
+	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
 // Subject is a resource as Match sees it: its name, when it was last updated,
@@ -11,13 +13,15 @@ type Subject struct {
 	Type, ID string
 	Millis   int64
 	Values   *Values
+	Doc      func() resource.Node // the resource itself, for _text and _content
 }
 
 // Others gives Match the other resources, which decide about chains.
 type Others interface {
 	// Find returns a current resource.
 	Find(typ, id string) (Subject, bool)
-	// Each calls yield for the current resources of a type until it returns false.
+	// Each calls yield for the current resources of a type, of any type if it is
+	// "", until it returns false.
 	Each(typ string, yield func(Subject) bool)
 }
 
@@ -91,8 +95,15 @@ func (l leaf) points(r ReferenceValue) bool {
 	return l.target == "" || r.Type == l.target || r.Type == "" && TypeInURL(r.URL) == l.target
 }
 
-func (c *Clause) matches(s Subject, others Others) bool {
+func (c *Clause) matches(s Subject, others Others) bool { return c.test(s, others) != c.Negate }
+
+func (c *Clause) test(s Subject, others Others) bool {
+	part := func(c *Clause) bool { return c.matches(s, others) }
 	switch {
+	case len(c.Any) > 0:
+		return slices.ContainsFunc(c.Any, part)
+	case len(c.All) > 0:
+		return !slices.ContainsFunc(c.All, func(c *Clause) bool { return !part(c) })
 	case c.Has != nil:
 		return others != nil && c.Has.holds(s, others)
 	case len(c.Chain) > 0:
@@ -106,6 +117,8 @@ func (c *Clause) matches(s Subject, others Others) bool {
 		return c.any(func(w Value) bool { return w.Code == s.ID }) != (c.Modifier == "not")
 	case FieldType:
 		return c.any(func(w Value) bool { return w.Code == s.Type }) != (c.Modifier == "not")
+	case FieldText, FieldContent:
+		return s.Doc != nil && c.any(func(w Value) bool { return hasWords(s.Doc(), c.Field == FieldContent, w.Words) })
 	case FieldLastUpdated:
 		return c.any(func(w Value) bool { return matchDate(w, DateValue{Lo: s.Millis, Hi: s.Millis}) })
 	}
@@ -154,11 +167,14 @@ func (c *Clause) follows(s Subject, others Others) bool {
 // holds reports whether a resource of the type refers to s and fulfils the rest.
 func (h *Has) holds(s Subject, others Others) bool {
 	found := false
-	leaves := h.Ref.leaves(nil, "")
+	var leaves []leaf
+	if h.Ref != nil {
+		leaves = h.Ref.leaves(nil, "")
+	}
 	others.Each(h.Type, func(o Subject) bool {
 		found = slices.ContainsFunc(o.Values.References, func(r ReferenceValue) bool {
 			return r.Type == s.Type && r.ID == s.ID && ownsReference(leaves, r)
-		}) && h.Next.matches(o, others)
+		}) && (h.Next == nil || h.Next.matches(o, others))
 		return !found
 	})
 	return found
@@ -225,6 +241,10 @@ func anyEntry(k Kind, modifier string, leaves []leaf, w Value, v *Values) bool {
 		})
 	case URI:
 		return slices.ContainsFunc(v.URIs, func(e URIValue) bool { return owner(leaves, e.Param) && matchURIBy(modifier, w.Text, e.URI) })
+	case Special:
+		return slices.ContainsFunc(v.Numbers, func(e NumberValue) bool {
+			return owner(leaves, e.Param) && Distance(w.Num, w.NumLo, e.Lo, e.Hi) <= w.NumHi
+		})
 	case Composite:
 		return slices.ContainsFunc(v.Composites, func(e CompositeValue) bool {
 			return owner(leaves, e.Param) && matchComposite(w, e)
@@ -251,6 +271,10 @@ func matchToken(modifier string, w Value, e TokenValue) bool {
 // without regard to case and accents.
 func matchString(modifier string, w Value, e StringValue) bool {
 	switch modifier {
+	case "equals":
+		return e.Norm == w.Norm
+	case "ends":
+		return strings.HasSuffix(e.Norm, w.Norm)
 	case "exact":
 		return e.Text == w.Text
 	case "contains":

@@ -20,6 +20,7 @@ import (
 type fixture struct {
 	typ, id string
 	values  search.Values
+	root    resource.Node
 }
 
 const base = "http://example.org/base"
@@ -35,11 +36,11 @@ func resolve(ref string) (typ, id string, ok bool) {
 
 func extract(t testing.TB, src string) fixture {
 	t.Helper()
-	var doc resource.Doc
+	doc := &resource.Doc{}
 	if err := doc.Parse([]byte(src), resource.Options{}); err != nil {
 		t.Fatalf("%v in %s", err, src)
 	}
-	f := fixture{typ: doc.Root().Get("resourceType").Text(), id: doc.Root().Get("id").Text()}
+	f := fixture{root: doc.Root(), typ: doc.Root().Get("resourceType").Text(), id: doc.Root().Get("id").Text()}
 	if err := search.Default().Extract(doc.Root(), resolve, &f.values); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func (terms) Related(c search.Coding, below bool) ([]search.Coding, error) {
 // TestMatch runs the tables of testdata: "resource" lines load, every other
 // line is a mode, a search and the ids it finds.
 func TestMatch(t *testing.T) {
-	for _, name := range []string{"date", "number", "quantity", "token", "string", "reference", "uri", "composite"} {
+	for _, name := range []string{"date", "number", "quantity", "token", "string", "reference", "uri", "composite", "filter", "text", "near"} {
 		t.Run(name, func(t *testing.T) {
 			f, err := os.Open(filepath.Join("testdata", name+".txt"))
 			if err != nil {
@@ -141,7 +142,7 @@ func row(t *testing.T, n int, mode, query string, want []string, fixtures []fixt
 		}
 		got := []string{}
 		for _, f := range fixtures {
-			if search.Match(q, search.Subject{Type: f.typ, ID: f.id, Values: &f.values}, nil) {
+			if search.Match(q, search.Subject{Type: f.typ, ID: f.id, Values: &f.values, Doc: func() resource.Node { return f.root }}, nil) {
 				got = append(got, f.id)
 			}
 		}

@@ -54,6 +54,7 @@ func (p *parser) modifier(c *Clause) (typ string, err error) {
 		if m == "not" || m == "missing" {
 			return "", nil
 		}
+	case FieldText, FieldContent:
 	case FieldLastUpdated:
 		if m == "missing" {
 			return "", nil

@@ -57,6 +57,12 @@ func (p *parser) define(c *Clause, types []string, code string) (bool, error) {
 	case "_lastUpdated":
 		c.Field = FieldLastUpdated
 		return true, nil
+	case "_text":
+		c.Field = FieldText
+		return true, nil
+	case "_content":
+		c.Field = FieldContent
+		return true, nil
 	case "_type": // at the end of a chain; else it was read by typeParameter
 		c.Field = FieldType
 		return true, nil
@@ -120,7 +126,7 @@ func unknown(types []string, name, code string) *Error {
 
 func (c *Clause) kind() Kind {
 	switch c.Field {
-	case FieldID, FieldType:
+	case FieldID, FieldType, FieldText, FieldContent:
 		return Token
 	case FieldLastUpdated:
 		return Date
@@ -162,8 +168,15 @@ func (p *parser) values(c *Clause, typ, value string) error {
 }
 
 func (p *parser) clauseValue(c *Clause, typ, s string) (Value, error) {
-	if c.Field == FieldID || c.Field == FieldType {
+	switch c.Field {
+	case FieldID, FieldType:
 		return Value{Code: unescape(s), HasCode: true}, nil
+	case FieldText, FieldContent:
+		v, err := parseWords(unescape(s))
+		if err != nil {
+			return Value{}, badValue(c.Name, "%s", err.Error())
+		}
+		return v, nil
 	}
 	var param *Param
 	if len(c.Params) > 0 {

@@ -34,7 +34,15 @@ func control(name string) func(p *parser, name string, values []string) error {
 		return (*parser).token
 	case "_includesCount":
 		return (*parser).includesCount
-	case "_text", "_content", "_query", "_filter", "_list", "_contained", "_containedType":
+	case "_list":
+		return (*parser).list
+	case "_filter":
+		return (*parser).filter
+	case "_not-referenced":
+		return (*parser).notReferenced
+	case "_contained", "_containedType":
+		return (*parser).contained
+	case "_query":
 		return (*parser).notOffered
 	}
 	return nil

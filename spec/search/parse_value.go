@@ -33,6 +33,8 @@ func (p *parser) value(kind Kind, param *Param, s string) (Value, error) {
 		return p.reference(unescape(s)), nil
 	case Composite:
 		return p.composite(param, s)
+	case Special:
+		return parseNear(s)
 	}
 	return Value{}, errors.New("the parameter cannot be searched")
 }

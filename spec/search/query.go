@@ -54,6 +54,8 @@ const (
 	FieldParam       Field = iota // Clause.Params
 	FieldID                       // _id: Values hold Code
 	FieldLastUpdated              // _lastUpdated: Values hold Op, Lo, Hi
+	FieldText                     // _text: Values hold Words, tested against the narrative
+	FieldContent                  // _content: the same against all text
 	FieldType                     // _type in a system search with clauses; normally folded into Query.Types
 )
 
@@ -64,7 +66,7 @@ type Clause struct {
 	Field    Field
 	Name     string // as written, with modifier: "code:not"; for messages and the self link
 	Params   []*Param
-	Modifier string // "", "exact", "contains", "missing", "not", "text", "in", ..., "identifier"; a :[Type] is in Value.RefType instead
+	Modifier string // "", "equals" and "ends" (strings of _filter), "exact", "contains", "missing", "not", "text", "in", ..., "identifier"; a :[Type] is in Value.RefType instead
 	Missing  bool   // with Modifier "missing": the wanted value
 	Values   []Value
 	// Chain, if not empty, follows the reference parameter to other resources;
@@ -72,6 +74,10 @@ type Clause struct {
 	// resource that one of the alternatives describes.
 	Chain []Chain
 	Has   *Has // a reverse chain; Params and Values are empty
+	// Any and All are groups of clauses (_filter): one of Any, or each of All,
+	// holds. Negate turns the answer of the whole clause round.
+	Any, All []*Clause
+	Negate   bool
 }
 
 // Chain is one alternative of a chained parameter (subject:Patient.name=x, R4
@@ -85,6 +91,8 @@ type Chain struct {
 
 // Has is a reverse chain (R4 section 3.1.1.4.14), _has:Observation:patient:code=x:
 // a resource of Type for which Next holds refers to us by Ref.
+//
+// Type "" is any type, Ref nil any reference, Next nil no further condition.
 type Has struct {
 	Type string
 	Ref  *Param
@@ -156,6 +164,8 @@ const (
 //	quantity   as number, with HasSystem, System, HasCode, Code; without HasSystem
 //	           the Code matches the coded unit or the human unit
 //	composite  Parts, one Value per component
+//	special    near: Num, NumLo = latitude and longitude in degrees, NumHi = distance in kilometres
+//	_text      Words: each must be there, as a whole word or words in this order
 type Value struct {
 	Op        Op
 	System    string
@@ -171,4 +181,5 @@ type Value struct {
 	NumHi     float64
 	Convert   bool // a quantity in a unit of UCUM, which also matches in other units
 	Parts     []Value
+	Words     []string
 }

@@ -73,10 +73,10 @@ func rowField(code string) bool { return code == "_id" || code == "_lastUpdated"
 
 // unindexed says why a parameter of Resource or DomainResource has no index.
 var unindexed = map[string]string{
-	"_text":    "there is no full-text index of narratives",
-	"_content": "there is no full-text index of whole resources",
+	"_text":    "it is read from the narrative",
+	"_content": "it is read from the whole resource",
 	"_query":   "there are no named queries",
-	"_filter":  "the filter language is not offered",
+	"_filter":  "it is a language of its own",
 }
 
 var kinds = map[string]Kind{

@@ -23,6 +23,12 @@ func (w *world) Find(typ, id string) (search.Subject, bool) {
 
 // Each implements search.Others.
 func (w *world) Each(typ string, yield func(search.Subject) bool) {
+	if typ == "" {
+		for _, t := range w.types {
+			w.Each(t, yield)
+		}
+		return
+	}
 	for _, o := range w.byType[typ] {
 		if !yield(o.subject()) {
 			return

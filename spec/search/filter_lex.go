@@ -1,0 +1,75 @@
+package search
+
+import (
+	"fmt"
+	"strings"
+)
+
+// filterToken is a word of a _filter: "(", ")", a name or value, or a string.
+type filterToken struct {
+	text   string
+	quoted bool
+}
+
+// lexFilter cuts a _filter into words. A string has the escapes of JSON that
+// texts need: \" and \\, \n, \t.
+func lexFilter(s string) ([]filterToken, error) {
+	var out []filterToken
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+			i++
+		case c == '(' || c == ')':
+			out = append(out, filterToken{text: string(c)})
+			i++
+		case c == '"':
+			text, n, ok := filterString(s[i:])
+			if !ok {
+				return nil, fmt.Errorf("the string that begins at %q has no end", clipText(s[i:]))
+			}
+			out = append(out, filterToken{text, true})
+			i += n
+		default:
+			n := strings.IndexAny(s[i:], " \t\r\n()\"")
+			if n < 0 {
+				n = len(s) - i
+			}
+			out = append(out, filterToken{text: s[i : i+n]})
+			i += n
+		}
+	}
+	return out, nil
+}
+
+// filterString reads a quoted string and returns how long it is with its quotes.
+func filterString(s string) (text string, n int, ok bool) {
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return b.String(), i + 1, true
+		case '\\':
+			if i++; i == len(s) {
+				return "", 0, false
+			}
+			switch s[i] {
+			case 'n':
+				b.WriteByte('\n')
+			case 't':
+				b.WriteByte('\t')
+			default:
+				b.WriteByte(s[i])
+			}
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return "", 0, false
+}
+
+func clipText(s string) string {
+	if len(s) > 30 {
+		s = strings.ToValidUTF8(s[:30], "")
+	}
+	return s
+}
