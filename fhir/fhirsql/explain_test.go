@@ -71,12 +71,12 @@ func testPlans(t *testing.T, path, file, explain string, column int) {
 		}
 		out.WriteString(raw + "\n")
 		err = s.db.Read(t.Context(), func(c *db.Conn) error {
-			pl, err := s.plan(t.Context(), c, q, typ)
+			pl, err := s.plan(t.Context(), c, q, typ, "")
 			if err != nil || pl == nil {
 				out.WriteString("  nothing can match\n")
 				return err
 			}
-			b := pl.keys(nil, 11)
+			b := pl.keys(nil, nil, cond{}, 11)
 			return c.Query(explain+string(b.text), func(st *db.Stmt) error {
 				out.WriteString("  " + st.ColText(column) + "\n")
 				return nil

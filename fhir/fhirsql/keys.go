@@ -28,17 +28,44 @@ func (p *pred) order() []string {
 	return first
 }
 
+// parts are conditions on the first sort key that cut the rows behind a place
+// into stretches, in their order: a range of an index each, where the whole
+// condition is none because of the rows without a value.
+func (pl *plan) parts(after []any) []cond {
+	if len(pl.sort) == 0 || after == nil {
+		return []cond{{}}
+	}
+	v := after[0]
+	switch desc := pl.sort[0].desc; {
+	case v == nil && desc:
+		return []cond{{"c0 IS NULL AND ", nil}}
+	case v == nil:
+		return []cond{{"c0 IS NULL AND ", nil}, {"c0 IS NOT NULL AND ", nil}}
+	case desc:
+		return []cond{{"c0<=? AND ", []any{v}}, {"c0 IS NULL AND ", nil}}
+	}
+	return []cond{{"c0>=? AND ", []any{v}}}
+}
+
 // keys writes the statement that yields the candidates: sort keys or order
-// columns, then rid. after holds the values of the row before, nil at the start.
-func (pl *plan) keys(after []any, limit int) *sqlb {
+// columns, then rid. after holds the values of the row before, nil at the
+// start; part is one of parts.
+// end, if not nil, is the last row that counts.
+func (pl *plan) keys(after, end []any, part cond, limit int) *sqlb {
 	b := &sqlb{d: pl.dialect}
 	if len(pl.sort) > 0 {
 		b.w("SELECT * FROM (")
 		pl.compound(b, nil)
 		b.w(") q")
+		b.w(" WHERE ")
+		if end != nil {
+			pl.before(b, end)
+		}
 		if after != nil {
-			b.w(" WHERE ")
+			b.cond(part)
 			pl.behind(b, after, 0)
+		} else {
+			b.w("1=1")
 		}
 		b.w(" ORDER BY ")
 		for i, k := range pl.sort {
@@ -47,7 +74,10 @@ func (pl *plan) keys(after []any, limit int) *sqlb {
 		b.w("rid"+dir(pl.ridDesc())+" LIMIT ?", limit)
 		return b
 	}
-	if len(pl.driver.alts) == 1 || pl.dialect.merges {
+	if end != nil { // a walk by rid has one range
+		pl.compound(b, after)
+		b.w(" AND r.rid<=?", end[len(end)-1])
+	} else if len(pl.driver.alts) == 1 || pl.dialect.merges {
 		pl.compound(b, after)
 	} else {
 		for i := range pl.driver.alts {
@@ -96,6 +126,20 @@ func dir(desc bool) string {
 		return " DESC"
 	}
 	return ""
+}
+
+// before writes that the first sort key does not lie behind that of a row. Of
+// the rows with the same key it lets more in, which does no harm.
+func (pl *plan) before(b *sqlb, end []any) {
+	switch v, desc := end[0], pl.sort[0].desc; {
+	case v == nil && desc: // the last ones
+	case v == nil:
+		b.w("c0 IS NULL AND ")
+	case desc:
+		b.w("c0>=? AND ", v)
+	default:
+		b.w("(c0<=? OR c0 IS NULL) AND ", v)
+	}
 }
 
 // behind writes the condition "after the row with these values" for sorted

@@ -97,7 +97,7 @@ func (cp *compiler) links(q *search.Param, only, target string) []link {
 // there are none.
 func (cp *compiler) inner(typ string, cl *search.Clause) (*plan, error) {
 	q := &search.Query{Types: []string{typ}, Where: []*search.Clause{cl}}
-	pl, err := cp.s.plan(cp.ctx, cp.c, q, typ)
+	pl, err := cp.s.plan(cp.ctx, cp.c, q, typ, "")
 	if err != nil || pl == nil || len(pl.post) == 0 {
 		return pl, err
 	}
@@ -127,7 +127,7 @@ func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",
 // nested adds one alternative.
 func (cp *compiler) nested(p *pred, l link, inner *plan) error {
 	n := &nest{link: l, inner: inner}
-	limit := cp.s.opt.GatherLimit
+	limit := cp.s.opt.Limits.Gather
 	size, err := inner.size(cp.c, limit)
 	if err != nil {
 		return err

@@ -14,22 +14,28 @@ type plan struct {
 	typ     string
 	t       int64
 	dialect dialect
+	limits  Limits
 	out     link // what a gathered plan yields instead of its rids
 	driver  *pred
 	filters []*pred
 	post    []*search.Clause
 	access  *search.Access // rules that only the body decides; nil = none
 	sort    []sortKey
-	cols    []string // natural order of the driver before rid; without sort only
+	want    int    // how many matches the page needs
+	path    string // the name of the path in page tokens
+	// fallback, if set, is the plan to take when the matches turn out to be
+	// sparse along the walk of this one. Both give the same order.
+	fallback *plan
+	cols     []string // natural order of the driver before rid; without sort only
 }
 
 // plan compiles q for one type; nil when nothing can match.
-func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ string) (*plan, error) {
+func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ, path string) (*plan, error) {
 	cp := &compiler{s: s, ctx: ctx, c: c, typ: typ, t: s.types.id(typ), lay: s.layouts.of(typ)}
 	if cp.t == 0 {
 		return nil, nil
 	}
-	pl := &plan{typ: typ, t: cp.t, dialect: s.dialect}
+	pl := &plan{typ: typ, t: cp.t, dialect: s.dialect, limits: s.opt.Limits}
 	within, where, ok := pl.restrict(q, typ)
 	if !ok {
 		return nil, nil
@@ -61,6 +67,7 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ strin
 		}
 		preds = append(preds, p)
 	}
+	preds = windows(preds)
 	for i, k := range q.Sort {
 		sk, err := cp.sortKey(k, i)
 		if err != nil {
@@ -68,7 +75,7 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ strin
 		}
 		pl.sort = append(pl.sort, sk)
 	}
-	return pl, pl.choose(c, preds)
+	return pl, pl.choose(c, preds, q.Count+1, path)
 }
 
 // restrict adds what Query.Access demands. One rule is part of the query like
@@ -153,116 +160,6 @@ func (cp *compiler) compartment(ref *search.CompartmentRef) (*pred, error) {
 		return nil, nil
 	}
 	return p, nil
-}
-
-// choose picks the driver. A patient turns every token range into one prefix;
-// else the best kind of path wins, and ties are broken by counting a little.
-func (pl *plan) choose(c *db.Conn, preds []*pred) error {
-	var drivers []*pred
-	for _, p := range preds {
-		if !p.filterOnly {
-			drivers = append(drivers, p)
-		}
-	}
-	slices.SortStableFunc(drivers, func(a, b *pred) int { return a.rank - b.rank })
-	var patient *pred
-	for _, p := range drivers {
-		if len(p.alts) == 1 && p.alts[0].k.text == patientIs {
-			patient = p
-		}
-	}
-	switch {
-	case len(drivers) == 0:
-		pl.driver = &pred{name: "type", whole: true, rank: rankWide, alts: []alt{everything()}}
-	case patient != nil && drivers[0].rank >= rankPatient:
-		pl.driver = patient
-		for _, p := range drivers {
-			if n := p.narrowed(patient); n != nil {
-				pl.driver = n
-				preds = slices.DeleteFunc(slices.Clone(preds), func(x *pred) bool { return x == p || x == patient })
-				break
-			}
-		}
-	case len(drivers) == 1 || drivers[0].rank == rankID:
-		pl.driver = drivers[0]
-	default:
-		if err := pl.cheapest(c, drivers); err != nil {
-			return err
-		}
-	}
-	for _, p := range preds {
-		if p != pl.driver {
-			pl.filters = append(pl.filters, p)
-		}
-	}
-	if err := pl.preferWalk(c); err != nil {
-		return err
-	}
-	pl.cols = pl.driver.order()
-	return nil
-}
-
-// probe is how many rows of a range are counted to compare paths.
-const probe = 1000
-
-func (pl *plan) cheapest(c *db.Conn, drivers []*pred) error {
-	least := int64(probe)
-	pl.driver = drivers[0]
-	for _, p := range drivers {
-		n, err := pl.estimate(c, p, least)
-		if err != nil {
-			return err
-		}
-		if n < least {
-			least, pl.driver = n, p
-		}
-	}
-	return nil
-}
-
-// estimate counts the rows of a path, up to limit.
-func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) {
-	for i := range p.alts {
-		b := &sqlb{d: pl.dialect}
-		b.w("SELECT count(*) FROM (SELECT 1 FROM ")
-		a := &p.alts[i]
-		if a.table == "res" {
-			b.as("res", "r", a.index)
-			b.w(" WHERE r.t=? AND ", pl.t)
-		} else {
-			b.as(a.table, "k", a.index)
-			b.w(" WHERE ")
-		}
-		b.walk(a)
-		b.w(" LIMIT ?) n", limit)
-		err := c.Query(string(b.text), func(st *db.Stmt) error { n += st.ColInt(0); return nil }, b.args...)
-		if err != nil || n >= limit {
-			return limit, err
-		}
-	}
-	return n, nil
-}
-
-// sortLimit is how many candidates are sorted rather than walked in order.
-const sortLimit = 1000
-
-// preferWalk walks the index of the sort key when the driver would give too
-// many candidates to sort: they are frequent, so the walk finds them soon.
-func (pl *plan) preferWalk(c *db.Conn) error {
-	if len(pl.sort) != 1 || pl.sort[0].expr != "r.d1" && pl.sort[0].expr != "r.seq" || pl.driver.rank < rankOther {
-		return nil
-	}
-	if !pl.driver.whole {
-		n, err := pl.estimate(c, pl.driver, sortLimit)
-		if err != nil || n < sortLimit {
-			return err
-		}
-		pl.filters = append(pl.filters, pl.driver)
-	}
-	walk := everything()
-	walk.index = map[string]string{"r.d1": "res_d1", "r.seq": "res_seq"}[pl.sort[0].expr]
-	pl.driver = &pred{name: "walk", whole: true, rank: rankWide, alts: []alt{walk}}
-	return nil
 }
 
 // narrowed returns a token path limited to one patient, nil if p is none.

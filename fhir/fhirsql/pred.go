@@ -24,8 +24,11 @@ type pred struct {
 	post *search.Clause
 	// filterOnly predicates do not narrow a walk: :not, :missing, ne.
 	filterOnly bool
-	whole      bool // all resources of the type, in some order
-	rank       int  // how selective it is by its nature, small is better
+	slot       int   // of the date that it is a single range of; 0 = none
+	rows       int64 // counted so far
+	known      bool  // rows is all
+	whole      bool  // all resources of the type, in some order
+	rank       int   // how selective it is by its nature, small is better
 }
 
 // alt is one index range. In kcond the index row is k, in rcond the narrow row is r.

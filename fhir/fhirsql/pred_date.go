@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -34,11 +35,15 @@ func (cp *compiler) lastUpdated(p *pred, cl *search.Clause) *pred {
 	return p
 }
 
-const longSpan = 86400000 // a day: longer slots have an index of their own
+const (
+	longSpan   = 86400000      // a day: longer slots have an index of their own
+	longerSpan = 40 * longSpan // and so have those that are longer than this
+)
 
 // date adds the ranges of one date value; see search.Op for the rules. The
 // start of a slot is indexed; its end is not, but only periods longer than a
-// day end more than a day after they start, and those have their own index.
+// day end more than a day after they start, and those have their own index, as
+// have the few that are longer than forty days.
 func (cp *compiler) date(p *pred, q *search.Param, v search.Value) {
 	n := cp.lay.dateSlot(q)
 	if n == 0 {
@@ -50,6 +55,11 @@ func (cp *compiler) date(p *pred, q *search.Param, v search.Value) {
 				k: cond{k.text + c.text, append(k.args, c.args...)}, again: "(y.lo<k.lo OR y.lo=k.lo AND y.hi<k.hi) AND " + y.text, againArgs: y.args})
 		}
 		return
+	}
+	if len(p.alts) == 0 {
+		p.slot = n
+	} else {
+		p.slot = 0 // alternatives
 	}
 	d, e := "r.d"+strconv.Itoa(n), "r.e"+strconv.Itoa(n)
 	c := dateCond(v, d, d+"+"+e)
@@ -74,7 +84,9 @@ func (cp *compiler) date(p *pred, q *search.Param, v search.Value) {
 	default: // gt, ge, ap, overlap: the end counts
 		with(e+"<=? AND "+d+">=? AND ", longSpan, v.Lo-longSpan)
 		a.index = "res_e" + strconv.Itoa(n)
-		with(e + ">" + strconv.Itoa(longSpan) + " AND ")
+		with(e+">"+strconv.Itoa(longSpan)+" AND "+e+"<=? AND "+d+">=? AND ", longerSpan, v.Lo-longerSpan)
+		a.index = "res_f" + strconv.Itoa(n)
+		with(e + ">" + strconv.Itoa(longerSpan) + " AND ")
 	}
 }
 
@@ -99,4 +111,28 @@ func dateCond(v search.Value, s, e string) cond {
 		return cond{"(" + s + "<=? AND " + e + ">=?)", []any{v.Hi, v.Lo}}
 	}
 	return cond{"(" + s + ">=? AND " + e + "<=?)", []any{v.Lo, v.Hi}}
+}
+
+// windows joins a range of a date that is open above with one that is open
+// below: date=ge2010&date=lt2012 is one range of the index. A slot holds one
+// value, so that both hold for the same.
+func windows(preds []*pred) []*pred {
+	for i, p := range preds {
+		for j, q := range preds {
+			if i == j || p.slot == 0 || p.slot != q.slot || len(q.alts) != 1 || p.filterOnly || q.filterOnly || len(p.alts) < len(q.alts) {
+				continue
+			}
+			out := *p
+			out.name = p.name + "&" + q.name
+			out.alts = nil
+			for _, a := range p.alts {
+				a.k = cond{a.k.text + " AND " + q.alts[0].k.text, append(slices.Clone(a.k.args), q.alts[0].k.args...)}
+				out.alts = append(out.alts, a)
+			}
+			rest := slices.DeleteFunc(slices.Clone(preds), func(x *pred) bool { return x == q })
+			rest[slices.Index(rest, p)] = &out
+			return windows(rest)
+		}
+	}
+	return preds
 }

@@ -35,8 +35,16 @@ func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.
 	}
 	types = slices.Clone(types)
 	slices.Sort(types)
+	typ, path, after, err := r.cursor()
+	if err != nil {
+		return nil, err
+	}
 	for _, t := range types {
-		pl, err := s.plan(ctx, c, q, t)
+		found := ""
+		if t == typ {
+			found = path
+		}
+		pl, err := s.plan(ctx, c, q, t, found)
 		if err != nil {
 			return nil, err
 		}
@@ -47,12 +55,11 @@ func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.
 	if err := r.total(); err != nil {
 		return nil, err
 	}
-	var err error
 	if q.Count > 0 {
 		if len(q.Sort) > 0 && len(r.plans) > 1 {
-			err = r.merged()
+			err = r.merged(after)
 		} else {
-			err = r.listed()
+			err = r.listed(typ, after)
 		}
 	}
 	return r.page, err
@@ -134,24 +141,26 @@ func printValue(b *strings.Builder, v *search.Value) {
 	}
 }
 
-// cursor splits q.After into the type and the row behind which to go on.
-func (r *run) cursor() (typ string, after row, err error) {
+// cursor splits q.After into the type, the path by which the page was found and
+// the row behind which to go on.
+func (r *run) cursor() (typ, path string, after row, err error) {
 	if r.q.After == "" {
-		return "", nil, nil
+		return "", "", nil, nil
 	}
 	vals, err := decodeCursor(r.q.After, r.print(), -1)
 	if err != nil {
-		return "", nil, err
+		return "", "", nil, err
 	}
 	bad := fault.At(fault.Invalid, "invalid", "", "the page token is not valid for this request: start again at the first page")
-	if len(vals) < 2 {
-		return "", nil, bad
+	if len(vals) < 3 {
+		return "", "", nil, bad
 	}
-	typ, ok := vals[0].(string)
-	if _, rid := vals[len(vals)-1].(int64); !ok || !rid {
-		return "", nil, bad
+	typ, ok1 := vals[0].(string)
+	path, ok2 := vals[1].(string)
+	if _, rid := vals[len(vals)-1].(int64); !ok1 || !ok2 || !rid {
+		return "", "", nil, bad
 	}
-	return typ, vals[1:], nil
+	return typ, path, vals[2:], nil
 }
 
 // hit is an answer: its plan, the row that it is ordered by, and the record.
@@ -163,12 +172,9 @@ type hit struct {
 
 // listed fills the page type by type, each in the order of its plan. One hit
 // more than the page holds tells that there is a next one.
-func (r *run) listed() error {
-	typ, after, err := r.cursor()
-	if err != nil {
-		return err
-	}
+func (r *run) listed(typ string, after row) error {
 	var hits []hit
+	var err error
 	for _, pl := range r.plans {
 		if pl.typ < typ {
 			continue
@@ -188,11 +194,7 @@ func (r *run) listed() error {
 }
 
 // merged fills the page from several types in one order.
-func (r *run) merged() error {
-	_, after, err := r.cursor()
-	if err != nil {
-		return err
-	}
+func (r *run) merged(after row) error {
 	var hits []hit
 	for _, pl := range r.plans {
 		more, err := r.fill(nil, pl, after, r.q.Count+1)
@@ -263,7 +265,7 @@ func (r *run) finish(hits []hit) error {
 	if len(hits) > r.q.Count {
 		hits = hits[:r.q.Count]
 		last := hits[len(hits)-1]
-		r.page.Next = encodeCursor(r.print(), append([]any{last.pl.typ}, last.row...))
+		r.page.Next = encodeCursor(r.print(), append([]any{last.pl.typ, last.pl.path}, last.row...))
 	}
 	r.page.Records = make([]fhir.Record, 0, len(hits))
 	size := 0
@@ -300,12 +302,12 @@ func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
 		// Another path is the best one now; the token holds the columns of the old one.
 		return nil, fault.At(fault.Invalid, "invalid", "", "the page token has expired: start again at the first page")
 	}
+	pl, rows, more, err := r.start(pl, after, want)
+	if err != nil {
+		return nil, err
+	}
 	batch := want
-	for want > 0 {
-		rows, err := r.rows(pl, after, batch)
-		if err != nil {
-			return nil, err
-		}
+	for {
 		for _, x := range rows {
 			h := hit{pl: pl, row: x}
 			ok, err := r.holds(&h)
@@ -318,39 +320,51 @@ func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
 				}
 				hits = append(hits, h)
 				if want--; want == 0 {
-					break
+					return hits, nil
 				}
 			}
 			after = x
 		}
-		if len(rows) < batch {
-			break
+		if !more {
+			return hits, nil
 		}
 		batch = min(batch*4, 2000)
+		if rows, err = r.rows(pl, after, nil, batch); err != nil {
+			return nil, err
+		}
+		more = len(rows) == batch
 	}
-	return hits, nil
 }
 
-// rows fetches candidates.
-func (r *run) rows(pl *plan, after row, n int) ([]row, error) {
+// rows fetches candidates, up to the row end if it is not nil.
+func (r *run) rows(pl *plan, after, end row, n int) (out []row, err error) {
 	if err := r.ctx.Err(); err != nil {
 		return nil, &fault.Error{Kind: fault.Timeout, Op: "fhirsql: search", Msg: "the search took too long", Err: err}
 	}
-	b := pl.keys(after, n)
 	width := pl.width()
-	var out []row
-	err := r.c.Query(string(b.text), func(st *db.Stmt) error {
-		x := make(row, width)
-		for i := range x {
-			x[i] = st.ColValue(i)
+	for _, part := range pl.parts(after) {
+		b := pl.keys(after, end, part, n-len(out))
+		err = r.c.Query(string(b.text), func(st *db.Stmt) error {
+			out = append(out, r.read(st, width))
+			return nil
+		}, b.args...)
+		if err != nil || len(out) == n {
+			break
 		}
-		out = append(out, x)
-		return nil
-	}, b.args...)
+	}
 	if r.seen += len(out); r.seen > r.s.opt.ScanLimit {
 		return nil, fault.At(fault.TooCostly, "too-costly", "", "the search looks at more than %d resources: add a more selective parameter", r.s.opt.ScanLimit)
 	}
 	return out, err
+}
+
+// read copies the row of a statement.
+func (r *run) read(st *db.Stmt, width int) row {
+	x := make(row, width)
+	for i := range x {
+		x[i] = st.ColValue(i)
+	}
+	return x
 }
 
 // holds checks the clauses that the index does not decide. Without any, the

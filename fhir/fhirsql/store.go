@@ -25,10 +25,9 @@ type Options struct {
 	// ScanLimit is how many candidates one page may look at before the search
 	// is refused as too costly; default 200,000.
 	ScanLimit int
-	// GatherLimit is how many resources at the far end of a chain are listed to
-	// drive a search from there; when there are more, each candidate is tested
-	// instead. Default 2,000.
-	GatherLimit int
+	// Limits are the sizes at which the planner changes its mind; tests make
+	// them small to go all ways with little data.
+	Limits Limits
 	// Cache is how many bytes of resources that were read are kept; default 32 MiB.
 	Cache int
 }
@@ -77,9 +76,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 	if opt.ScanLimit <= 0 {
 		opt.ScanLimit = 200_000
 	}
-	if opt.GatherLimit <= 0 {
-		opt.GatherLimit = 2000
-	}
+	opt.Limits = opt.Limits.withDefaults()
 	d, err := db.Open(path, opt.DB)
 	if err != nil {
 		return nil, err

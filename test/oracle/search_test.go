@@ -39,7 +39,9 @@ type one struct {
 func TestSearch(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, path string) { compareAll(t, path, fhirsql.Options{}) })
 	t.Run("tested", func(t *testing.T) {
-		dbtest.Each(t, func(t *testing.T, path string) { compareAll(t, path, fhirsql.Options{GatherLimit: 2}) })
+		dbtest.Each(t, func(t *testing.T, path string) {
+			compareAll(t, path, fhirsql.Options{Limits: fhirsql.Limits{Gather: 2, Sort: 2, Window: 3}})
+		})
 	})
 }
 
