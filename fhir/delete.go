@@ -70,7 +70,7 @@ func (s *Service) deleteWhere(ctx context.Context, in *Interaction) (*Response, 
 			return nil, err
 		}
 	}
-	done, err := s.store.Apply(ctx, &Change{Ops: ops, Guards: guards})
+	done, err := s.commit(ctx, &Change{Ops: ops, Guards: guards})
 	if fault.Is(err, fault.Precondition) {
 		return nil, ErrStale // a match got a new version, and may match no longer
 	}

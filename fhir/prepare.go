@@ -206,7 +206,7 @@ func storedRest(stored []byte) []byte {
 
 // apply does one operation.
 func (s *Service) apply(ctx context.Context, op Op, guards []Guard) (Applied, error) {
-	done, err := s.store.Apply(ctx, &Change{Ops: []Op{op}, Guards: guards})
+	done, err := s.commit(ctx, &Change{Ops: []Op{op}, Guards: guards})
 	if oe, ok := errors.AsType[*OpError](err); ok {
 		err = oe.Err
 	}

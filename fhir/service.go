@@ -24,14 +24,15 @@ type Deps struct {
 // depends on, so that several may stand on one store. Its methods may be called from many
 // goroutines.
 type Service struct {
-	store Store
-	reg   *search.Registry
-	now   func() time.Time
-	newID func() string
-	cfg   Config
-	guard *auth.Guard
-	seen  accesses
-	turns *turns
+	store  Store
+	reg    *search.Registry
+	params params // custom search parameters
+	now    func() time.Time
+	newID  func() string
+	cfg    Config
+	guard  *auth.Guard
+	seen   accesses
+	turns  *turns
 }
 
 // New returns a Service.

@@ -256,7 +256,7 @@ func (t *transaction) apply(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	t.done, err = t.s.store.Apply(ctx, &t.change)
+	t.done, err = t.s.commit(ctx, &t.change)
 	oe, ok := errors.AsType[*OpError](err)
 	if !ok || oe.Index < 0 || oe.Index >= len(t.owner) {
 		return err

@@ -78,7 +78,8 @@ type service struct {
 	opening  sync.Mutex // one goroutine opens, or changes spec
 	spec     manage.Spec
 	store    *fhirsql.Store // of a FHIR service
-	medtech  *medtechRoom   // of a MedTech service
+	params   *search.Registry
+	medtech  *medtechRoom // of a MedTech service
 	handlers atomic.Pointer[handlers]
 }
 
@@ -280,7 +281,8 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 
 // openFHIR opens a FHIR service; the caller holds opening.
 func (s *service) openFHIR(ctx context.Context, folder string) error {
-	store, err := fhirsql.Open(ctx, filepath.Join(folder, "fhir.db"), search.Default(), fhirsql.Options{})
+	s.params = search.NewRegistry() // of its own: a service may define search parameters
+	store, err := fhirsql.Open(ctx, filepath.Join(folder, "fhir.db"), s.params, fhirsql.Options{})
 	if err != nil {
 		return err
 	}
@@ -301,10 +303,13 @@ func (s *service) openFHIR(ctx context.Context, folder string) error {
 // build makes the room and its edges on the open store; the caller holds opening.
 func (s *service) build(spec manage.Spec) error {
 	room, err := fhir.New(fhir.Deps{
-		Store: s.store, Search: search.Default(), Guard: s.all.identity.guard(s.ref),
+		Store: s.store, Search: s.params, Guard: s.all.identity.guard(s.ref),
 		Config: fhir.Config{Compat: spec.Compat, Narrative: spec.Narrative, Versioning: versioning(spec.Versioning)},
 	})
 	if err != nil {
+		return err
+	}
+	if err := room.LoadParams(context.Background()); err != nil {
 		return err
 	}
 	cfg := room.Config()
@@ -317,6 +322,7 @@ func (s *service) build(spec manage.Spec) error {
 	})
 	opt := fhirhttp.Options{
 		Handlers:         smart,
+		Search:           s.params,
 		BasePath:         "/" + s.ref.String(),
 		BaseURL:          web.BaseURL,
 		MaxBody:          s.all.maxBody,

@@ -21,8 +21,21 @@ type capabilities struct {
 }
 
 type statement struct {
-	once       sync.Once
+	mu         sync.Mutex
+	made       bool
+	of         int64 // the generation of the search parameters in it
 	head, tail []byte
+}
+
+// statement makes a CapabilityStatement, or returns the one that is still true.
+func (h *handler) statement(st *statement, types []string) (head, tail []byte) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if now := h.opt.Search.Generation(); !st.made || st.of != now {
+		h.buildStatement(st, types)
+		st.made, st.of = true, now
+	}
+	return st.head, st.tail
 }
 
 // normative are the resource types with normative content in R4, what
@@ -47,10 +60,10 @@ func (x *exchange) capabilities() error {
 	if err := checkElements(x.view.elements); err != nil {
 		return err
 	}
-	st.once.Do(func() { x.h.buildStatement(st, types) })
-	x.out = append(x.out[:0], st.head...)
+	head, tail := x.h.statement(st, types)
+	x.out = append(x.out[:0], head...)
 	x.out = append(x.out, x.baseJSON()...)
-	x.out = append(x.out, st.tail...)
+	x.out = append(x.out, tail...)
 	if !x.view.whole() {
 		x.tmp, x.out = x.out, x.tmp
 		if err := x.extra.Parse(x.tmp, resource.Options{}); err != nil {

@@ -2,6 +2,7 @@ package fhirsql
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -378,11 +379,20 @@ func (s *Store) replaceRows(c *db.Conn, k fhir.Key, st *state) error {
 	gone.qty, fresh.qty = less(w.old.qty, w.now.qty)
 	gone.cvq, fresh.cvq = less(w.old.cvq, w.now.cvq)
 	fresh.txt = w.now.txt
+	if s.partial(k.Type) {
+		fresh = w.now // rows that the old version should have may not be there yet
+	}
 	if err := remove(c, &gone); err != nil {
 		return err
 	}
 	s.pending.add(&fresh)
 	return nil
+}
+
+// partial reports whether resources of a type may lack rows of a parameter that
+// was defined after they were stored.
+func (s *Store) partial(typ string) bool {
+	return slices.ContainsFunc(s.reg.Params(typ), (*search.Param).Partial)
 }
 
 // oldRows fills s.work.old with the rows of the current body.

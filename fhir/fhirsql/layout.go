@@ -50,7 +50,7 @@ func newLayout(typ string, params []*search.Param) *layout {
 	pick := func(first []string, only bool, ok func(*search.Param) bool) []*search.Param {
 		var out []*search.Param
 		for _, p := range params {
-			if p.Single && len(p.Parts) == 0 && p.Unsupported == "" && ok(p) && (!only || slices.Contains(first, p.Code)) {
+			if !p.Custom && p.Single && len(p.Parts) == 0 && p.Unsupported == "" && ok(p) && (!only || slices.Contains(first, p.Code)) {
 				out = append(out, p)
 			}
 		}
@@ -84,7 +84,7 @@ func newLayout(typ string, params []*search.Param) *layout {
 		byURL[p.URL] = p
 	}
 	for _, p := range params {
-		if !isTokenQuantity(p) || len(p.Parts) > 0 || p.Expression != typ {
+		if p.Custom || !isTokenQuantity(p) || len(p.Parts) > 0 || p.Expression != typ {
 			continue
 		}
 		x := pair{p, byURL[p.Components[0].Param.URL], byURL[p.Components[1].Param.URL]}

@@ -1,5 +1,7 @@
 package search
 
+import "sync/atomic"
+
 // Kind is the type of a search parameter.
 type Kind uint8
 
@@ -53,6 +55,10 @@ type Param struct {
 	// Bit numbers the parameters of a type that are extracted, from 0: a store
 	// may note in a word which of them a resource has. -1 for all others.
 	Bit int
+	// Custom is set on a parameter that is not of R4, see Registry.SetCustom.
+	Custom  bool
+	key     string
+	partial atomic.Bool
 	// Unsupported says why the parameter has no index; "" when it has one.
 	Unsupported string
 }
@@ -63,5 +69,14 @@ type Component struct {
 	Expression string // relative to the composite's own expression
 }
 
-// Key returns "Type.code", the name under which a store knows the parameter.
-func (p *Param) Key() string { return p.Type + "." + p.Code }
+// Key returns "Type.code", the name under which a store knows the parameter. That
+// of a custom one tells the versions of its definition apart.
+func (p *Param) Key() string {
+	switch {
+	case p.key != "":
+		return p.key
+	case p.Of != nil && p.Of.key != "":
+		return p.Of.key + p.Code[len(p.Of.Code):]
+	}
+	return p.Type + "." + p.Code
+}

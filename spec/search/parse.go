@@ -29,6 +29,9 @@ type ParseOptions struct {
 	// NumberExact compares numbers without the implicit precision of R4, so
 	// that 5 is only 5 and not all from 4.5 to 5.5.
 	NumberExact bool
+	// Partial lets custom parameters count before all resources are indexed by
+	// them, where AHDS leaves them out; elsewhere they always do, with a warning.
+	Partial bool
 	// Terms answers :in, :not-in, :above and :below; nil refuses them.
 	Terms Terms
 	// AHDS refuses what Azure Health Data Services refuses: a _revinclude:iterate

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/spec/r4"
@@ -90,6 +91,13 @@ func (p *parser) define(c *Clause, types []string, code string) (bool, error) {
 			return false, invalid(c.Name, "the parameter does not have the same type for %s and %s", list[0].Type, t)
 		}
 		list = append(list, param)
+	}
+	if slices.ContainsFunc(list, (*Param).Partial) {
+		e := &Error{Param: c.Name, Code: "incomplete", Msg: "resources that were stored before the search parameter was defined are not found until $reindex has run"}
+		if p.opt.AHDS && !p.opt.Partial {
+			return false, p.leaveOut(e)
+		}
+		p.warn(e)
 	}
 	switch {
 	case len(list) == 0:

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hygeia-health/hygeia/spec/r4"
 )
@@ -12,7 +13,12 @@ import (
 // type is done when the type is first asked for, so that a Registry costs
 // nothing to make. It is safe for use by many goroutines.
 type Registry struct {
-	schemas sync.Map // resource type -> *lazySchema
+	schemas    sync.Map // resource type -> *lazySchema
+	generation atomic.Int64
+	custom     struct {
+		mu    sync.Mutex
+		types []string // that have custom parameters
+	}
 }
 
 type lazySchema struct {
@@ -26,6 +32,9 @@ type schema struct {
 	byCode map[string]*Param
 	trie   *trie         // all parameters that are simple paths
 	evals  []*evaluation // the others
+
+	builder *builder // what it was made by, to add custom parameters
+	plain   *schema  // without them; nil when there are none
 }
 
 // NewRegistry returns a Registry of the parameters of FHIR R4.
@@ -100,11 +109,8 @@ func buildSchema(resourceType string) *schema {
 	}
 	b.findParts()
 	b.derive()
-	s.trie = &trie{}
-	for _, p := range s.params {
-		b.index(p)
-	}
-	s.trie.finish()
+	s.builder = b
+	b.finish()
 	return s
 }
 

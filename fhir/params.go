@@ -1,0 +1,243 @@
+package fhir
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// An active SearchParameter resource defines a search parameter of the service:
+// what is written from then on is indexed by it. It is complete when a reindex
+// has seen what was there before, or when nothing was.
+
+// ParamStore is a Store that remembers which custom parameters are complete.
+type ParamStore interface {
+	// ParamStates returns the parameters that were ever indexed, by the Key of
+	// search.Custom, and whether they are complete.
+	ParamStates(ctx context.Context) (map[string]bool, error)
+	SetParamState(ctx context.Context, key string, complete bool) error
+	// ForgetParam removes the rows and the state of parameters that are no more.
+	ForgetParam(ctx context.Context, key string) error
+}
+
+// params are the custom parameters of a service.
+type params struct {
+	mu   sync.Mutex
+	list []*custom
+}
+
+// custom is a parameter with the resource that defines it.
+type custom struct {
+	*search.Custom
+	id string
+}
+
+// Param tells about one search parameter.
+type Param struct {
+	URL, Code string
+	Types     []string
+	Custom    bool
+	Complete  bool
+}
+
+// Params returns the custom parameters.
+func (s *Service) Params() []Param {
+	s.params.mu.Lock()
+	defer s.params.mu.Unlock()
+	var out []Param
+	for _, c := range s.params.list {
+		out = append(out, Param{URL: c.URL, Code: c.Code, Types: c.Types(), Custom: true, Complete: !c.Partial})
+	}
+	return out
+}
+
+// LoadParams reads the SearchParameter resources of the store and defines what
+// they describe. It is called once when a service starts.
+func (s *Service) LoadParams(ctx context.Context) error {
+	s.params.mu.Lock()
+	defer s.params.mu.Unlock()
+	return s.loadParams(ctx)
+}
+
+func (s *Service) loadParams(ctx context.Context) error {
+	list, err := s.readParams(ctx)
+	if err != nil {
+		return err
+	}
+	states := map[string]bool{}
+	ps, remembers := s.store.(ParamStore)
+	if remembers {
+		if states, err = ps.ParamStates(ctx); err != nil {
+			return err
+		}
+	}
+	for _, c := range list {
+		done, known := states[c.Key]
+		if !known && remembers {
+			if done, err = s.nothingOf(ctx, c.Types()); err != nil {
+				return err
+			}
+			if err = ps.SetParamState(ctx, c.Key, done); err != nil {
+				return err
+			}
+		}
+		c.Partial = !done
+		delete(states, c.Key)
+	}
+	customs := make([]*search.Custom, len(list))
+	for i, c := range list {
+		customs[i] = c.Custom
+	}
+	s.reg.SetCustom(customs)
+	s.params.list = list
+	for key := range states { // of definitions that are gone or changed
+		if err := ps.ForgetParam(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nothingOf reports whether no resource of the types is stored.
+func (s *Service) nothingOf(ctx context.Context, types []string) (bool, error) {
+	r, ok := s.store.(Reindexer)
+	if !ok {
+		return false, nil
+	}
+	n, err := r.Size(ctx, types)
+	return n == 0, err
+}
+
+// readParams reads the resources that define parameters. One that is not valid
+// any more, because another version of the program let it in, defines nothing.
+func (s *Service) readParams(ctx context.Context) (list []*custom, err error) {
+	q := &search.Query{Types: []string{"SearchParameter"}, Count: 1000}
+	for {
+		page, err := s.store.Search(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Records {
+			rec := &page.Records[i]
+			c, ok, _ := readParam(rec.Key, rec.Stored)
+			if ok && !slices.ContainsFunc(list, func(o *custom) bool { return o.URL == c.URL || o.Code == c.Code && overlap(o.Types(), c.Types()) }) {
+				list = append(list, c)
+			}
+		}
+		if q.After = page.Next; q.After == "" {
+			return list, nil
+		}
+	}
+}
+
+func overlap(a, b []string) bool {
+	return slices.ContainsFunc(a, func(t string) bool { return slices.Contains(b, t) })
+}
+
+// readParam reads a stored SearchParameter.
+func readParam(k Key, stored []byte) (*custom, bool, error) {
+	var d resource.Doc
+	if err := d.Parse(resource.AppendResource(nil, resource.Header{Type: k.Type, ID: k.ID}, stored), resource.Options{}); err != nil {
+		return nil, false, err
+	}
+	c, ok, err := search.ReadCustom(d.Root(), "")
+	if !ok || err != nil {
+		return nil, false, err
+	}
+	def, err := json.Marshal([]any{c.Code, c.Type, c.Expression, c.Base, c.Target, c.Components})
+	if err != nil {
+		return nil, false, err
+	}
+	h := sha256.Sum256(def)
+	c.Key = k.ID + "." + hex.EncodeToString(h[:6])
+	return &custom{Custom: c, id: k.ID}, true, nil
+}
+
+// commit hands a change to the store. SearchParameters in it are checked before
+// and defined after.
+func (s *Service) commit(ctx context.Context, c *Change) ([]Applied, error) {
+	if !slices.ContainsFunc(c.Ops, func(op Op) bool { return op.Key.Type == "SearchParameter" }) {
+		return s.store.Apply(ctx, c)
+	}
+	s.params.mu.Lock()
+	defer s.params.mu.Unlock()
+	for i := range c.Ops {
+		if err := s.checkParam(&c.Ops[i]); err != nil {
+			return nil, err
+		}
+	}
+	done, err := s.store.Apply(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	// The change is on disk: what follows must not end with the request.
+	if err := s.loadParams(context.WithoutCancel(ctx)); err != nil {
+		return nil, fault.Wrap("fhir: define search parameters", err)
+	}
+	return done, nil
+}
+
+// checkParam refuses a definition that cannot be used or collides with another.
+func (s *Service) checkParam(op *Op) error {
+	if op.Key.Type != "SearchParameter" || op.Kind != OpPut {
+		return nil
+	}
+	c, ok, err := readParam(op.Key, op.Stored)
+	if err != nil {
+		return searchError(err)
+	}
+	if !ok {
+		return nil
+	}
+	for _, o := range s.params.list {
+		if o.URL == c.URL && o.id != c.id {
+			return fault.At(fault.Invalid, "duplicate", "SearchParameter.url", "the search parameter %s is defined by SearchParameter/%s already", c.URL, o.id)
+		}
+	}
+	if err := s.reg.Check(c.Custom); err != nil {
+		return searchError(err)
+	}
+	return nil
+}
+
+// Partials returns the keys of the parameters that are not complete, and the
+// types that they are for: what a reindex is about.
+func (s *Service) Partials() (keys, types []string) {
+	s.params.mu.Lock()
+	defer s.params.mu.Unlock()
+	for _, c := range s.params.list {
+		if c.Partial {
+			keys = append(keys, c.Key)
+			types = append(types, c.Types()...)
+		}
+	}
+	slices.Sort(types)
+	return keys, slices.Compact(types)
+}
+
+// Reindexed marks parameters as complete after a reindex that began when they
+// were defined.
+func (s *Service) Reindexed(ctx context.Context, keys []string) error {
+	s.params.mu.Lock()
+	defer s.params.mu.Unlock()
+	ps, ok := s.store.(ParamStore)
+	if !ok {
+		return nil
+	}
+	for _, c := range s.params.list {
+		if !slices.Contains(keys, c.Key) {
+			continue
+		}
+		if err := ps.SetParamState(ctx, c.Key, true); err != nil {
+			return err
+		}
+	}
+	return s.loadParams(ctx)
+}

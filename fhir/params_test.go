@@ -1,0 +1,141 @@
+package fhir_test
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/fhir/fhirsql"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// sqlRig is a rig on the tables, with a registry of its own.
+func sqlRig(t *testing.T, path string) (*rig, *fhirsql.Store) {
+	t.Helper()
+	reg := search.NewRegistry()
+	st, err := fhirsql.Open(t.Context(), path, reg, fhirsql.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	svc, err := fhir.New(fhir.Deps{Store: st, Search: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := svc.LoadParams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &rig{T: t, svc: svc, now: time.Now()}, st
+}
+
+const eyes = `{"resourceType":"SearchParameter","id":"eyes","url":"http://example.org/sp/eyes","name":"eyes","status":"active","description":"x",
+	"code":"eye-colour","base":["Patient"],"type":"token","expression":"Patient.extension.where(url='http://example.org/eyes').value.ofType(CodeableConcept)"}`
+
+func eyed(id, code string) string {
+	return `{"resourceType":"Patient","id":"` + id + `","extension":[{"url":"http://example.org/eyes","valueCodeableConcept":{"coding":[{"system":"urn:c","code":"` + code + `"}]}}]}`
+}
+
+func (r *rig) reindex(st *fhirsql.Store) {
+	r.Helper()
+	keys, types := r.svc.Partials()
+	for from := (fhir.ReindexFrom{Types: types, More: true}); from.More; {
+		var err error
+		if from, err = st.Reindex(context.Background(), from); err != nil {
+			r.Fatal(err)
+		}
+	}
+	if err := r.svc.Reindexed(context.Background(), keys); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func TestCustomParameter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fhir.db")
+	r, st := sqlRig(t, path)
+	r.do(201, "PUT", "Patient/old", eyed("old", "blue"))
+	r.do(201, "PUT", "Patient/changed", eyed("changed", "blue"))
+	if resp := r.do(200, "GET", "Patient?eye-colour=blue", ""); len(resp.Dropped) != 1 {
+		t.Errorf("unknown parameter: %+v", resp.Dropped)
+	}
+	r.do(201, "PUT", "SearchParameter/eyes", eyes)
+	r.do(201, "PUT", "Patient/new", eyed("new", "blue"))
+	r.do(200, "PUT", "Patient/changed", strings.Replace(eyed("changed", "blue"), `"id"`, `"active":true,"id"`, 1))
+	resp := r.do(200, "GET", "Patient?eye-colour=urn:c%7Cblue", "")
+	if len(resp.Page.Records) != 2 || len(resp.Dropped) != 1 || resp.Dropped[0].Code != "incomplete" {
+		t.Errorf("before the reindex: %d, %+v", len(resp.Page.Records), resp.Dropped)
+	}
+	r.reindex(st)
+	resp = r.do(200, "GET", "Patient?eye-colour=blue", "")
+	if len(resp.Page.Records) != 3 || len(resp.Dropped) != 0 {
+		t.Errorf("after the reindex: %d, %+v", len(resp.Page.Records), resp.Dropped)
+	}
+	if n := r.count("Patient?eye-colour:missing=true"); n != 0 {
+		t.Errorf(":missing finds %d", n)
+	}
+	// A change of the text keeps the index, one of the meaning does not.
+	r.do(200, "PUT", "SearchParameter/eyes", strings.Replace(eyes, `"description":"x"`, `"description":"y"`, 1))
+	if n := r.count("Patient?eye-colour=blue"); n != 3 {
+		t.Errorf("after a new description: %d", n)
+	}
+	r.do(200, "PUT", "SearchParameter/eyes", strings.Replace(eyes, `"eye-colour"`, `"eyes"`, 1))
+	if n := r.count("Patient?eyes=blue"); n != 0 {
+		t.Errorf("after a new code: %d before a reindex", n)
+	}
+	// What is defined is known to the next process.
+	_ = st.Close()
+	r, st = sqlRig(t, path)
+	r.reindex(st)
+	if n := r.count("Patient?eyes=blue"); n != 3 {
+		t.Errorf("after a restart: %d", n)
+	}
+	r.do(204, "DELETE", "SearchParameter/eyes", "")
+	if resp := r.do(200, "GET", "Patient?eyes=blue", ""); len(resp.Dropped) != 1 {
+		t.Errorf("after the deletion: %+v", resp.Dropped)
+	}
+	states, err := st.ParamStates(t.Context())
+	if err != nil || len(states) != 0 {
+		t.Errorf("states are left: %v, %v", states, err)
+	}
+}
+
+// TestNewParameterOfNothing needs no reindex.
+func TestNewParameterOfNothing(t *testing.T) {
+	r, _ := sqlRig(t, filepath.Join(t.TempDir(), "fhir.db"))
+	r.do(201, "PUT", "SearchParameter/eyes", eyes)
+	r.do(201, "PUT", "Patient/a", eyed("a", "blue"))
+	if resp := r.do(200, "GET", "Patient?eye-colour=blue", ""); len(resp.Page.Records) != 1 || len(resp.Dropped) != 0 {
+		t.Errorf("%d, %+v", len(resp.Page.Records), resp.Dropped)
+	}
+}
+
+func TestRefusedParameters(t *testing.T) {
+	r, _ := sqlRig(t, filepath.Join(t.TempDir(), "fhir.db"))
+	r.do(201, "PUT", "SearchParameter/eyes", eyes)
+	for name, change := range map[string][2]string{
+		"code of R4":       {`"eye-colour"`, `"gender"`},
+		"code of all":      {`"eye-colour"`, `"_tag"`},
+		"control":          {`"eye-colour"`, `"_count"`},
+		"bad code":         {`"eye-colour"`, `"a b"`},
+		"syntax":           {`ofType(CodeableConcept)`, `ofType(`},
+		"no such element":  {`Patient.extension.where(url='http://example.org/eyes').value.ofType(CodeableConcept)`, `Patient.eyes`},
+		"no meaning":       {`"token"`, `"special"`},
+		"no expression":    {`"expression"`, `"purpose"`},
+		"url taken":        {`"id":"eyes"`, `"id":"other"`},
+		"long url":         {`sp/eyes`, `sp/` + strings.Repeat("x", 128)},
+		"collides by code": {`"id":"eyes","url":"http://example.org/sp/eyes"`, `"id":"other","url":"http://example.org/sp/2"`},
+	} {
+		body := strings.Replace(eyes, change[0], change[1], 1)
+		id := "eyes"
+		if strings.Contains(body, `"id":"other"`) {
+			id = "other"
+		}
+		t.Log(name)
+		r.fail(fault.Invalid, "PUT", "SearchParameter/"+id, body)
+	}
+	draft := strings.NewReplacer(`"active"`, `"draft"`, `"eye-colour"`, `"gender"`, `"id":"eyes"`, `"id":"draft"`).Replace(eyes)
+	r.do(201, "PUT", "SearchParameter/draft", draft)
+}
