@@ -19,6 +19,8 @@ var verbActions = map[Verb]auth.Actions{
 	VerbDelete:       auth.FHIRDelete,
 	VerbPurgeHistory: auth.FHIRHardDelete,
 	VerbExport:       auth.FHIRExport,
+	VerbReindex:      auth.FHIRReindex,
+	VerbParamStatus:  auth.FHIRRead,
 }
 
 // actionsOf returns what an interaction needs.

@@ -27,6 +27,8 @@ const (
 	VerbBundle       Verb = "bundle"  // batch or transaction
 	VerbCapabilities Verb = "capabilities"
 	VerbOperation    Verb = "operation"
+	VerbReindex      Verb = "reindex"
+	VerbParamStatus  Verb = "search-parameter-status"
 	VerbExport       Verb = "export" // $export, its status and its files
 )
 
@@ -56,6 +58,7 @@ type Interaction struct {
 	Unlink           bool // _remove-references=true, with HardDelete
 	KeepNoOldVersion bool // _meta-history=false
 	Strict           bool // Prefer: handling=strict
+	Partial          bool // x-ms-use-partial-indices: see search.ParseOptions
 
 	FullURL string // of a Bundle entry; urn:uuid:... targets of references
 	Base    string // absolute base URL of this service, no trailing slash: what a reference may begin with and still be local

@@ -48,14 +48,16 @@ type Param struct {
 }
 
 // Params returns the custom parameters.
-func (s *Service) Params() []Param {
+func (s *Service) Params(ctx context.Context) (out []Param, err error) {
+	if err := s.Allow(ctx, VerbParamStatus); err != nil {
+		return nil, err
+	}
 	s.params.mu.Lock()
 	defer s.params.mu.Unlock()
-	var out []Param
 	for _, c := range s.params.list {
 		out = append(out, Param{URL: c.URL, Code: c.Code, Types: c.Types(), Custom: true, Complete: !c.Partial})
 	}
-	return out
+	return out, nil
 }
 
 // LoadParams reads the SearchParameter resources of the store and defines what

@@ -1,6 +1,15 @@
 package fhir
 
-import "context"
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
 
 // Reindexer is a Store that can make the index rows of what is stored anew,
 // while others read and write.
@@ -20,4 +29,77 @@ type ReindexFrom struct {
 	After int64 // the store's own
 	Done  int64 // resources indexed so far
 	More  bool  // whether there are more
+}
+
+// IndexEntry is one value that a resource is found by.
+type IndexEntry struct{ Code, Value string }
+
+// IndexOf returns the index entries that the current definitions find in a
+// resource, without writing anything: the dry run of a reindex.
+func (s *Service) IndexOf(ctx context.Context, in *Interaction) ([]IndexEntry, error) {
+	read := *in
+	read.Verb, read.Operation = VerbRead, ""
+	if err := s.Allow(ctx, VerbReindex); err != nil {
+		return nil, err
+	}
+	resp, err := s.Do(ctx, &read)
+	if err != nil {
+		return nil, err
+	}
+	var d resource.Doc
+	rec := resp.Record
+	if err := d.Parse(resource.AppendResource(nil, resource.Header{Type: rec.Type, ID: rec.ID}, rec.Stored), resource.Options{}); err != nil {
+		return nil, err
+	}
+	var v search.Values
+	if err := s.reg.Extract(d.Root(), nil, &v); err != nil {
+		return nil, err
+	}
+	return entries(&v), nil
+}
+
+// entries writes index entries as a search would name them.
+func entries(v *search.Values) (out []IndexEntry) {
+	add := func(p *search.Param, value string) { out = append(out, IndexEntry{p.Code, value}) }
+	day := func(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
+	for _, e := range v.Tokens {
+		add(e.Param, e.System+"|"+e.Code)
+	}
+	for _, e := range v.References {
+		if e.URL != "" {
+			add(e.Param, e.URL)
+			continue
+		}
+		add(e.Param, e.Type+"/"+e.ID)
+	}
+	for _, e := range v.Dates {
+		add(e.Param, day(e.Lo)+"/"+day(e.Hi))
+	}
+	for _, e := range v.Numbers {
+		text := strconv.FormatFloat(e.Lo, 'g', -1, 64)
+		if e.Hi != e.Lo {
+			text += "/" + strconv.FormatFloat(e.Hi, 'g', -1, 64)
+		}
+		if e.System+e.Code != "" {
+			text += "|" + e.System + "|" + e.Code
+		}
+		add(e.Param, text)
+	}
+	for _, e := range v.Strings {
+		add(e.Param, e.Text)
+	}
+	for _, e := range v.URIs {
+		add(e.Param, e.URI)
+	}
+	for _, e := range v.Composites {
+		var parts []string
+		for i := range e.Parts {
+			for _, x := range entries(&e.Parts[i]) {
+				parts = append(parts, x.Value)
+			}
+		}
+		add(e.Param, strings.Join(parts, "$"))
+	}
+	slices.SortStableFunc(out, func(a, b IndexEntry) int { return strings.Compare(a.Code, b.Code) })
+	return out
 }

@@ -93,7 +93,7 @@ func (s *Service) parseOptions(ctx context.Context, in *Interaction) search.Pars
 	return search.ParseOptions{
 		Strict: in.Strict, Base: in.Base, Now: s.now(),
 		DefaultCount: s.cfg.DefaultCount, MaxCount: s.cfg.MaxCount,
-		DateOverlap: ahds, NumberExact: ahds, AHDS: ahds, Terms: terms{ctx, s},
+		DateOverlap: ahds, NumberExact: ahds, AHDS: ahds, Terms: terms{ctx, s}, Partial: in.Partial,
 	}
 }
 

@@ -102,7 +102,8 @@ func Handlers(resolve Resolve) map[string]jobs.Handler {
 		}
 	}
 	return map[string]jobs.Handler{
-		kindExport: {Run: run((*Service).runExport), Clean: clean((*Service).cleanExport)},
-		kindPart:   {Run: run((*Service).runPart)},
+		kindExport:  {Run: run((*Service).runExport), Clean: clean((*Service).cleanExport)},
+		kindPart:    {Run: run((*Service).runPart)},
+		kindReindex: {Run: run((*Service).runReindex)},
 	}
 }

@@ -3,6 +3,7 @@ package fhirhttp
 import (
 	"slices"
 
+	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/spec/r4"
 	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
@@ -43,4 +44,25 @@ func appendNames(b []byte, names []string) []byte {
 		b = resource.AppendString(b, n)
 	}
 	return append(b, ']')
+}
+
+// standardParams lists the parameters of R4, each once.
+func (h *handler) standardParams() []fhir.Param {
+	at := map[string]int{}
+	var out []fhir.Param
+	for _, t := range r4.ResourceTypes() {
+		for _, p := range h.opt.Search.Params(t) {
+			if p.Custom || p.Unsupported != "" {
+				continue
+			}
+			i, ok := at[p.URL]
+			if !ok {
+				i = len(out)
+				at[p.URL] = i
+				out = append(out, fhir.Param{URL: p.URL, Code: p.Code, Complete: true})
+			}
+			out[i].Types = append(out[i].Types, t)
+		}
+	}
+	return out
 }

@@ -26,6 +26,10 @@
 //	GET    /T/id/_history               history of a resource
 //	GET    /T/id/_history/v             one version
 //	GET    /T/$includes                 further included resources of a page of a search
+//	POST   /$reindex                    make custom search parameters complete: a job
+//	GET    /_operations/reindex/job     its progress; DELETE cancels it
+//	GET    /T/id/$reindex               the index entries of a resource
+//	GET    /SearchParameter/$status     which search parameters can be used
 //	DELETE /T/id/$purge-history         drop all versions but the current one
 //	GET    /T/id/U    GET  /T/id/*      search in the compartment of T/id
 //	POST   /T/id/U/_search              the same, parameters in a form

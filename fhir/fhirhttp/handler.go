@@ -256,6 +256,10 @@ func (x *exchange) dispatch() error {
 		return x.bundle()
 	case fhir.VerbCapabilities:
 		return x.capabilities()
+	case fhir.VerbReindex:
+		return x.reindex()
+	case fhir.VerbParamStatus:
+		return x.paramStatus()
 	}
 	return x.versions()
 }

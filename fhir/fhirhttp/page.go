@@ -25,6 +25,7 @@ func (x *exchange) page() error {
 		}
 	}
 	x.in.Base = x.baseURL()
+	x.in.Partial = strings.EqualFold(x.r.Header.Get("X-Ms-Use-Partial-Indices"), "true")
 	resp, err := x.h.svc.Do(x.r.Context(), &x.in)
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ const (
 	atOperation
 	atExport
 	atExportFile
+	atReindex
 )
 
 // route is one method at a place.
@@ -58,6 +59,7 @@ var routes = [...][]route{
 	atIncludes:          {{method: http.MethodGet, verb: fhir.VerbSearch}},
 	atExport:            {{method: http.MethodGet, verb: fhir.VerbExport}, {method: http.MethodDelete, verb: fhir.VerbExport}},
 	atExportFile:        {{method: http.MethodGet, verb: fhir.VerbExport}},
+	atReindex:           {{method: http.MethodGet, verb: fhir.VerbReindex}, {method: http.MethodDelete, verb: fhir.VerbReindex}},
 }
 
 var typeRoutes = []route{
@@ -101,6 +103,24 @@ var operations = []operation{
 		route:      route{method: http.MethodGet, verb: fhir.VerbOperation},
 		definition: "http://hl7.org/fhir/OperationDefinition/CapabilityStatement-versions",
 		about:      "The FHIR versions of this service.",
+	},
+	{
+		name: "reindex", system: true, bulk: true,
+		route:      route{method: http.MethodPost, verb: fhir.VerbReindex},
+		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/reindex",
+		about:      "POST makes custom search parameters complete: a job.",
+	},
+	{
+		name: "reindex", instance: true,
+		route:      route{method: http.MethodGet, verb: fhir.VerbReindex},
+		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/resource-reindex",
+		about:      "The index entries that the search parameters find in the resource; nothing is written.",
+	},
+	{
+		name: "status", typ: "SearchParameter",
+		route:      route{method: http.MethodGet, verb: fhir.VerbParamStatus},
+		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/SearchParameter-status",
+		about:      "Which search parameters can be used: Enabled, or Supported until a reindex has run.",
 	},
 	{
 		name: "export", system: true, bulk: true, route: exportRoute,
@@ -179,6 +199,8 @@ func (t *target) parseJob(seg []string) error {
 		t.place, t.job = atExport, seg[1]
 	case len(seg) == 3 && seg[0] == "export":
 		t.place, t.job, t.file = atExportFile, seg[1], seg[2]
+	case len(seg) == 2 && seg[0] == "reindex":
+		t.place, t.job = atReindex, seg[1]
 	default:
 		return unknownRoute()
 	}
@@ -312,6 +334,7 @@ var patterns = [...]string{
 	atIncludes:          "/{type}/$includes",
 	atExport:            "/_operations/export/{id}",
 	atExportFile:        "/_operations/export/{id}/{file}",
+	atReindex:           "/_operations/reindex/{id}",
 }
 
 // pattern names a target without the values in it.
