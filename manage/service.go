@@ -219,6 +219,9 @@ func mayChange(ref Ref, old Service, spec Spec) error {
 	if old.Kind != spec.Kind {
 		return fault.New(fault.Conflict, "service %s is of kind %s; the kind of a service cannot change", ref, old.Kind)
 	}
+	if old.Partitions != spec.Partitions {
+		return fault.New(fault.Conflict, "whether service %s has partitions was decided when it was created, and cannot change", ref)
+	}
 	return nil
 }
 

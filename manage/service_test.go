@@ -206,7 +206,8 @@ func TestRules(t *testing.T) {
 		{"default", "-x", fhirSpec, fault.Invalid},
 		{"default", "x-", fhirSpec, fault.Invalid},
 		{"default", "abcdefghijklmnopqrstuvwxy", fhirSpec, fault.Invalid},
-		{"default", "img", manage.Spec{Kind: manage.KindDICOM}, fault.NotImplemented},
+		{"default", "img", manage.Spec{Kind: manage.KindDICOM, Compat: "ahds"}, fault.Invalid},
+		{"default", "rec", manage.Spec{Kind: manage.KindFHIR, Partitions: true}, fault.Invalid},
 		{"default", "dev", manage.Spec{Kind: manage.KindMedTech}, fault.Invalid}, // no destination
 		{"default", "dev", manage.Spec{Kind: manage.KindMedTech, MedTechSpec: manage.MedTechSpec{Destination: "fhir", Resolution: "Guess"}}, fault.Invalid},
 		{"default", "dev", manage.Spec{Kind: manage.KindMedTech, MedTechSpec: manage.MedTechSpec{Destination: "fhir", Retention: "1s"}}, fault.Invalid},

@@ -14,7 +14,7 @@ import (
 // Kind says what a service does.
 type Kind string
 
-// The kinds. DICOM services cannot be created in this version.
+// The kinds.
 const (
 	KindFHIR    Kind = "fhir"
 	KindDICOM   Kind = "dicom"
@@ -22,7 +22,7 @@ const (
 )
 
 // Available reports whether this version can run services of kind k.
-func (k Kind) Available() bool { return k == KindFHIR || k == KindMedTech }
+func (k Kind) Available() bool { return k == KindFHIR || k == KindDICOM || k == KindMedTech }
 
 // Ref names a service.
 type Ref struct {
@@ -58,6 +58,8 @@ type Spec struct {
 	Tags      map[string]string `json:"tags,omitempty"`
 
 	MedTechSpec // only for kind medtech
+	// Partitions gives a DICOM service data partitions; it cannot change.
+	Partitions bool `json:"partitions,omitempty"`
 }
 
 // WorkspaceSpec is what a client decides about a workspace.
@@ -101,11 +103,16 @@ func (s Spec) Check(n string) error {
 			return fault.New(fault.Invalid, "versioning and narrative are only for kind fhir")
 		}
 	case KindDICOM:
-		return fault.New(fault.NotImplemented, "services of kind %s are not available in this version", s.Kind)
+		if s.Compat != "" || s.Narrative != "" || len(s.Versioning) > 0 || !s.MedTechSpec.isZero() {
+			return fault.New(fault.Invalid, "compat, narrative, versioning and destination are not for services of kind dicom")
+		}
 	case "":
-		return fault.New(fault.Invalid, "the kind of service is missing; this version offers fhir and medtech")
+		return fault.New(fault.Invalid, "the kind of service is missing; this version offers fhir, dicom and medtech")
 	default:
-		return fault.New(fault.Invalid, "%.40q is no kind of service; this version offers fhir and medtech", string(s.Kind))
+		return fault.New(fault.Invalid, "%.40q is no kind of service; this version offers fhir, dicom and medtech", string(s.Kind))
+	}
+	if s.Partitions && s.Kind != KindDICOM {
+		return fault.New(fault.Invalid, "partitions are only for services of kind dicom")
 	}
 	if other := map[Kind]string{KindFHIR: "ahds", KindMedTech: "ms"}[s.Kind]; s.Compat != "" && s.Compat != other {
 		return fault.New(fault.Invalid, `compat %.40q is unknown; it is "" or %q`, s.Compat, other)
@@ -173,7 +180,7 @@ func checkTags(tags map[string]string) error {
 }
 
 func (s Spec) equal(t Spec) bool {
-	return s.Kind == t.Kind && s.Compat == t.Compat && s.Narrative == t.Narrative && s.Authority == t.Authority && s.Audience == t.Audience && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
+	return s.Kind == t.Kind && s.Compat == t.Compat && s.Partitions == t.Partitions && s.Narrative == t.Narrative && s.Authority == t.Authority && s.Audience == t.Audience && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
 }
 
 // clone copies w so that a reader never shares memory with a later change.

@@ -29,14 +29,14 @@ type Config struct {
 	Blobs          string            `yaml:"blobs" secret:"url" doc:"Empty: a folder below the data folder. Nothing else is supported by this version."`
 	Bus            string            `yaml:"bus" secret:"url" doc:"Empty: in process. Nothing else is supported by this version."`
 	TLS            TLSConfig         `yaml:"tls"`
-	Domain         string            `yaml:"domain" doc:"When set, {workspace}-{service}.fhir.DOMAIN reaches the same service as /{workspace}/{service}."`
+	Domain         string            `yaml:"domain" doc:"When set, {workspace}-{service}.fhir.DOMAIN (or .dicom.DOMAIN) reaches the same service as /{workspace}/{service}."`
 	TrustedProxies []string          `yaml:"trusted_proxies" doc:"Addresses or networks (10.0.0.0/8) whose X-Forwarded-For, -Host, -Proto and -Prefix are believed. Those of anybody else are ignored."`
 	Limits         LimitsConfig      `yaml:"limits"`
 	CORS           CORSConfig        `yaml:"cors"`
 	Identity       IdentityConfig    `yaml:"identity"`
 	Events         EventsConfig      `yaml:"events"`
 	Log            LogConfig         `yaml:"log"`
-	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir and the MedTech service medtech."`
+	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir, the DICOM service dicom and the MedTech service medtech."`
 
 	// Insecure is the flag --insecure: run without authentication. It is no
 	// key of the file, so that nobody switches it on by copying one.
@@ -127,13 +127,14 @@ type WorkspaceConfig struct {
 // ServiceConfig is one service that has to exist.
 type ServiceConfig struct {
 	Name       string            `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter; not events."`
-	Kind       string            `yaml:"kind" doc:"fhir or medtech. The kind dicom is not available in this version."`
+	Kind       string            `yaml:"kind" doc:"fhir, dicom or medtech."`
 	Compat     string            `yaml:"compat,omitempty" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services. For kind medtech ms: mappings exactly as there."`
 	Narrative  string            `yaml:"narrative,omitempty" doc:"Empty: a narrative is stored as it comes. safe: one with scripts, forms, event handlers or links to anything but pages is refused with 400."`
 	Versioning map[string]string `yaml:"versioning,omitempty" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
 	Tags       map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
 	Authority  string            `yaml:"authority,omitempty" doc:"Only for other issuers than the built-in one: the URL of the OpenID provider whose tokens count besides."`
 	Audience   string            `yaml:"audience,omitempty" doc:"Needed with authority: the audience that its tokens must have."`
+	Partitions bool              `yaml:"partitions,omitempty" doc:"Only for kind dicom: data partitions, each with its own studies. It is decided when the service is created."`
 
 	MedTechConfig `yaml:",inline"`
 }
@@ -365,7 +366,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 
 // spec returns the service in the terms of the management plane.
 func (s ServiceConfig) spec() manage.Spec {
-	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
+	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Partitions: s.Partitions, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
 }
 
 // scheme names a store by the beginning of its URL, without what may be secret.

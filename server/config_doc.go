@@ -82,7 +82,7 @@ const docTail = `
 ## First start
 
 Without ` + "`workspaces`" + `, the first start creates workspace ` + "`default`" + ` with the services ` + "`fhir`" + ` at
-` + "`/default/fhir`" + ` and ` + "`medtech`" + `, which feeds it, at ` + "`/default/medtech`" + `. What is
+` + "`/default/fhir`" + `, ` + "`dicom`" + ` at ` + "`/default/dicom`" + ` and ` + "`medtech`" + `, which feeds it, at ` + "`/default/medtech`" + `. What is
 created or deleted later, through the API or the command line, stays so after a restart.
 
 The data folder holds ` + "`manage.json`" + `, the list of workspaces, and one folder ` + "`WORKSPACE/SERVICE`" + ` per service with its

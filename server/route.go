@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/dicom/dicomhttp"
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
@@ -19,7 +20,7 @@ type router struct {
 	services *services
 	events   *eventRooms
 	plane    *manage.Plane
-	suffix   string // ".fhir.DOMAIN"; "" without a domain
+	suffix   string // ".DOMAIN"; "" without a domain
 	platform map[string]http.Handler
 	manage   http.Handler
 	identity *identity // nil: authentication is off
@@ -29,11 +30,9 @@ type router struct {
 // ServeHTTP implements http.Handler.
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q, path := web.From(r.Context()), r.URL.Path
-	if rt.suffix != "" {
-		if label, ok := strings.CutSuffix(hostName(q.Host), rt.suffix); ok {
-			rt.byHost(w, r, q, label)
-			return
-		}
+	if label, ok := rt.label(q); ok {
+		rt.byHost(w, r, q, label)
+		return
 	}
 	if h, ok := rt.platform[path]; ok {
 		q.Route = path
@@ -150,14 +149,43 @@ func hostName(host string) string {
 // paths that happen before the FHIR edge.
 func outcome(w http.ResponseWriter, r *http.Request, e *fault.Error) { fhirhttp.Render(w, r, e) }
 
+// label returns what a host name says about a service: {workspace}-{service}.{kind}
+// in front of the domain.
+func (rt *router) label(q *web.Request) (string, bool) {
+	if rt.suffix == "" || q == nil {
+		return "", false
+	}
+	label, ok := strings.CutSuffix(hostName(q.Host), rt.suffix)
+	_, kind, dot := strings.Cut(label, ".")
+	return label, ok && dot && hasHost(manage.Kind(kind))
+}
+
 // refuse answers for the request chain, in the form of the place that was asked.
 func (rt *router) refuse(w http.ResponseWriter, r *http.Request, e *fault.Error) {
-	q := web.From(r.Context())
-	byHost := q != nil && rt.suffix != "" && strings.HasSuffix(hostName(q.Host), rt.suffix)
-	sv := rt.services.table.Load().byPath[servicePath(r.URL.Path)]
-	if byHost || sv != nil && sv.kind == manage.KindFHIR {
-		outcome(w, r, e)
+	t := rt.services.table.Load()
+	sv := t.byPath[servicePath(r.URL.Path)]
+	if label, ok := rt.label(web.From(r.Context())); ok {
+		if sv = t.byHost[label]; sv == nil {
+			outcome(w, r, e)
+			return
+		}
+	}
+	if sv != nil {
+		refuseFor(sv, w, r, e)
 		return
 	}
 	web.Problem(w, r, e)
+}
+
+// refuseFor answers in the form of a service: an OperationOutcome, the line of
+// text that DICOM services answer with, or a problem.
+func refuseFor(sv *service, w http.ResponseWriter, r *http.Request, e *fault.Error) {
+	switch sv.kind {
+	case manage.KindFHIR:
+		outcome(w, r, e)
+	case manage.KindDICOM:
+		dicomhttp.Refuse(w, r, e)
+	default:
+		web.Problem(w, r, e)
+	}
 }

@@ -114,7 +114,10 @@ func (c *Config) first() []manage.Workspace {
 	if len(c.Workspaces) > 0 {
 		return nil
 	}
-	return asWorkspaces([]WorkspaceConfig{{Name: "default", Services: []ServiceConfig{{Name: "fhir", Kind: string(manage.KindFHIR)}, {Name: "medtech", Kind: string(manage.KindMedTech), MedTechConfig: MedTechConfig{Destination: "fhir"}}}}})
+	return asWorkspaces([]WorkspaceConfig{{Name: "default", Services: []ServiceConfig{
+		{Name: "fhir", Kind: string(manage.KindFHIR)}, {Name: "dicom", Kind: string(manage.KindDICOM)},
+		{Name: "medtech", Kind: string(manage.KindMedTech), MedTechConfig: MedTechConfig{Destination: "fhir"}},
+	}}})
 }
 
 func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
@@ -133,7 +136,7 @@ func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
 func (s *Server) join() http.Handler {
 	rt := &router{services: s.services, events: s.services.events, plane: s.plane, identity: s.identity, log: s.log, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log, Jobs: s.queue.store})}
 	if s.cfg.Domain != "" {
-		rt.suffix = ".fhir." + s.cfg.Domain
+		rt.suffix = "." + s.cfg.Domain
 	}
 	rt.platform = map[string]http.Handler{
 		"/":        portal.New(portal.Options{Version: s.opt.Version, Services: s.portalServices}),

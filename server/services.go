@@ -51,7 +51,7 @@ type services struct {
 // table says who answers; it is never changed, only replaced.
 type table struct {
 	byPath map[string]*service // workspace/service
-	byHost map[string]*service // workspace-service
+	byHost map[string]*service // workspace-service.kind
 }
 
 var _ manage.Runner = (*services)(nil)
@@ -93,6 +93,12 @@ type handlers struct {
 	bulk   *bulk.Service
 }
 
+// hasHost reports whether services of a kind have host names of their own.
+func hasHost(k manage.Kind) bool { return k == manage.KindFHIR || k == manage.KindDICOM }
+
+// label is the host name of the service without the domain.
+func (s *service) label() string { return s.ref.Workspace + "-" + s.ref.Service + "." + string(s.kind) }
+
 // Start implements manage.Runner.
 func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) error {
 	s.change.Lock()
@@ -116,8 +122,10 @@ func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) 
 	}
 	s.replace(func(t *table) {
 		t.byPath[ref.String()] = sv
+		if hasHost(spec.Kind) {
+			t.byHost[sv.label()] = sv
+		}
 		if spec.Kind == manage.KindFHIR {
-			t.byHost[ref.Workspace+"-"+ref.Service] = sv
 			s.events.add(ref, fhirSource{sv})
 		}
 	})
@@ -131,9 +139,7 @@ func (s *services) Stop(_ context.Context, ref manage.Ref) error {
 	if sv != nil {
 		s.replace(func(t *table) {
 			delete(t.byPath, ref.String())
-			if host := ref.Workspace + "-" + ref.Service; t.byHost[host] == sv {
-				delete(t.byHost, host)
-			}
+			delete(t.byHost, sv.label())
 		})
 	}
 	s.change.Unlock()
@@ -268,8 +274,11 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 		return nil, err
 	}
 	open := s.openFHIR
-	if s.kind == manage.KindMedTech {
+	switch s.kind {
+	case manage.KindMedTech:
 		open = s.openMedTech
+	case manage.KindDICOM:
+		open = s.openDICOM
 	}
 	if err := open(ctx, folder); err != nil {
 		return nil, err
@@ -366,13 +375,13 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, byHost bool) {
 	s.inFlight.RLock()
 	defer s.inFlight.RUnlock()
 	if s.closed {
-		outcome(w, r, fault.New(fault.NotFound, "there is no service %s", s.ref))
+		refuseFor(s, w, r, fault.New(fault.NotFound, "there is no service %s", s.ref))
 		return
 	}
 	h, err := s.open(r.Context())
 	if err != nil {
 		s.all.log.LogAttrs(r.Context(), slog.LevelError, "open failed", slog.String("service", s.ref.String()), slog.Any("err", err))
-		outcome(w, r, &fault.Error{Kind: fault.Transient, Msg: "the service cannot be opened now", RetryAfter: 5 * time.Second})
+		refuseFor(s, w, r, &fault.Error{Kind: fault.Transient, Msg: "the service cannot be opened now", RetryAfter: 5 * time.Second})
 		return
 	}
 	if byHost {

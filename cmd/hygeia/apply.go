@@ -18,7 +18,7 @@ type applyCmd struct {
 // Help shows an example.
 func (applyCmd) Help() string {
 	return `Creates what is missing and changes what differs. What the file does not name stays as it is; hygeia workspace
-delete, hygeia fhir-service delete and hygeia medtech-service delete remove it.
+delete and hygeia fhir-service, dicom-service and medtech-service delete remove it.
 
 Example:
   printf 'workspaces:\n  - name: clinic\n    services:\n      - {name: records, kind: fhir}\n' | hygeia apply -f - --dry-run`
@@ -27,7 +27,7 @@ Example:
 // step is one line of the plan.
 type step struct {
 	Action string `json:"action"` // create, change, keep
-	What   string `json:"what"`   // workspace, fhir-service, medtech-service
+	What   string `json:"what"`   // workspace, fhir-service, dicom-service, medtech-service
 	Name   string `json:"name"`
 	path   string
 	body   map[string]any
@@ -110,14 +110,17 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	if want.Kind == "medtech" {
 		return planMedTech(workspace, want, have, exists)
 	}
-	s := step{
-		Action: "keep", What: "fhir-service", Name: workspace + "/" + want.Name, path: servicePath(workspace, want.Name),
-		body: map[string]any{"compat": want.Compat, "narrative": want.Narrative, "versioning": want.Versioning, "authority": want.Authority, "audience": want.Audience, "tags": want.Tags},
+	body := map[string]any{"authority": want.Authority, "audience": want.Audience, "tags": want.Tags}
+	if want.Kind == "dicom" {
+		body["partitions"] = want.Partitions
+	} else {
+		body["compat"], body["narrative"], body["versioning"] = want.Compat, want.Narrative, want.Versioning
 	}
+	s := step{Action: "keep", What: want.Kind + "-service", Name: workspace + "/" + want.Name, path: servicePath(want.Kind, workspace, want.Name), body: body}
 	switch {
 	case !exists:
 		s.Action = "create"
-	case want.Compat != have.Compat || want.Narrative != have.Narrative || want.Authority != have.Authority || want.Audience != have.Audience || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
+	case want.Compat != have.Compat || want.Narrative != have.Narrative || want.Partitions != have.Partitions || want.Authority != have.Authority || want.Audience != have.Audience || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
 		s.Action = "change"
 	}
 	return s

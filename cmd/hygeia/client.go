@@ -38,6 +38,7 @@ type service struct {
 	Authority  string            `json:"authority,omitempty"`
 	Audience   string            `json:"audience,omitempty"`
 	Versioning map[string]string `json:"versioning,omitempty"`
+	Partitions bool              `json:"partitions,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 	State      string            `json:"state"`
 	URL        string            `json:"url"`
@@ -123,6 +124,6 @@ func problem(res *http.Response, text []byte) error {
 
 func workspacePath(name string) string { return "/workspaces/" + url.PathEscape(name) }
 
-func servicePath(workspace, name string) string {
-	return workspacePath(workspace) + "/fhirservices/" + url.PathEscape(name)
+func servicePath(kind, workspace, name string) string {
+	return workspacePath(workspace) + "/" + kind + "services/" + url.PathEscape(name)
 }

@@ -48,7 +48,7 @@ func (fhirServiceCreateCmd) Help() string {
 func (c fhirServiceCreateCmd) Run(std stdio) error {
 	var s service
 	body := map[string]any{"compat": c.Compat, "narrative": c.Narrative, "versioning": c.Versioning, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags}
-	status, err := c.call(context.Background(), "PUT", servicePath(c.Workspace, c.Name), body, &s)
+	status, err := c.call(context.Background(), "PUT", servicePath("fhir", c.Workspace, c.Name), body, &s)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,10 @@ func printServices(std stdio, list []service) error {
 	for _, s := range list {
 		compat := s.Compat
 		if compat == "" {
-			compat = "r4"
+			compat = map[string]string{"fhir": "r4"}[s.Kind]
+		}
+		if compat == "" {
+			compat = "-"
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Workspace, s.Name, s.Kind, compat, s.State, s.URL)
 	}
@@ -111,7 +114,7 @@ func (fhirServiceShowCmd) Help() string {
 // Run shows.
 func (c fhirServiceShowCmd) Run(std stdio) error {
 	var s service
-	if _, err := c.call(context.Background(), "GET", servicePath(c.Workspace, c.Name), nil, &s); err != nil {
+	if _, err := c.call(context.Background(), "GET", servicePath("fhir", c.Workspace, c.Name), nil, &s); err != nil {
 		return err
 	}
 	if c.Output == "json" {
@@ -137,7 +140,7 @@ func (c fhirServiceDeleteCmd) Run(std stdio) error {
 	if !c.Yes {
 		return &usageError{fmt.Sprintf("FHIR service %s/%s was not deleted; add --yes to delete it with all its data", c.Workspace, c.Name)}
 	}
-	if _, err := c.call(context.Background(), "DELETE", servicePath(c.Workspace, c.Name), nil, nil); err != nil {
+	if _, err := c.call(context.Background(), "DELETE", servicePath("fhir", c.Workspace, c.Name), nil, nil); err != nil {
 		return err
 	}
 	if c.Output == "json" {

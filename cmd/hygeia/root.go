@@ -29,6 +29,7 @@ type cli struct {
 	Apply       applyCmd          `cmd:"" help:"Make the workspaces of a server match a file."`
 	Workspace   workspaceCmd      `cmd:"" help:"Create, list, show and delete workspaces."`
 	FHIRService fhirServiceCmd    `cmd:"" name:"fhir-service" help:"Create, list, show and delete FHIR services."`
+	DICOMServ   dicomServiceCmd   `cmd:"" name:"dicom-service" help:"Create, list, show and delete DICOM services."`
 	MedTechServ medtechServiceCmd `cmd:"" name:"medtech-service" help:"Create, list, show and delete MedTech services."`
 	MedTech     medtechCmd        `cmd:"" name:"medtech" help:"Try the mappings of a MedTech service."`
 	Events      eventsCmd         `cmd:"" name:"event-subscription" help:"Create, list, show and delete event subscriptions."`

@@ -71,13 +71,6 @@ func New(p *manage.Plane, opt Options) http.Handler {
 		h.route("PUT", services+"/{service}", h.putService(k.kind, k.body))
 		h.route("DELETE", services+"/{service}", h.deleteService(k.kind))
 	}
-	for kind, collection := range map[manage.Kind]string{manage.KindDICOM: "dicomservices"} {
-		absent := func(http.ResponseWriter, *http.Request) error {
-			return fault.New(fault.NotImplemented, "services of kind %s are not available in this version", kind)
-		}
-		h.route("", workspace+"/"+collection, absent)
-		h.route("", workspace+"/"+collection+"/{service}", absent)
-	}
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		web.Problem(w, r, fault.New(fault.NotFound, "there is nothing at this path; see %s/openapi.json", base))
 	})
@@ -181,10 +174,11 @@ type serviceView struct {
 	Audience   string            `json:"audience,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 	manage.MedTechSpec
-	State   manage.State `json:"state"`
-	URL     string       `json:"url"`
-	Created time.Time    `json:"created"`
-	Changed time.Time    `json:"changed"`
+	Partitions bool         `json:"partitions,omitempty"`
+	State      manage.State `json:"state"`
+	URL        string       `json:"url"`
+	Created    time.Time    `json:"created"`
+	Changed    time.Time    `json:"changed"`
 }
 
 func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
@@ -198,7 +192,7 @@ func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
 func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
 	return serviceView{
 		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning,
-		Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechSpec, State: s.State,
+		Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechSpec, Partitions: s.Partitions, State: s.State,
 		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
 	}
 }

@@ -82,7 +82,10 @@ func TestScenario(t *testing.T) {
 		{"PUT", svc, `{"versioning":{"patient":"versioned"}}`, 400, `\"patient\" is no resource type of R4`},
 		{"PUT", svc, `{"versioning":{"Patient":"latest"}}`, 400, "not one of versioned, versioned-update, no-version"},
 		{"PUT", ws + "/fhirservices/events", "", 400, "reserved"},
-		{"PUT", ws + "/dicomservices/img", "", 501, "not available in this version"},
+		{"PUT", ws + "/dicomservices/img", `{"compat":"ahds"}`, 400, `unknown field \"compat\"`},
+		{"PUT", ws + "/dicomservices/img", `{"partitions":true}`, 201, `"partitions":true`},
+		{"PUT", ws + "/dicomservices/img", "", 409, "has partitions"},
+		{"DELETE", ws + "/dicomservices/img", "", 204, ""},
 		{"PUT", ws + "/medtechservices/devices", "", 400, "destination is missing"},
 		{"PUT", ws + "/medtechservices/devices", `{"destination":"records","versioning":{}}`, 400, `unknown field \"versioning\"`},
 		{"PUT", ws + "/medtechservices/devices", `{"destination":"records","resolution":"Lookup","retention":"24h"}`, 201, `"destination":"records","resolution":"Lookup","retention":"24h"`},
@@ -143,7 +146,7 @@ func TestOpenAPI(t *testing.T) {
 	maps.DeleteFunc(doc.Paths, func(path string, _ map[string]json.RawMessage) bool {
 		return regexp.MustCompile(`/(clients|users|roles|roleassignments|eventsubscriptions)(/|$)`).MatchString(path)
 	})
-	if doc.OpenAPI != "3.1.0" || len(doc.Paths) != 9 {
+	if doc.OpenAPI != "3.1.0" || len(doc.Paths) != 11 {
 		t.Fatalf("version %s, %d paths", doc.OpenAPI, len(doc.Paths))
 	}
 	for path, item := range doc.Paths {
@@ -154,6 +157,10 @@ func TestOpenAPI(t *testing.T) {
 				h = open(t)
 			}
 			name, body := "fhir", ""
+			if strings.Contains(path, "dicomservices") {
+				name = "images"
+				do(h, "PUT", "/manage/v1/workspaces/default/dicomservices/images", "")
+			}
 			if strings.Contains(path, "medtechservices") {
 				name, body = "devices", `{"destination":"fhir"}`
 				do(h, "PUT", "/manage/v1/workspaces/default/medtechservices/devices", body)

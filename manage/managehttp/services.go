@@ -17,6 +17,7 @@ var kinds = []struct {
 	body       func(decode func(any) error) (manage.Spec, error)
 }{
 	{manage.KindFHIR, "fhirservices", fhirBody},
+	{manage.KindDICOM, "dicomservices", dicomBody},
 	{manage.KindMedTech, "medtechservices", medtechBody},
 }
 
@@ -31,6 +32,17 @@ func fhirBody(decode func(any) error) (manage.Spec, error) {
 	}
 	err := decode(&b)
 	return manage.Spec{Compat: b.Compat, Narrative: b.Narrative, Versioning: b.Versioning, Authority: b.Authority, Audience: b.Audience, Tags: b.Tags}, err
+}
+
+func dicomBody(decode func(any) error) (manage.Spec, error) {
+	var b struct {
+		Authority  string            `json:"authority"`
+		Audience   string            `json:"audience"`
+		Partitions bool              `json:"partitions"`
+		Tags       map[string]string `json:"tags"`
+	}
+	err := decode(&b)
+	return manage.Spec{Authority: b.Authority, Audience: b.Audience, Partitions: b.Partitions, Tags: b.Tags}, err
 }
 
 func medtechBody(decode func(any) error) (manage.Spec, error) {

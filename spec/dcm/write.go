@@ -45,11 +45,7 @@ func Write(w io.Writer, f *File, syntax string, opt WriteOptions) error {
 	if !ok {
 		return fmt.Errorf("the transfer syntax %s is not known", syntax)
 	}
-	meta, err := metaBytes(f, syntax)
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(append(append(make([]byte, 128, 160+len(meta)), "DICM"...), meta...)); err != nil {
+	if err := WriteHeader(w, f, syntax); err != nil {
 		return err
 	}
 	enc := form{implicit: s.Implicit, order: binary.LittleEndian}
@@ -72,6 +68,17 @@ func Write(w io.Writer, f *File, syntax string, opt WriteOptions) error {
 		return err
 	}
 	return zw.Close()
+}
+
+// WriteHeader writes what stands before the data set: the preamble and the meta
+// information for a transfer syntax.
+func WriteHeader(w io.Writer, f *File, syntax string) error {
+	meta, err := metaBytes(f, syntax)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(append(make([]byte, 128, 160+len(meta)), "DICM"...), meta...))
+	return err
 }
 
 // metaBytes encodes group 0002 with its length in front.

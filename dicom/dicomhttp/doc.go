@@ -1,0 +1,28 @@
+// Package dicomhttp is the edge of DICOM services: DICOMweb (PS3.18) with the
+// routes, media types and answers of Azure Health Data Services.
+//
+// Routes, below /v1 and /v2, each also below /partitions/{name} when the service has
+// partitions:
+//
+//	GET    /studies                        search, also /series and /instances,
+//	                                       /studies/{s}/series, /studies/{s}/instances
+//	                                       and /studies/{s}/series/{e}/instances
+//	POST   /studies, /studies/{s}          store; PUT replaces what is there
+//	GET    /studies/{s}                    retrieve, also .../series/{e} and .../instances/{i}
+//	GET    .../metadata                    at all three levels
+//	GET    .../instances/{i}/frames/{list}
+//	GET    .../instances/{i}/bulkdata/{path}
+//	DELETE /studies/{s}                    also .../series/{e} and .../instances/{i}
+//	GET    /changefeed, /changefeed/latest (not below partitions)
+//	GET    /partitions                     when the service has partitions
+//
+// and, without a version, GET /health/check.
+//
+// Files in reading order: handler.go (options, errors), route.go, accept.go,
+// multipart.go (the scanner of requests), stow.go, wado.go with frames.go,
+// metadata.go and bulkdata.go, qido.go, delete.go, changefeed.go.
+//
+// The body of an error is a line of plain text. Accept headers are read
+// liberally: parameters may be quoted or not, and one acceptable type among
+// others is enough.
+package dicomhttp

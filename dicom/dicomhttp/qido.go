@@ -1,0 +1,40 @@
+package dicomhttp
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/hygeia-health/hygeia/dicom"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// search is QIDO-RS at all levels (PS3.18 section 10.6).
+func (x *exchange) search() error {
+	if !wantsJSON(accepts(x.r)) {
+		return fault.New(fault.NotAcceptable, "Results are given as application/dicom+json.")
+	}
+	params, err := url.ParseQuery(x.r.URL.RawQuery)
+	if err != nil {
+		return fault.New(fault.Invalid, "The query of the URL is not valid.")
+	}
+	params.Del("accept")
+	q, err := dicom.ParseQuery(x.rt.level, x.rt.uids, params)
+	if err != nil {
+		return err
+	}
+	p, err := x.h.s.Search(x.r.Context(), x.rt.partition, q, x.base())
+	if err != nil {
+		return err
+	}
+	if p.Count == 0 {
+		x.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	if p.Next != "" {
+		params.Set("cursor", p.Next)
+		params.Del("offset")
+		next := x.h.opt.BaseURL(x.r) + x.r.URL.Path + "?" + params.Encode()
+		x.w.Header().Set("Link", "<"+next+`>; rel="next"`)
+	}
+	return x.json(http.StatusOK, p.JSON, typeDICOMJSON)
+}

@@ -1,0 +1,95 @@
+package dicomsql
+
+import (
+	"context"
+	"time"
+
+	"github.com/hygeia-health/hygeia/dicom"
+	"github.com/hygeia-health/hygeia/platform/db"
+)
+
+// changeColumns: the instance that is there now, if any, tells the state.
+const changeColumns = "SELECT g.seq, g.at, g.action, g.study, g.series, g.sop, " +
+	"(SELECT name FROM part WHERE part.pid = g.pid), " +
+	"(SELECT i.iid FROM study st CROSS JOIN series se ON se.sid = st.sid CROSS JOIN instance i ON i.eid = se.eid " +
+	"WHERE st.pid = g.pid AND st.uid = g.study AND se.uid = g.series AND i.uid = g.sop) FROM chg g"
+
+// Changes implements dicom.Feed.
+func (s *Store) Changes(ctx context.Context, q dicom.ChangeQuery) ([]dicom.Change, error) {
+	var b sqlb
+	b.add(changeColumns)
+	if q.Window {
+		b.add(" WHERE g.seq > ")
+		b.arg(q.Offset)
+		b.add(" AND g.seq <= ")
+		b.arg(q.Offset + int64(q.Limit))
+		b.add(" ORDER BY g.seq")
+		return s.changes(ctx, &b, q.Metadata)
+	}
+	b.add(" WHERE g.at >= ")
+	b.arg(micros(q.From, 0))
+	b.add(" AND g.at < ")
+	b.arg(micros(q.To, 1<<62))
+	b.add(" ORDER BY g.at, g.seq LIMIT ")
+	b.arg(q.Limit)
+	b.add(" OFFSET ")
+	b.arg(q.Offset)
+	return s.changes(ctx, &b, q.Metadata)
+}
+
+// micros returns a time as it is stored, rounded up, so that both bounds hold
+// exactly; def when there is none.
+func micros(t time.Time, def int64) int64 {
+	if t.IsZero() {
+		return def
+	}
+	return t.Add(time.Microsecond - 1).UnixMicro()
+}
+
+// Latest implements dicom.Feed.
+func (s *Store) Latest(ctx context.Context, metadata bool) (*dicom.Change, error) {
+	var b sqlb
+	b.add(changeColumns, " WHERE g.seq = (SELECT max(seq) FROM chg)")
+	list, err := s.changes(ctx, &b, metadata)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
+}
+
+func (s *Store) changes(ctx context.Context, b *sqlb, metadata bool) (list []dicom.Change, err error) {
+	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+		err := c.Query(b.text.String(), func(st *db.Stmt) error {
+			ch := dicom.Change{
+				Sequence: st.ColInt(0), At: time.UnixMicro(st.ColInt(1)).UTC(), Action: dicom.Action(st.ColInt(2)),
+				UIDs:      dicom.UIDs{Study: st.ColText(3), Series: st.ColText(4), SOP: st.ColText(5)},
+				Partition: st.ColText(6), Version: dicom.Version(st.ColInt(7)),
+			}
+			switch {
+			case st.ColNull(7):
+				ch.State = dicom.StateDeleted
+			case st.ColInt(7) != ch.Sequence:
+				ch.State = dicom.StateReplaced
+			}
+			list = append(list, ch)
+			return nil
+		}, b.args...)
+		if err != nil || !metadata {
+			return err
+		}
+		for i := range list {
+			if list[i].State != dicom.StateCurrent || list[i].Action == dicom.ActionDelete {
+				continue
+			}
+			err := c.Query("SELECT attrs FROM body WHERE iid = $1", func(st *db.Stmt) (err error) {
+				list[i].Attrs, err = unpack(nil, st.ColBlob(0, nil))
+				return err
+			}, int64(list[i].Version))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}

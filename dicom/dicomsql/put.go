@@ -1,0 +1,324 @@
+package dicomsql
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/hygeia-health/hygeia/dicom"
+	"github.com/hygeia-health/hygeia/platform/db"
+)
+
+// putting is a transaction that stores records: the rows of the studies and
+// series that it touches are read once and written once.
+type putting struct {
+	s      *Store
+	c      *db.Conn
+	part   int64
+	study  map[string]*group
+	series map[seriesKey]*group
+	used   map[int64]int64 // bytes by blob, more or fewer
+	seq    int64
+}
+
+type seriesKey struct {
+	sid int64
+	uid string
+}
+
+// group is a row of study or series in the course of a transaction.
+type group struct {
+	id         int64
+	uid        string
+	parent     *group
+	fresh      bool // not in the database yet
+	attrs      []byte
+	rec        *dicom.Record // the last one that belongs to it; its values win
+	modalities []string      // of a study
+	children   int64         // series that were added
+	instances  int64         // instances that were added
+	version    int64
+}
+
+// Put implements dicom.Store.
+func (s *Store) Put(ctx context.Context, part dicom.Partition, recs []*dicom.Record, replace bool) error {
+	packed := make([][]byte, len(recs))
+	for i, r := range recs {
+		packed[i] = s2.Encode(nil, r.Attrs)
+	}
+	return s.db.Write(ctx, &db.Work{Size: len(recs), Do: func(c *db.Conn) error {
+		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]int64{}}
+		err := p.all(recs, packed, replace)
+		if err != nil {
+			return &db.Broken{Err: err}
+		}
+		return nil
+	}})
+}
+
+func (p *putting) all(recs []*dicom.Record, packed [][]byte, replace bool) error {
+	for i, r := range recs {
+		if err := p.one(r, packed[i], replace); err != nil {
+			return err
+		}
+	}
+	for _, g := range p.study {
+		if err := p.saveStudy(g); err != nil {
+			return err
+		}
+	}
+	for _, g := range p.series {
+		if err := p.saveSeries(g); err != nil {
+			return err
+		}
+	}
+	return p.saveUse()
+}
+
+func (p *putting) saveUse() error {
+	for id, n := range p.used {
+		err := p.c.Exec("INSERT INTO obj (id, live) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET live = obj.live + excluded.live", id, n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	sqlFindStudy  = "SELECT sid, modalities, attrs FROM study WHERE uid = $1 AND pid = $2"
+	sqlFindSeries = "SELECT eid, attrs FROM series WHERE uid = $1 AND sid = $2"
+	sqlFindOld    = "SELECT iid, obj, size, orig_obj, orig_size FROM instance WHERE uid = $1 AND eid = $2"
+	sqlInstance   = "INSERT INTO instance (iid, eid, sid, pid, uid, class, number, syntax, obj, pos, size) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+	sqlBody       = "INSERT INTO body (iid, attrs, frames) VALUES ($1, $2, $3)"
+	sqlChange     = "INSERT INTO chg (seq, at, action, pid, study, series, sop) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+)
+
+// one stores a record, unless its instance is there and may not be replaced.
+func (p *putting) one(r *dicom.Record, packed []byte, replace bool) error {
+	r.Stored = false
+	st, err := p.findStudy(r)
+	if err != nil {
+		return err
+	}
+	se, err := p.findSeries(st, r)
+	if err != nil {
+		return err
+	}
+	if !se.fresh || se.instances > 0 {
+		there, err := p.old(se, r, replace)
+		if err != nil || there {
+			return err
+		}
+	}
+	seq, at, err := p.s.next(p.c)
+	if err != nil {
+		return err
+	}
+	r.Version, r.Stored = dicom.Version(seq), true
+	l := r.Location
+	err = p.c.Exec(sqlInstance, seq, se.id, st.id, p.part, r.SOP, r.Class, null(instanceNumber(r)), r.Syntax, l.Object, l.Pos, l.Size)
+	if err == nil {
+		err = p.c.Exec(sqlBody, seq, packed, nullBlob(r.Frames))
+	}
+	if err == nil {
+		err = p.c.Exec(sqlChange, seq, at, int(dicom.ActionCreate), p.part, r.UIDs.Study, r.UIDs.Series, r.SOP)
+	}
+	p.used[l.Object] += l.Size
+	for _, g := range []*group{st, se} {
+		g.instances++
+		g.version, g.rec = seq, r
+	}
+	if m := modality(r); m != "" && !slices.Contains(st.modalities, m) {
+		st.modalities = append(st.modalities, m)
+		slices.Sort(st.modalities)
+	}
+	return err
+}
+
+// old looks for the instance of a record. When it may be replaced its rows are removed.
+func (p *putting) old(se *group, r *dicom.Record, replace bool) (there bool, err error) {
+	var iid int64
+	err = p.c.Query(sqlFindOld, func(st *db.Stmt) error {
+		iid = st.ColInt(0)
+		if replace {
+			p.used[st.ColInt(1)] -= st.ColInt(2)
+			if !st.ColNull(3) {
+				p.used[st.ColInt(3)] -= st.ColInt(4)
+			}
+		}
+		return nil
+	}, r.SOP, se.id)
+	if err != nil || iid == 0 || !replace {
+		return iid != 0, err
+	}
+	if err := p.c.Exec("DELETE FROM instance WHERE iid = $1", iid); err != nil {
+		return false, err
+	}
+	se.instances--
+	se.parent.instances--
+	return false, p.c.Exec("DELETE FROM body WHERE iid = $1", iid)
+}
+
+func (p *putting) findStudy(r *dicom.Record) (*group, error) {
+	if g := p.study[r.UIDs.Study]; g != nil {
+		return g, nil
+	}
+	g := &group{uid: r.UIDs.Study, fresh: true}
+	err := p.c.Query(sqlFindStudy, func(st *db.Stmt) error {
+		g.id, g.fresh, g.attrs = st.ColInt(0), false, st.ColBlob(2, nil)
+		if m := st.ColText(1); m != "" {
+			g.modalities = strings.Split(m, `\`)
+		}
+		return nil
+	}, g.uid, p.part)
+	if err == nil && g.fresh {
+		g.id, err = p.newID("SELECT coalesce(max(sid), 0) + 1 FROM study")
+		for _, other := range p.study {
+			if other.fresh {
+				g.id = max(g.id, other.id+1)
+			}
+		}
+	}
+	p.study[g.uid] = g
+	return g, err
+}
+
+func (p *putting) findSeries(st *group, r *dicom.Record) (*group, error) {
+	key := seriesKey{st.id, r.UIDs.Series}
+	if g := p.series[key]; g != nil {
+		return g, nil
+	}
+	g := &group{uid: key.uid, parent: st, fresh: true}
+	var err error
+	if !st.fresh {
+		err = p.c.Query(sqlFindSeries, func(s *db.Stmt) error {
+			g.id, g.fresh, g.attrs = s.ColInt(0), false, s.ColBlob(1, nil)
+			return nil
+		}, g.uid, st.id)
+	}
+	if err == nil && g.fresh {
+		g.id, err = p.newID("SELECT coalesce(max(eid), 0) + 1 FROM series")
+		for _, other := range p.series {
+			if other.fresh {
+				g.id = max(g.id, other.id+1)
+			}
+		}
+		st.children++
+	}
+	p.series[key] = g
+	return g, err
+}
+
+// newID returns the next free key; the writer is alone, so nobody else takes it.
+func (p *putting) newID(text string) (id int64, err error) {
+	err = p.c.Query(text, func(st *db.Stmt) error { id = st.ColInt(0); return nil })
+	return id, err
+}
+
+// saveStudy writes the row of a study. When its attributes did not change only
+// the counts do, so that no index has to follow.
+func (p *putting) saveStudy(g *group) error {
+	if g.rec == nil {
+		return nil // nothing was stored
+	}
+	mods := strings.Join(g.modalities, `\`)
+	if !g.fresh && bytes.Equal(g.attrs, g.rec.Study) {
+		return p.c.Exec("UPDATE study SET modalities = $1, nseries = nseries + $2, ninstances = ninstances + $3, version = $4 WHERE sid = $5",
+			mods, g.children, g.instances, g.version, g.id)
+	}
+	args := append([]any{g.id, p.part, g.uid}, columnValues(dicom.LevelStudy, g.rec)...)
+	args = append(args, mods, g.children, g.instances, g.version, []byte(g.rec.Study))
+	return p.c.Exec(sqlSaveStudy, args...)
+}
+
+func (p *putting) saveSeries(g *group) error {
+	if g.rec == nil {
+		return nil
+	}
+	if !g.fresh && bytes.Equal(g.attrs, g.rec.Series) {
+		return p.c.Exec("UPDATE series SET ninstances = ninstances + $1, version = $2 WHERE eid = $3", g.instances, g.version, g.id)
+	}
+	args := append([]any{g.id, g.parent.id, p.part, g.uid}, columnValues(dicom.LevelSeries, g.rec)...)
+	args = append(args, g.instances, g.version, []byte(g.rec.Series))
+	return p.c.Exec(sqlSaveSeries, args...)
+}
+
+var (
+	sqlSaveStudy  = upsert("study", "sid", []string{"sid", "pid", "uid"}, dicom.LevelStudy, []string{"modalities", "nseries", "ninstances", "version", "attrs"})
+	sqlSaveSeries = upsert("series", "eid", []string{"eid", "sid", "pid", "uid"}, dicom.LevelSeries, []string{"ninstances", "version", "attrs"})
+)
+
+// upsert builds the statement that inserts the row of a level or brings it up
+// to date: counts are added, everything else is replaced.
+func upsert(table, key string, first []string, level dicom.Level, last []string) string {
+	cols := slices.Clone(first)
+	for i := range dicom.Columns {
+		if dicom.Columns[i].Level == level {
+			cols = append(cols, dicom.Columns[i].Name)
+		}
+	}
+	cols = append(cols, last...)
+	var b sqlb
+	b.add("INSERT INTO ", table, " (", strings.Join(cols, ", "), ") VALUES (")
+	for i := range cols {
+		if i > 0 {
+			b.add(", ")
+		}
+		b.arg(nil)
+	}
+	b.add(") ON CONFLICT (", key, ") DO UPDATE SET ")
+	for i, col := range cols[len(first):] {
+		if i > 0 {
+			b.add(", ")
+		}
+		b.add(col, " = ")
+		if strings.HasPrefix(col, "n") && (col == "nseries" || col == "ninstances") {
+			b.add(table, ".", col, " + ")
+		}
+		b.add("excluded.", col)
+	}
+	return b.text.String()
+}
+
+func columnValues(level dicom.Level, r *dicom.Record) []any {
+	var out []any
+	for i := range dicom.Columns {
+		if dicom.Columns[i].Level == level {
+			out = append(out, null(r.Values[i]))
+		}
+	}
+	return out
+}
+
+func null(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func nullBlob(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
+// instanceNumber is the value of the instance column "number".
+func instanceNumber(r *dicom.Record) string {
+	return r.Values[columnIndex(dicom.LevelInstance, "number")]
+}
+
+// modality is the value as it is stored, in lower case; that of a study is shown
+// in upper case, as defined terms are (PS3.3 section C.7.3.1.1.1).
+func modality(r *dicom.Record) string {
+	return strings.ToUpper(r.Values[columnIndex(dicom.LevelSeries, "modality")])
+}
+
+func columnIndex(level dicom.Level, name string) int {
+	return slices.IndexFunc(dicom.Columns[:], func(c dicom.Column) bool { return c.Level == level && c.Name == name })
+}

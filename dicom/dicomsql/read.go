@@ -1,0 +1,154 @@
+package dicomsql
+
+import (
+	"context"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/hygeia-health/hygeia/dicom"
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// instanceColumns is the select list that scanInstance reads; i is the instance,
+// se the series and st the study.
+const instanceColumns = "st.uid, se.uid, i.uid, i.class, i.syntax, i.obj, i.pos, i.size, i.iid, i.orig_iid, i.orig_obj, i.orig_pos, i.orig_size"
+
+// The joins from the outside in; CROSS JOIN pins their order.
+const fromStudy = " FROM study st CROSS JOIN series se ON se.sid = st.sid CROSS JOIN instance i ON i.eid = se.eid WHERE st.pid = $1 AND st.uid = $2"
+
+func scanInstance(st *db.Stmt) *dicom.Instance {
+	in := &dicom.Instance{
+		UIDs:  dicom.UIDs{Study: st.ColText(0), Series: st.ColText(1), SOP: st.ColText(2)},
+		Class: st.ColText(3), Syntax: st.ColText(4),
+		Location: dicom.Location{Object: st.ColInt(5), Pos: st.ColInt(6), Size: st.ColInt(7)},
+		Version:  dicom.Version(st.ColInt(8)),
+	}
+	if !st.ColNull(9) {
+		in.OriginalVersion = dicom.Version(st.ColInt(9))
+		in.Original = dicom.Location{Object: st.ColInt(10), Pos: st.ColInt(11), Size: st.ColInt(12)}
+	}
+	return in
+}
+
+func notFound(u dicom.UIDs) error {
+	what := [...]string{"study", "series", "instance"}[u.Level()]
+	return fault.New(fault.NotFound, "The specified %s cannot be found.", what)
+}
+
+// Instance implements dicom.Store.
+func (s *Store) Instance(ctx context.Context, part dicom.Partition, u dicom.UIDs) (in *dicom.Instance, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT "+instanceColumns+fromStudy+" AND se.uid = $3 AND i.uid = $4", func(st *db.Stmt) error {
+			in = scanInstance(st)
+			return nil
+		}, int64(part), u.Study, u.Series, u.SOP)
+	})
+	if err == nil && in == nil {
+		err = notFound(u)
+	}
+	return in, err
+}
+
+// Frames implements dicom.Store.
+func (s *Store) Frames(ctx context.Context, part dicom.Partition, u dicom.UIDs) (in *dicom.Instance, table []byte, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT "+instanceColumns+", (SELECT frames FROM body WHERE body.iid = i.iid)"+fromStudy+" AND se.uid = $3 AND i.uid = $4", func(st *db.Stmt) error {
+			in = scanInstance(st)
+			if !st.ColNull(13) {
+				table = st.ColBlob(13, nil)
+			}
+			return nil
+		}, int64(part), u.Study, u.Series, u.SOP)
+	})
+	if err == nil && in == nil {
+		err = notFound(u)
+	}
+	return in, table, err
+}
+
+// below adds the conditions for what lies below u and returns the arguments.
+func below(part dicom.Partition, u dicom.UIDs) (where string, args []any) {
+	args = []any{int64(part), u.Study}
+	if u.Series != "" {
+		where += " AND se.uid = $3"
+		args = append(args, u.Series)
+	}
+	if u.SOP != "" {
+		where += " AND i.uid = $4"
+		args = append(args, u.SOP)
+	}
+	return where, args
+}
+
+// from is the join for what lies below u, in the order of the instances.
+func from(u dicom.UIDs) string {
+	if u.Series == "" {
+		return " FROM study st CROSS JOIN instance i ON i.sid = st.sid CROSS JOIN series se ON se.eid = i.eid WHERE st.pid = $1 AND st.uid = $2"
+	}
+	return fromStudy
+}
+
+// List implements dicom.Store.
+func (s *Store) List(ctx context.Context, part dicom.Partition, u dicom.UIDs, after dicom.Version, limit int) (list []*dicom.Instance, err error) {
+	where, args := below(part, u)
+	b := sqlb{args: args}
+	b.add("SELECT ", instanceColumns, from(u), where, " AND i.iid > ")
+	b.arg(int64(after))
+	b.add(" ORDER BY i.iid LIMIT ")
+	b.arg(limit)
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query(b.text.String(), func(st *db.Stmt) error {
+			list = append(list, scanInstance(st))
+			return nil
+		}, b.args...)
+	})
+	return list, err
+}
+
+// Metadata implements dicom.Store.
+func (s *Store) Metadata(ctx context.Context, part dicom.Partition, u dicom.UIDs, f func(*dicom.Instance, dicom.Attributes) error) error {
+	where, args := below(part, u)
+	text := "SELECT " + instanceColumns + ", (SELECT attrs FROM body WHERE body.iid = i.iid)" + from(u) + where + " ORDER BY i.iid"
+	var packed, attrs []byte
+	return s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query(text, func(st *db.Stmt) (err error) {
+			packed = st.ColBlob(13, packed[:0])
+			if attrs, err = unpack(attrs, packed); err != nil {
+				return err
+			}
+			return f(scanInstance(st), attrs)
+		}, args...)
+	})
+}
+
+// unpack decompresses metadata into dst if it is large enough.
+func unpack(dst, packed []byte) ([]byte, error) {
+	out, err := s2.Decode(dst[:cap(dst)], packed)
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.Internal, Op: "dicomsql: metadata", Msg: "the stored metadata are damaged", Err: err}
+	}
+	return out, nil
+}
+
+// Revision implements dicom.Store.
+func (s *Store) Revision(ctx context.Context, part dicom.Partition, u dicom.UIDs) (v dicom.Version, n int64, err error) {
+	text := "SELECT version, ninstances FROM study st WHERE st.pid = $1 AND st.uid = $2"
+	switch u.Level() {
+	case dicom.LevelSeries:
+		text = "SELECT se.version, se.ninstances FROM study st CROSS JOIN series se ON se.sid = st.sid WHERE st.pid = $1 AND st.uid = $2"
+	case dicom.LevelInstance:
+		text = "SELECT i.iid, 1" + fromStudy
+	}
+	where, args := below(part, u)
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query(text+where, func(st *db.Stmt) error {
+			v, n = dicom.Version(st.ColInt(0)), st.ColInt(1)
+			return nil
+		}, args...)
+	})
+	if err == nil && n == 0 {
+		err = notFound(u)
+	}
+	return v, n, err
+}

@@ -1,0 +1,23 @@
+// Package dicom is the room of DICOM services: what may happen to studies,
+// series and instances.
+//
+// A Service stores, retrieves, searches and deletes for its edge (dicomhttp)
+// and keeps the index behind a port, Store (dicomsql). The files themselves are
+// blobs: small ones of one moment share a blob, large ones have their own.
+//
+// Storing an instance means: read its part of the request (into memory, or if it
+// is large into a blob while it is parsed), validate, write the blob, and then ONE
+// transaction with index rows, metadata, frame table and change row. Only then is
+// the answer sent. What a crash leaves is a blob that nobody refers to; it
+// is found by its number at the next start.
+//
+// Files in reading order: types.go (levels, UIDs, records), attributes.go (the
+// stored form of metadata), column.go (what can be searched by), store.go (the
+// port), config.go, service.go, stow.go with validate.go, result.go and ingest.go
+// (store), pack.go (blobs of small files), frametable.go, retrieve.go, query.go
+// (parsing) and search.go, delete.go, changefeed.go.
+//
+// Invariants: an acknowledged instance is on disk with everything that belongs
+// to it; the bytes of a file are never changed but for the 128 of its preamble,
+// which are zero; no message holds a value of an attribute.
+package dicom

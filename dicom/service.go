@@ -1,0 +1,177 @@
+package dicom
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/auth"
+	"github.com/hygeia-health/hygeia/platform/blob"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// Index is all that a service needs of its store.
+type Index interface {
+	Store
+	Searcher
+	Feed
+}
+
+// Deps are what a service is made of.
+type Deps struct {
+	Store  Index
+	Blobs  blob.Store // of this service alone
+	Config Config
+	Guard  *auth.Guard // who may do what; nil allows all
+	Log    *slog.Logger
+}
+
+// Service is one DICOM service. All methods may be called by many goroutines.
+type Service struct {
+	store  Index
+	blobs  blob.Store
+	cfg    Config
+	guard  *auth.Guard
+	log    *slog.Logger
+	pack   *packer
+	budget *budget
+	parts  partitions
+
+	stop    context.CancelFunc
+	stopped sync.WaitGroup
+}
+
+// New returns a service and starts its housekeeping; Close ends it.
+func New(d Deps) (*Service, error) {
+	if d.Store == nil || d.Blobs == nil {
+		return nil, errors.New("dicom: a store and blobs are needed")
+	}
+	d.Config.defaults()
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Service{
+		store: d.Store, blobs: d.Blobs, cfg: d.Config, guard: d.Guard, log: d.Log,
+		pack: newPacker(d.Blobs, d.Store.Object), budget: newBudget(d.Config.Buffer), stop: cancel,
+	}
+	s.stopped.Go(func() { s.housekeeping(ctx) })
+	return s, nil
+}
+
+// Close ends the housekeeping and waits for it. Requests must have ended before.
+func (s *Service) Close() {
+	s.stop()
+	s.stopped.Wait()
+	s.pack.close()
+}
+
+// housekeeping removes blobs that nothing refers to: at the start those of a
+// crash, later those of deleted and replaced instances.
+func (s *Service) housekeeping(ctx context.Context) {
+	tick := time.NewTicker(cleanEvery)
+	defer tick.Stop()
+	for {
+		if _, err := s.Clean(ctx); err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "blobs could not be removed", slog.Any("err", err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Clean removes the blobs that nothing refers to now and returns their number.
+func (s *Service) Clean(ctx context.Context) (int, error) {
+	list, err := s.store.Unused(ctx)
+	if err != nil {
+		return 0, err
+	}
+	gone := list[:0]
+	for _, n := range list {
+		if s.pack.inUse(n) {
+			continue // its other files are on their way into the index
+		}
+		if err := s.blobs.Delete(ctx, objectKey(n)); err != nil {
+			return len(gone), errors.Join(err, s.store.Forget(ctx, gone))
+		}
+		gone = append(gone, n)
+	}
+	return len(gone), s.store.Forget(ctx, gone)
+}
+
+// partitions remembers the numbers of partitions, which never change.
+type partitions struct{ known sync.Map }
+
+// partition finds a partition; "" is the default one. It is Invalid when the
+// service has no partitions or not this one, as AHDS has it.
+func (s *Service) partition(ctx context.Context, name string, create bool) (Partition, error) {
+	if name == "" {
+		if s.cfg.Partitions {
+			return 0, fault.New(fault.Invalid, "The partition is missing: this service has data partitions, use /partitions/{name}/.")
+		}
+		name = DefaultPartition
+	} else if !s.cfg.Partitions {
+		return 0, fault.New(fault.Invalid, "Data partitions are not enabled for this service.")
+	}
+	if p, ok := s.parts.known.Load(name); ok {
+		return p.(Partition), nil
+	}
+	if !validPartition(name) {
+		return 0, fault.New(fault.Invalid, "A partition name has 1 to 64 letters, digits, '.', '-' and '_'.")
+	}
+	p, err := s.store.Partition(ctx, name, create || name == DefaultPartition)
+	if fault.Is(err, fault.NotFound) {
+		return 0, fault.New(fault.Invalid, "There is no such partition.")
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.parts.known.Store(name, p)
+	return p, nil
+}
+
+func validPartition(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// Partitions lists the partitions; it is Invalid when the service has none.
+func (s *Service) Partitions(ctx context.Context) ([]PartitionInfo, error) {
+	if err := s.guard.Authorize(ctx, auth.DICOMRead); err != nil {
+		return nil, err
+	}
+	if !s.cfg.Partitions {
+		return nil, fault.New(fault.Invalid, "Data partitions are not enabled for this service.")
+	}
+	return s.store.Partitions(ctx)
+}
+
+// HasPartitions reports whether the partition routes are on.
+func (s *Service) HasPartitions() bool { return s.cfg.Partitions }
+
+// open returns the bytes of a file from offset on; n < 0 means to its end.
+func (s *Service) open(ctx context.Context, l Location, offset, n int64) (io.ReadCloser, error) {
+	rest := max(l.Size-offset, 0)
+	if n < 0 || n > rest {
+		n = rest
+	}
+	r, _, err := s.blobs.Open(ctx, objectKey(l.Object), l.Pos+offset, n)
+	if fault.Is(err, fault.NotFound) {
+		return nil, &fault.Error{Kind: fault.Internal, Op: "dicom: open", Msg: "the stored file is missing", Err: err}
+	}
+	return r, err
+}

@@ -1,0 +1,70 @@
+package dicom
+
+import (
+	"context"
+	"time"
+)
+
+// Store is the index of a service: everything but the files. Errors are
+// *fault.Error: NotFound where something named is not there, Conflict where a
+// rule of the index is broken, Transient or Timeout when it is worth trying again.
+// What a method returned as done is durable.
+type Store interface {
+	// Put stores records in one transaction: rows of study, series and instance,
+	// metadata, frame table, the use of the blob, and a change row each. An
+	// instance that is there already is replaced if replace is set; else its
+	// record is skipped and Stored stays false. Versions are set on the records.
+	Put(ctx context.Context, part Partition, recs []*Record, replace bool) error
+	// Instance returns one instance, or NotFound.
+	Instance(ctx context.Context, part Partition, u UIDs) (*Instance, error)
+	// Frames returns an instance with its encoded frame table, nil when it has none.
+	Frames(ctx context.Context, part Partition, u UIDs) (*Instance, []byte, error)
+	// List returns the instances below u in the order in which they were stored,
+	// at most limit of them, after the version that the last call ended with.
+	List(ctx context.Context, part Partition, u UIDs, after Version, limit int) ([]*Instance, error)
+	// Metadata calls f with the metadata of every instance below u, in the order
+	// of List. The slice is valid until f returns.
+	Metadata(ctx context.Context, part Partition, u UIDs, f func(*Instance, Attributes) error) error
+	// Revision returns the newest version and the number of instances below u,
+	// or NotFound when there are none.
+	Revision(ctx context.Context, part Partition, u UIDs) (Version, int64, error)
+	// Delete removes what is below u from the index, with a change row for each
+	// instance, and returns how many there were: NotFound if none.
+	Delete(ctx context.Context, part Partition, u UIDs) (int, error)
+	// Object reserves a number for a blob. Numbers that were reserved shortly
+	// before a crash and never used are given to Unused after the next start.
+	Object() (int64, error)
+	// Unused returns numbers of blobs that nothing refers to, so that the blobs
+	// can be deleted, and Forget drops numbers whose blobs are gone.
+	Unused(ctx context.Context) ([]int64, error)
+	Forget(ctx context.Context, objects []int64) error
+	// Partition finds a partition by name; with create it is made when missing.
+	// Otherwise that is NotFound.
+	Partition(ctx context.Context, name string, create bool) (Partition, error)
+	Partitions(ctx context.Context) ([]PartitionInfo, error)
+}
+
+// Partition is the number of a partition; the default one is 1.
+type Partition int64
+
+// PartitionInfo describes a partition.
+type PartitionInfo struct {
+	Key     Partition
+	Name    string
+	Created time.Time
+}
+
+// Searcher is the part of the store that answers searches.
+type Searcher interface {
+	// Search calls f for each match in the order of the query until it has had
+	// Limit of them, and reports whether there are more.
+	Search(ctx context.Context, q *Query, f func(*Match) error) (more bool, err error)
+}
+
+// Feed is the part of the store that answers the change feed.
+type Feed interface {
+	// Changes returns entries in the order of their sequence.
+	Changes(ctx context.Context, q ChangeQuery) ([]Change, error)
+	// Latest returns the newest entry, or nil when there is none.
+	Latest(ctx context.Context, metadata bool) (*Change, error)
+}

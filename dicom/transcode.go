@@ -1,0 +1,81 @@
+package dicom
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/dcm"
+)
+
+// CanTranscode reports whether instances of one transfer syntax can be given in
+// another: the same, or both without compressed pixel data.
+func CanTranscode(from, to string) bool {
+	if from == to {
+		return true
+	}
+	a, ok := dcm.SyntaxOf(from)
+	b, ok2 := dcm.SyntaxOf(to)
+	return ok && ok2 && !a.Encapsulated && !b.Encapsulated && from != dcm.PrivateImplicitBigGE && to != dcm.PrivateImplicitBigGE
+}
+
+// Transcode writes the file of an instance in another transfer syntax to w. The
+// pixel data stream through; the rest of the data set is in memory meanwhile.
+func (s *Service) Transcode(ctx context.Context, w io.Writer, in *Instance, original bool, syntax string) error {
+	l := in.Location
+	if original && in.Original.Size > 0 {
+		l = in.Original
+	}
+	file, err := s.open(ctx, l, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	f, err := dcm.Read(file, dcm.Limits{})
+	if err != nil {
+		return &fault.Error{Kind: fault.Internal, Op: "dicom: transcode", Msg: "the stored file cannot be read", Err: err}
+	}
+	copyOf := *in
+	copyOf.Location = l
+	src := &rangeReader{ctx: ctx, s: s, in: &copyOf, deflated: f.Syntax.Deflated}
+	defer src.close()
+	return dcm.Write(w, f, syntax, dcm.WriteOptions{Source: src, SourceBig: f.Syntax.BigEndian})
+}
+
+// rangeReader reads values of a file at their offsets. Calls mostly follow each
+// other, so one open reader serves many of them.
+type rangeReader struct {
+	ctx      context.Context
+	s        *Service
+	in       *Instance
+	deflated bool
+
+	r   io.ReadCloser
+	pos int64
+}
+
+// ReadAt implements io.ReaderAt, for one caller at a time.
+func (r *rangeReader) ReadAt(p []byte, off int64) (int, error) {
+	if r.r == nil || r.pos != off {
+		r.close()
+		rc, err := r.s.piece(r.ctx, r.in, dcm.Range{Offset: off, Length: 1 << 60}, r.deflated)
+		if err != nil {
+			return 0, err
+		}
+		r.r, r.pos = rc, off
+	}
+	n, err := io.ReadFull(r.r, p)
+	r.pos += int64(n)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (r *rangeReader) close() {
+	if r.r != nil {
+		_ = r.r.Close()
+		r.r = nil
+	}
+}
