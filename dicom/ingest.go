@@ -291,7 +291,8 @@ func (in *ingest) large(ctx context.Context, head []byte, rest io.Reader) error 
 	}
 	limited := &limitReader{r: io.MultiReader(bytes.NewReader(head), rest), left: in.s.cfg.MaxFile}
 	pr, pw := io.Pipe()
-	k := in.s.pack.begin(object)
+	k := in.s.pack.begin(object, 1)
+	in.s.pack.seal(k)
 	put := make(chan error, 1)
 	go func() {
 		_, err := in.s.blobs.Put(ctx, objectKey(object), pr, blob.PutOptions{ContentType: "application/dicom"})

@@ -14,8 +14,9 @@ import (
 // objectKey is the name of a blob.
 func objectKey(n int64) string { return fmt.Sprintf("%06x/%09x.dcm", n>>10, n) }
 
-// packer writes small files: those that wait at one moment go into one blob,
-// so that they share its fsync. While a blob is written the next one fills.
+// packer writes small files: those that wait at one moment share an fsync. They
+// go to the end of a blob that grows, where the blob store has such, or else into a blob
+// of their own. While some are written the next ones gather.
 type packer struct {
 	blobs   blob.Store
 	number  func() (int64, error)
@@ -23,13 +24,14 @@ type packer struct {
 	workers sync.WaitGroup
 
 	mu   sync.Mutex
-	open map[int64]*pack // blobs with files that are not in the index yet
+	open map[int64]*pack // blobs that grow, or have files that are not in the index yet
 }
 
 // pack is one blob and the files in it whose fate is not known yet.
 type pack struct {
 	object  int64
 	pending int
+	sealed  bool // nothing is added any more
 	kept    bool // at least one file is in the index
 }
 
@@ -44,7 +46,8 @@ type packing struct {
 	done chan struct{}
 }
 
-// maxPack is the size at which a blob is full.
+// maxPack is the size at which a blob is full. Space of deleted files is free
+// when all files of their blob are deleted, so it is not large.
 const maxPack = 8 << 20
 
 // packWriters is the number of blobs that are written at a time.
@@ -80,9 +83,11 @@ func (p *packer) write(ctx context.Context, files [][]byte) (*packing, error) {
 }
 
 func (p *packer) run() {
+	g := &grower{p: p}
+	defer g.seal()
 	for first := range p.in {
 		group := p.gather(first)
-		err := p.put(group)
+		err := g.put(group)
 		for _, w := range group {
 			w.err = err
 			close(w.done)
@@ -108,54 +113,124 @@ func (p *packer) gather(first *packing) []*packing {
 	return group
 }
 
-// put writes one blob.
-func (p *packer) put(group []*packing) error {
-	n, err := p.number()
-	if err != nil {
-		return err
-	}
-	var readers []io.Reader
+// grower is one worker of a packer with the blob that it fills.
+type grower struct {
+	p    *packer
+	blob blob.Growing
+	pack *pack
+	size int64
+}
+
+// put writes the files of a group and tells where they are.
+func (g *grower) put(group []*packing) error {
+	var files [][]byte
 	pos := int64(0)
 	for _, w := range group {
 		w.pos = pos
-		for _, f := range w.files {
-			readers = append(readers, bytes.NewReader(f))
-		}
+		files = append(files, w.files...)
 		pos += w.size
 	}
+	a, ok := g.p.blobs.(blob.Appender)
+	if !ok {
+		return g.whole(group, files)
+	}
+	if g.size >= maxPack {
+		g.seal()
+	}
+	if g.blob == nil {
+		n, err := g.p.number()
+		if err != nil {
+			return err
+		}
+		if g.blob, err = a.Append(context.Background(), objectKey(n)); err != nil {
+			return err
+		}
+		g.pack, g.size = g.p.begin(n, 0), 0
+	}
+	at, err := g.blob.Append(files)
+	if err != nil {
+		g.seal() // it cannot be appended to any more
+		return err
+	}
+	g.size = at + pos
+	for _, w := range group {
+		w.pos += at
+	}
+	g.p.join(g.pack, group)
+	return nil
+}
+
+// whole writes a blob for one group.
+func (g *grower) whole(group []*packing, files [][]byte) error {
+	n, err := g.p.number()
+	if err != nil {
+		return err
+	}
+	readers := make([]io.Reader, len(files))
+	for i, f := range files {
+		readers[i] = bytes.NewReader(f)
+	}
+	k := g.p.begin(n, 0)
+	g.p.join(k, group)
+	// The blob belongs to several requests, so it does not end with one of them.
+	_, err = g.p.blobs.Put(context.Background(), objectKey(n), io.MultiReader(readers...), blob.PutOptions{ContentType: "application/dicom"})
+	if err != nil {
+		for range group {
+			g.p.finish(k, false)
+		}
+	}
+	g.p.seal(k)
+	return err
+}
+
+// seal ends the blob of a worker.
+func (g *grower) seal() {
+	if g.blob == nil {
+		return
+	}
+	_ = g.blob.Close() // what was acknowledged is on disk
+	g.p.seal(g.pack)
+	g.blob, g.pack, g.size = nil, nil, 0
+}
+
+// join adds the files of a group to those whose fate is open.
+func (p *packer) join(k *pack, group []*packing) {
 	p.mu.Lock()
-	k := &pack{object: n, pending: len(group)}
-	p.open[n] = k
+	k.pending += len(group)
 	p.mu.Unlock()
 	for _, w := range group {
 		w.pack = k
 	}
-	// The blob belongs to several requests, so it does not end with one of them.
-	if _, err := p.blobs.Put(context.Background(), objectKey(n), io.MultiReader(readers...), blob.PutOptions{ContentType: "application/dicom"}); err != nil {
-		p.mu.Lock()
-		delete(p.open, n)
-		p.mu.Unlock()
-		return err
-	}
-	return nil
 }
 
-// begin registers a blob that has one file of its own.
-func (p *packer) begin(object int64) *pack {
-	k := &pack{object: object, pending: 1}
+// begin registers a blob.
+func (p *packer) begin(object int64, pending int) *pack {
+	k := &pack{object: object, pending: pending}
 	p.mu.Lock()
 	p.open[object] = k
 	p.mu.Unlock()
 	return k
 }
 
-// finish says that the files of a group are in the index (kept) or never will
-// be. A blob that nothing refers to in the end is removed.
+// seal says that nothing is added to a blob any more.
+func (p *packer) seal(k *pack) {
+	p.mu.Lock()
+	k.sealed = true
+	p.end(k)
+}
+
+// finish says that the files of a group are in the index (kept) or never will be.
 func (p *packer) finish(k *pack, kept bool) {
 	p.mu.Lock()
 	k.pending--
 	k.kept = k.kept || kept
-	last := k.pending == 0
+	p.end(k)
+}
+
+// end forgets a blob whose files are all decided, and removes it when none is in
+// the index. It is called with mu and releases it.
+func (p *packer) end(k *pack) {
+	last := k.sealed && k.pending == 0
 	if last {
 		delete(p.open, k.object)
 	}

@@ -88,7 +88,9 @@ func (w *world) want(code int, method, path string, headers ...string) string {
 	return rec.Body.String()
 }
 
-func file(t *testing.T, name string) []byte {
+func file(t *testing.T, name string) []byte { return fileOf(t, name) }
+
+func fileOf(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "..", "spec", "dcm", "testdata", name))
 	if err != nil {
@@ -432,7 +434,9 @@ func TestDeleteAndChangeFeed(t *testing.T) {
 	w.want(204, "DELETE", "/v2/studies/1.2")
 	w.want(204, "GET", "/v2/studies")
 	w.want(204, "GET", "/v2/instances")
-	if n, err := w.room.Clean(t.Context()); err != nil || n != 1 {
+	w.close() // the blob does not grow any more
+	w.open(dicom.Config{}, nil)
+	if n, err := w.room.Clean(t.Context()); err != nil || n > 1 {
 		t.Errorf("%d blobs were removed, %v", n, err)
 	}
 	if left, err := filepath.Glob(filepath.Join(w.dir, "blobs", "*", "*")); err != nil || len(left) > 0 {

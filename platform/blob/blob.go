@@ -58,3 +58,21 @@ type Store interface {
 type Signer interface {
 	SignedURL(ctx context.Context, key string, ttl time.Duration) (string, error)
 }
+
+// Appender is the extra of a Store that lets a blob grow, for those who write
+// small pieces and cannot wait for a blob of each.
+type Appender interface {
+	// Append begins a blob; a key that is taken is Conflict.
+	Append(ctx context.Context, key string) (Growing, error)
+}
+
+// Growing is a blob that grows. It is used by one goroutine.
+type Growing interface {
+	// Append adds the pieces and returns where the first begins. When it returns
+	// without error they are durable and can be read. After an error, and after
+	// a crash, the blob may have bytes that nobody acknowledged behind those
+	// that were; it cannot be appended to any more.
+	Append(pieces [][]byte) (offset int64, err error)
+	// Close ends the growth.
+	Close() error
+}

@@ -11,11 +11,21 @@ import (
 )
 
 // Sub returns the part of s below dir (no slash at its end) as a store whose
-// keys are relative to dir. It is a Signer where s is one.
+// keys are relative to dir. It is a Signer and an Appender where s is one.
 func Sub(s Store, dir string) Store {
 	b := sub{s: s, dir: dir + "/"}
-	if g, ok := s.(Signer); ok {
+	g, signs := s.(Signer)
+	a, appends := s.(Appender)
+	switch {
+	case signs && appends:
+		return struct {
+			signingSub
+			Appender
+		}{signingSub{sub: b, g: g}, appendingSub{sub: b, a: a}}
+	case signs:
 		return signingSub{sub: b, g: g}
+	case appends:
+		return appendingSub{sub: b, a: a}
 	}
 	return b
 }
@@ -30,7 +40,13 @@ type signingSub struct {
 	g Signer
 }
 
+type appendingSub struct {
+	sub
+	a Appender
+}
+
 var _ Store = sub{}
+var _ Appender = appendingSub{}
 var _ Signer = signingSub{}
 
 func (b sub) info(i Info) Info {
@@ -94,6 +110,14 @@ func (b signingSub) SignedURL(ctx context.Context, key string, ttl time.Duration
 		return "", err
 	}
 	return b.g.SignedURL(ctx, b.dir+key, ttl)
+}
+
+// Append implements Appender.
+func (b appendingSub) Append(ctx context.Context, key string) (Growing, error) {
+	if err := CheckKey(key); err != nil {
+		return nil, err
+	}
+	return b.a.Append(ctx, b.dir+key)
 }
 
 // DeleteAll removes every blob whose key begins with prefix. What it could not
