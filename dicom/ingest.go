@@ -243,7 +243,14 @@ func (in *ingest) index(ctx context.Context, list []*candidate, k *pack) error {
 	for i, c := range list {
 		recs[i] = c.rec
 	}
+	in.s.indexing.RLock()
+	if tags := in.s.tags.get(); len(tags) > 0 {
+		for _, r := range recs {
+			r.Tags = tagValues(r.Attrs, tags)
+		}
+	}
 	err := in.s.store.Put(ctx, in.part, recs, in.req.Replace)
+	in.s.indexing.RUnlock()
 	kept := false
 	for _, c := range list {
 		kept = kept || err == nil && c.rec.Stored

@@ -26,15 +26,21 @@ type Query struct {
 	// Instance wants the metadata of an instance with each match: its own, or of
 	// the latest one below it.
 	Instance bool
+	// Erroneous are extended query tags in the filters that some instances could
+	// not be indexed for.
+	Erroneous []string
+
+	extra []*ExtendedTag // that can be searched by
 }
 
-// Filter is one condition. Exactly one of Column (>= 0), UID and Modalities says
-// what it is about.
+// Filter is one condition. Exactly one of Column (>= 0), UID, Modalities and Tag
+// says what it is about.
 type Filter struct {
 	Column     int // index into Columns; -1 when it is one of the others
 	UID        bool
-	Level      Level // of the UID
+	Level      Level // of the attribute
 	Modalities bool
+	Tag        *ExtendedTag // an extended query tag
 	Kind       Kind
 
 	Any      []string // one of these, normalised
@@ -89,11 +95,11 @@ func invalid400(format string, args ...any) error { return fault.New(fault.Inval
 
 // ParseQuery reads the parameters of a search for a level below the UIDs of the
 // path. Everything that is not understood is Invalid.
-func ParseQuery(level Level, under UIDs, params url.Values) (*Query, error) {
+func (s *Service) ParseQuery(level Level, under UIDs, params url.Values) (*Query, error) {
 	if err := under.check(); err != nil {
 		return nil, err
 	}
-	q := &Query{Level: level, Under: under, Limit: defaultLimit}
+	q := &Query{Level: level, Under: under, Limit: defaultLimit, extra: s.tags.get()}
 	fuzzy := false
 	names := make([]string, 0, len(params))
 	for name := range params {
@@ -226,15 +232,38 @@ func (q *Query) field(name string, tag, item dcm.Tag) (Filter, error) {
 	}
 	if !f.UID && !f.Modalities {
 		f.Column = slices.IndexFunc(Columns[:], func(c Column) bool { return c.Tag == tag && c.Item == item })
-		if f.Column < 0 {
-			return f, invalid400("The attribute %.64q cannot be searched by.", name)
+		if f.Column >= 0 {
+			f.Level, f.Kind = Columns[f.Column].Level, Columns[f.Column].Kind
+		} else if err := q.extended(&f, name, tag, item); err != nil {
+			return f, err
 		}
-		f.Level, f.Kind = Columns[f.Column].Level, Columns[f.Column].Kind
 	}
 	if f.Level > q.Level {
 		return f, invalid400("The attribute %.64q cannot be searched by at the level of %s.", name, strings.ToLower(q.Level.String()))
 	}
 	return f, nil
+}
+
+// extended makes a filter of an extended query tag.
+func (q *Query) extended(f *Filter, name string, tag, item dcm.Tag) error {
+	i := slices.IndexFunc(q.extra, func(t *ExtendedTag) bool { return t.Tag == tag })
+	switch {
+	case i < 0 || item != 0:
+		return invalid400("The attribute %.64q cannot be searched by.", name)
+	case q.extra[i].Status != TagReady:
+		return invalid400("The attribute %.64q is being added; it cannot be searched by yet.", name)
+	case q.extra[i].Disabled:
+		return invalid400("Searches by the attribute %.64q are disabled.", name)
+	}
+	f.Tag = q.extra[i]
+	f.Level, f.Kind = f.Tag.Level, f.Tag.Kind()
+	if f.Tag.Errors > 0 {
+		q.Erroneous = append(q.Erroneous, tag.Hex())
+	}
+	if !slices.Contains(q.Include, tag) {
+		q.Include = append(q.Include, tag)
+	}
+	return nil
 }
 
 // value reads what the attribute is compared with.
@@ -250,6 +279,13 @@ func (f *Filter) value(name, v string, fuzzy bool) error {
 			return invalid400("The value of %.64q is not a number.", name)
 		}
 		f.Any = []string{strconv.FormatInt(n, 10)}
+		return nil
+	case f.Kind == KindDecimal:
+		n, ok := normalTag(KindDecimal, v)
+		if !ok {
+			return invalid400("The value of %.64q is not a number.", name)
+		}
+		f.Any = []string{n}
 		return nil
 	case f.Kind == KindName && fuzzy:
 		if strings.Contains(v, `"`) {
@@ -324,6 +360,8 @@ func (f *Filter) String() string {
 		return f.Level.String() + "InstanceUID"
 	case f.Modalities:
 		return "ModalitiesInStudy"
+	case f.Tag != nil:
+		return f.Tag.Tag.Hex()
 	}
 	return fmt.Sprintf("%s.%s", f.Level, Columns[f.Column].Name)
 }

@@ -2,6 +2,8 @@ package dicom
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -18,6 +20,8 @@ type Index interface {
 	Store
 	Searcher
 	Feed
+	Tags
+	Operations
 }
 
 // Deps are what a service is made of.
@@ -39,6 +43,12 @@ type Service struct {
 	pack   *packer
 	budget *budget
 	parts  partitions
+	tags   tagList
+	run    *runner
+	newID  func() string // of operations
+
+	changing sync.Mutex   // held while tags change
+	indexing sync.RWMutex // held for reading from the look at the tags until the index has the instance
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
@@ -58,8 +68,40 @@ func New(d Deps) (*Service, error) {
 		store: d.Store, blobs: d.Blobs, cfg: d.Config, guard: d.Guard, log: d.Log,
 		pack: newPacker(d.Blobs, d.Store.Object), budget: newBudget(d.Config.Buffer), stop: cancel,
 	}
+	s.newID = func() string { var b [16]byte; _, _ = rand.Read(b[:]); return hex.EncodeToString(b[:]) } // it never fails
+	s.run = &runner{s: s, wake: make(chan struct{}, 1)}
+	if err := s.start(ctx); err != nil {
+		cancel()
+		s.pack.close()
+		return nil, err
+	}
 	s.stopped.Go(func() { s.housekeeping(ctx) })
+	s.stopped.Go(func() { s.run.run(ctx) })
 	return s, nil
+}
+
+// start reads what the service goes by, and takes up what a crash left between
+// a tag and its operation.
+func (s *Service) start(ctx context.Context) error {
+	if err := s.loadTags(ctx); err != nil {
+		return err
+	}
+	waiting := map[string][]*ExtendedTag{}
+	for _, t := range s.tags.get() {
+		if t.Status == TagAdding {
+			waiting[t.Operation] = append(waiting[t.Operation], t)
+		}
+	}
+	for id, tags := range waiting {
+		_, err := s.store.Operation(ctx, id)
+		if fault.Is(err, fault.NotFound) {
+			_, err = s.run.begin(ctx, id, OperationReindex, reindexInput{Tags: hexes(tags)})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close ends the housekeeping and waits for it. Requests must have ended before.

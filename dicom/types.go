@@ -62,10 +62,11 @@ type Record struct {
 	Attrs  Attributes // its metadata
 	Study  Attributes // the attributes of its study and its series
 	Series Attributes
-	Frames []byte // encoded FrameTable; nil without pixel data
-	Values Values // what it is found by
-	Shared bool   // the blob holds other instances too
-	Stored bool   // set by Store.Put
+	Frames []byte     // encoded FrameTable; nil without pixel data
+	Values Values     // what it is found by
+	Shared bool       // the blob holds other instances too
+	Stored bool       // set by Store.Put
+	Tags   []TagValue // values of extended query tags
 }
 
 // Change is one entry of the change feed.

@@ -3,8 +3,8 @@ package dicomhttp
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
-	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
@@ -18,13 +18,16 @@ func (x *exchange) search() error {
 		return fault.New(fault.Invalid, "The query of the URL is not valid.")
 	}
 	params.Del("accept")
-	q, err := dicom.ParseQuery(x.rt.level, x.rt.uids, params)
+	q, err := x.h.s.ParseQuery(x.rt.level, x.rt.uids, params)
 	if err != nil {
 		return err
 	}
 	p, err := x.h.s.Search(x.r.Context(), x.rt.partition, q, x.base())
 	if err != nil {
 		return err
+	}
+	if len(q.Erroneous) > 0 {
+		x.w.Header().Set("Erroneous-Dicom-Attributes", strings.Join(q.Erroneous, ","))
 	}
 	if p.Count == 0 {
 		x.w.WriteHeader(http.StatusNoContent)

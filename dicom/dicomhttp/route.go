@@ -113,8 +113,34 @@ func (rt route) find(r *http.Request, seg []string) (route, error) {
 		return rt.method(r, map[string]action{"GET": {"change-feed", (*exchange).changes}}, "/changefeed")
 	case len(seg) == 2 && seg[0] == "changefeed" && seg[1] == "latest":
 		return rt.method(r, map[string]action{"GET": {"change-feed", (*exchange).latestChange}}, "/changefeed/latest")
+	case seg[0] == "extendedquerytags" && len(seg) <= 3:
+		return rt.tags(r, seg[1:])
+	case len(seg) == 2 && seg[0] == "operations":
+		rt.rest = seg[1]
+		return rt.method(r, map[string]action{"GET": {"operation", (*exchange).operation}}, "/operations/{operation}")
 	case len(seg) == 1 && seg[0] == "partitions":
 		return rt.method(r, map[string]action{"GET": {"partition", (*exchange).partitions}}, "/partitions")
+	}
+	return rt, errNoRoute
+}
+
+// tags walks the path below /extendedquerytags.
+func (rt route) tags(r *http.Request, seg []string) (route, error) {
+	const pattern = "/extendedquerytags"
+	if len(seg) == 0 {
+		return rt.method(r, map[string]action{
+			"GET": {"get-all-extended-query-tag", (*exchange).listTags}, "POST": {"add-extended-query-tag", (*exchange).addTags},
+		}, pattern)
+	}
+	rt.rest = seg[0]
+	switch {
+	case len(seg) == 1:
+		return rt.method(r, map[string]action{
+			"GET": {"get-extended-query-tag", (*exchange).showTag}, "PATCH": {"update-extended-query-tag", (*exchange).patchTag},
+			"DELETE": {"remove-extended-query-tag", (*exchange).deleteTag},
+		}, pattern+"/{tag}")
+	case seg[1] == "errors":
+		return rt.method(r, map[string]action{"GET": {"get-errors-extended-query-tag", (*exchange).tagErrors}}, pattern+"/{tag}/errors")
 	}
 	return rt, errNoRoute
 }

@@ -51,6 +51,9 @@ func (s *Store) remove(c *db.Conn, part int64, list []doomed) error {
 				return err
 			}
 		}
+		if err := dropValues(c, dicom.LevelInstance, iid); err != nil {
+			return err
+		}
 		if d.in.Original.Size > 0 {
 			if err := c.Exec("DELETE FROM body WHERE iid = $1", int64(d.in.OriginalVersion)); err != nil {
 				return err
@@ -83,6 +86,9 @@ func (s *Store) shrink(c *db.Conn, sid int64, series map[int64]int64, n int64) e
 		}
 		if left <= 0 {
 			gone++
+			if err := dropValues(c, dicom.LevelSeries, eid); err != nil {
+				return err
+			}
 			if err := c.Exec("DELETE FROM series WHERE eid = $1", eid); err != nil {
 				return err
 			}
@@ -104,5 +110,12 @@ func (s *Store) shrink(c *db.Conn, sid int64, series map[int64]int64, n int64) e
 	if err != nil {
 		return err
 	}
-	return c.Exec("DELETE FROM study WHERE sid = $1 AND ninstances <= 0", sid)
+	left := int64(0)
+	if err := c.Query("SELECT ninstances FROM study WHERE sid = $1", func(st *db.Stmt) error { left = st.ColInt(0); return nil }, sid); err != nil || left > 0 {
+		return err
+	}
+	if err := dropValues(c, dicom.LevelStudy, sid); err != nil {
+		return err
+	}
+	return c.Exec("DELETE FROM study WHERE sid = $1", sid)
 }

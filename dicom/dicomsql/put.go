@@ -127,6 +127,9 @@ func (p *putting) one(r *dicom.Record, packed []byte, replace bool) error {
 	if err == nil {
 		err = p.c.Exec(sqlChange, seq, at, int(dicom.ActionCreate), p.part, r.UIDs.Study, r.UIDs.Series, r.SOP)
 	}
+	if err == nil && len(r.Tags) > 0 {
+		err = saveValues(p.c, &indexed{iid: seq, eid: se.id, sid: st.id, uids: r.UIDs, values: r.Tags}, at)
+	}
 	p.used[l.Object] += l.Size
 	for _, g := range []*group{st, se} {
 		g.instances++
@@ -156,6 +159,9 @@ func (p *putting) old(se *group, r *dicom.Record, replace bool) (there bool, err
 		return iid != 0, err
 	}
 	if err := p.c.Exec("DELETE FROM instance WHERE iid = $1", iid); err != nil {
+		return false, err
+	}
+	if err := dropValues(p.c, dicom.LevelInstance, iid); err != nil {
 		return false, err
 	}
 	se.instances--

@@ -189,6 +189,12 @@ func condition(b *sqlb, f *dicom.Filter) {
 		b.add(")")
 	case f.UID:
 		anyOf(b, aliases[f.Level]+".uid", f.Any)
+	case f.Tag != nil:
+		b.add(keys[f.Level], " IN (SELECT x.k FROM xvalue x WHERE x.xid = ")
+		b.arg(f.Tag.ID)
+		b.add(" AND ")
+		column(b, "x.v", f)
+		b.add(")")
 	default:
 		column(b, aliases[f.Level]+"."+dicom.Columns[f.Column].Name, f)
 	}
