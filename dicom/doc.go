@@ -14,7 +14,8 @@
 // Files in reading order: types.go (levels, UIDs, records), attributes.go (the
 // stored form of metadata), column.go (what can be searched by), store.go (the
 // port), config.go, service.go, stow.go with validate.go, result.go and ingest.go
-// (store), pack.go (blobs of small files), frametable.go, retrieve.go, query.go
+// (store), pack.go (blobs of small files), frametable.go, retrieve.go, pixels.go with
+// transcode.go, query.go
 // (parsing) and search.go, delete.go, changefeed.go.
 //
 // Invariants: an acknowledged instance is on disk with everything that belongs

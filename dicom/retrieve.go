@@ -150,6 +150,7 @@ type Frames struct {
 	*Instance
 	Table *dcm.FrameTable
 	s     *Service
+	head  *header // read when frames are decoded
 }
 
 // Frames finds the frames of an instance; NotFound when it has none.

@@ -9,19 +9,10 @@ import (
 	"github.com/hygeia-health/hygeia/spec/dcm"
 )
 
-// CanTranscode reports whether instances of one transfer syntax can be given in
-// another: the same, or both without compressed pixel data.
-func CanTranscode(from, to string) bool {
-	if from == to {
-		return true
-	}
-	a, ok := dcm.SyntaxOf(from)
-	b, ok2 := dcm.SyntaxOf(to)
-	return ok && ok2 && !a.Encapsulated && !b.Encapsulated && from != dcm.PrivateImplicitBigGE && to != dcm.PrivateImplicitBigGE
-}
-
 // Transcode writes the file of an instance in another transfer syntax to w. The
-// pixel data stream through; the rest of the data set is in memory meanwhile.
+// pixel data stream through, frame by frame when they are compressed; the rest
+// of the data set is in memory meanwhile. An error before the first byte is
+// NotAcceptable when the pixels cannot be converted.
 func (s *Service) Transcode(ctx context.Context, w io.Writer, in *Instance, original bool, syntax string) error {
 	l := in.Location
 	if original && in.Original.Size > 0 {
@@ -40,6 +31,10 @@ func (s *Service) Transcode(ctx context.Context, w io.Writer, in *Instance, orig
 	copyOf.Location = l
 	src := &rangeReader{ctx: ctx, s: s, in: &copyOf, deflated: f.Syntax.Deflated}
 	defer src.close()
+	target, _ := dcm.SyntaxOf(syntax)
+	if f.Syntax.Encapsulated || target.Encapsulated {
+		return s.reencode(ctx, w, &copyOf, f, src, syntax)
+	}
 	return dcm.Write(w, f, syntax, dcm.WriteOptions{Source: src, SourceBig: f.Syntax.BigEndian})
 }
 

@@ -12,15 +12,20 @@
 //	GET    .../metadata                    at all three levels
 //	GET    .../instances/{i}/frames/{list}
 //	GET    .../instances/{i}/bulkdata/{path}
+//	GET    .../instances/{i}/rendered and .../frames/{n}/rendered
+//	GET    .../thumbnail                   at all levels
 //	DELETE /studies/{s}                    also .../series/{e} and .../instances/{i}
 //	GET    /changefeed, /changefeed/latest (not below partitions)
+//	GET    /extendedquerytags              also POST; /{tag} GET, PATCH, DELETE; /{tag}/errors
+//	GET    /operations/{id}
 //	GET    /partitions                     when the service has partitions
 //
 // and, without a version, GET /health/check.
 //
 // Files in reading order: handler.go (options, errors), route.go, accept.go,
 // multipart.go (the scanner of requests), stow.go, wado.go with frames.go,
-// metadata.go and bulkdata.go, qido.go, delete.go, changefeed.go.
+// metadata.go and bulkdata.go, qido.go, rendered.go, delete.go, changefeed.go,
+// tags.go, operations.go.
 //
 // The body of an error is a line of plain text. Accept headers are read
 // liberally: parameters may be quoted or not, and one acceptable type among

@@ -185,6 +185,8 @@ func (rt route) below(r *http.Request, seg []string, pattern string) (route, err
 	switch {
 	case len(seg) == 1 && seg[0] == "metadata":
 		return one("retrieve-metadata", (*exchange).metadata)
+	case len(seg) == 1 && seg[0] == "thumbnail":
+		return one("retrieve-rendered", (*exchange).thumbnail)
 	case len(seg) == 1 && seg[0] == "series" && rt.level == dicom.LevelStudy:
 		rt.level = dicom.LevelSeries
 		return one("query", (*exchange).search)
@@ -193,6 +195,14 @@ func (rt route) below(r *http.Request, seg []string, pattern string) (route, err
 		return one("query", (*exchange).search)
 	case rt.level != dicom.LevelInstance:
 		return rt, errNoRoute
+	case len(seg) == 1 && seg[0] == "rendered":
+		return one("retrieve-rendered", (*exchange).rendered)
+	case len(seg) == 3 && seg[0] == "frames" && seg[2] == "rendered":
+		rt.rest = seg[1]
+		return one("retrieve-rendered", (*exchange).rendered)
+	case len(seg) == 3 && seg[0] == "frames" && seg[2] == "thumbnail":
+		rt.rest = seg[1]
+		return one("retrieve-rendered", (*exchange).thumbnail)
 	case len(seg) == 2 && seg[0] == "frames":
 		rt.rest = seg[1]
 		return one("retrieve", (*exchange).frames)

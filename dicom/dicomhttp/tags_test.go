@@ -132,4 +132,3 @@ func TestExtendedQueryTagsRefused(t *testing.T) {
 		}
 	}
 }
-

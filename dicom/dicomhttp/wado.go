@@ -136,10 +136,25 @@ func (x *exchange) filePart(ctx context.Context, m *multipartWriter, in *dicom.I
 		}
 		return x.copy(r)
 	}
-	if err := m.part(typeDICOM, syntax); err != nil {
-		return err
+	return x.h.s.Transcode(ctx, &late{w: x.w, begin: func() error { return m.part(typeDICOM, syntax) }}, in, x.original(), syntax)
+}
+
+// late does something before the first byte goes out, so that what fails before
+// can still be answered by a status.
+type late struct {
+	w     io.Writer
+	begin func() error
+}
+
+// Write implements io.Writer.
+func (l *late) Write(p []byte) (int, error) {
+	if l.begin != nil {
+		if err := l.begin(); err != nil {
+			return 0, err
+		}
+		l.begin = nil
 	}
-	return x.h.s.Transcode(ctx, x.w, in, x.original(), syntax)
+	return l.w.Write(p)
 }
 
 func (x *exchange) retrieveInstance(list []offer) error {
@@ -187,9 +202,12 @@ func (x *exchange) wholePart(ctx context.Context, in *dicom.Instance) error {
 // file answers with one file, not in parts.
 func (x *exchange) file(ctx context.Context, in *dicom.Instance, syntax string) error {
 	if syntax != "*" && syntax != in.Syntax {
-		x.w.Header()["Content-Type"] = []string{typeDICOM + "; transfer-syntax=" + syntax}
 		x.stall()
-		return x.h.s.Transcode(ctx, x.w, in, x.original(), syntax)
+		return x.h.s.Transcode(ctx, &late{w: x.w, begin: func() error {
+			x.w.Header()["Content-Type"] = []string{typeDICOM + "; transfer-syntax=" + syntax}
+			x.w.WriteHeader(http.StatusOK)
+			return nil
+		}}, in, x.original(), syntax)
 	}
 	r, size, err := x.h.s.File(ctx, in, x.original())
 	if err != nil {
@@ -317,20 +335,31 @@ func (x *exchange) copy(r io.Reader) error {
 type multipartWriter struct {
 	x        *exchange
 	boundary string
+	partType string
+	size     int64
 }
 
 const boundaryLength = 26 // of rand.Text
 
-// multipart begins an answer in parts of a media type; size is that of the body, if it is known.
+// multipart is an answer in parts of a media type, which begins with the first
+// part; size is that of the body, if it is known.
 func (x *exchange) multipart(partType string, size int64) *multipartWriter {
-	m := &multipartWriter{x: x, boundary: rand.Text()[:boundaryLength]}
-	h := x.w.Header()
+	m := &multipartWriter{x: x, boundary: rand.Text()[:boundaryLength], partType: partType, size: size}
+	return m
+}
+
+// begin sends the header of the answer.
+func (m *multipartWriter) begin() {
+	x := m.x
+	if x.w.status != 0 {
+		return
+	}
+	h, partType, size := x.w.Header(), m.partType, m.size
 	h["Content-Type"] = []string{`multipart/related; type="` + partType + `"; boundary=` + m.boundary}
 	if size >= 0 {
 		h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
 	}
 	x.w.WriteHeader(http.StatusOK)
-	return m
 }
 
 // partOverhead is what one part and the end of the body take beside its bytes.
@@ -344,6 +373,7 @@ func partOverhead(mediaType, syntax string) int64 {
 
 // part writes what stands before the bytes of a part.
 func (m *multipartWriter) part(mediaType, syntax string) error {
+	m.begin()
 	lead := "\r\n--"
 	if m.x.w.n == 0 {
 		lead = "--"

@@ -1,0 +1,140 @@
+package dicomhttp_test
+
+import (
+	"bytes"
+	"fmt"
+	"image/jpeg"
+	"image/png"
+	"strings"
+	"testing"
+
+	"github.com/hygeia-health/hygeia/dicom"
+	"github.com/hygeia-health/hygeia/spec/dcm"
+)
+
+// pathOf is where a file is after it was stored.
+func pathOf(t *testing.T, name string) string {
+	t.Helper()
+	f, err := dcm.Parse(file(t, name), dcm.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("/v2/studies/%s/series/%s/instances/%s", f.Data.String(dcm.TagStudyInstanceUID), f.Data.String(dcm.TagSeriesInstanceUID), f.Data.String(dcm.TagSOPInstanceUID))
+}
+
+func TestRendered(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	w.do("PUT", "/v2/studies", file(t, "MR_small_RLE.dcm"), "Content-Type", "application/dicom")
+	w.do("PUT", "/v2/studies", file(t, "SC_rgb_rle_2frame.dcm"), "Content-Type", "application/dicom")
+	w.do("PUT", "/v2/studies", file(t, "test-SR.dcm"), "Content-Type", "application/dicom")
+	mr, rgb, sr := pathOf(t, "MR_small_RLE.dcm"), pathOf(t, "SC_rgb_rle_2frame.dcm"), pathOf(t, "test-SR.dcm")
+	for _, tt := range []struct {
+		path, accept string
+		code         int
+		width        int
+	}{
+		{mr + "/rendered", "", 200, 64},
+		{mr + "/rendered?quality=50", "image/jpeg", 200, 64},
+		{mr + "/rendered", "image/png", 200, 64},
+		{mr + "/rendered", "text/html, image/png;q=0.5", 200, 64},
+		{mr + "/rendered?viewport=32,32", "image/png", 200, 32},
+		{mr + "/rendered?viewport=32,32,0,0,16,16", "", 200, 32},
+		{mr + "/rendered?window=100,200,linear", "", 200, 64},
+		{mr + "/frames/1/rendered", "", 200, 64},
+		{rgb + "/frames/2/rendered", "", 200, 100},
+		{mr + "/thumbnail", "", 200, 128},
+		{strings.Split(mr, "/instances")[0] + "/thumbnail?viewport=20,20", "", 200, 20},
+		{strings.Split(mr, "/series")[0] + "/thumbnail", "", 200, 128},
+		{mr + "/rendered", "text/html", 406, 0},
+		{mr + "/rendered?quality=0", "", 400, 0},
+		{mr + "/rendered?quality=50", "image/png", 400, 0},
+		{mr + "/rendered?window=1", "", 400, 0},
+		{mr + "/rendered?window=1,0,linear", "", 400, 0},
+		{mr + "/rendered?window=1,2,cubic", "", 400, 0},
+		{mr + "/rendered?viewport=0,1", "", 400, 0},
+		{mr + "/rendered?viewport=99999,1", "", 400, 0},
+		{mr + "/rendered?annotation=patient", "", 400, 0},
+		{mr + "/frames/2/rendered", "", 404, 0},
+		{mr + "/frames/1,2/rendered", "", 400, 0},
+		{sr + "/rendered", "", 404, 0},
+		{sr + "/thumbnail", "", 404, 0},
+		{strings.Split(sr, "/series")[0] + "/thumbnail", "", 404, 0},
+	} {
+		rec := w.do("GET", tt.path, nil, "Accept", tt.accept)
+		if rec.Code != tt.code {
+			t.Errorf("%s %q: %d, want %d: %.80s", tt.path, tt.accept, rec.Code, tt.code, rec.Body)
+			continue
+		}
+		if rec.Code != 200 {
+			continue
+		}
+		decode := jpeg.Decode
+		if rec.Header().Get("Content-Type") == "image/png" {
+			decode = png.Decode
+		}
+		img, err := decode(rec.Body)
+		if err != nil || img.Bounds().Dx() != tt.width {
+			t.Errorf("%s: %v, %v", tt.path, img.Bounds(), err)
+		}
+	}
+}
+
+// TestTranscode decodes compressed pixels in frames and whole files, and
+// compresses them again; RLE is lossless, so that they must be equal.
+func TestTranscode(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	plain, packed := file(t, "MR_small.dcm"), file(t, "MR_small_RLE.dcm")
+	w.stow(200, "/v2/studies", plain)
+	path := pathOf(t, "MR_small.dcm")
+	want := w.do("GET", path+"/frames/1", nil, "Accept", "application/octet-stream").Body.Bytes()
+	if len(want) != 8192 {
+		t.Fatal(len(want))
+	}
+	pixels := func(b []byte) []byte {
+		f, err := dcm.Parse(b, dcm.Limits{})
+		if err != nil || len(f.Notes) > 0 {
+			t.Fatal(err, f.Notes)
+		}
+		e := f.Data.Get(dcm.TagPixelData)
+		return b[e.Offset : e.Offset+e.Length]
+	}
+	rle := w.do("GET", path, nil, "Accept", "application/dicom; transfer-syntax="+dcm.RLELossless)
+	if rle.Code != 200 || rle.Header().Get("Content-Type") != "application/dicom; transfer-syntax="+dcm.RLELossless {
+		t.Fatal(rle.Code, rle.Body)
+	}
+	w.want(204, "DELETE", "/v2/studies/"+strings.Split(path, "/")[3])
+	for name, b := range map[string][]byte{"ours": rle.Body.Bytes(), "theirs": packed} {
+		if rec := w.do("PUT", "/v2/studies", b, "Content-Type", "application/dicom"); rec.Code != 200 {
+			t.Fatal(rec.Code, rec.Body)
+		}
+		if got := w.do("GET", path+"/frames/1", nil, "Accept", "application/octet-stream"); !bytes.Equal(got.Body.Bytes(), want) {
+			t.Errorf("%s: another frame: %d %d bytes", name, got.Code, got.Body.Len())
+		}
+		if got := w.do("GET", path+"/frames/1", nil, "Accept", `multipart/related; type="image/dicom-rle"`); got.Code != 200 {
+			t.Errorf("%s: %d", name, got.Code)
+		}
+		for _, uid := range []string{dcm.ExplicitLittle, dcm.ImplicitLittle, dcm.ExplicitBig, dcm.DeflatedLittle} {
+			got := w.do("GET", path, nil, "Accept", "application/dicom; transfer-syntax="+uid)
+			if got.Code != 200 {
+				t.Errorf("%s as %s: %d %s", name, uid, got.Code, got.Body)
+				continue
+			}
+			if uid == dcm.ExplicitLittle || uid == dcm.ImplicitLittle {
+				if !bytes.Equal(pixels(got.Body.Bytes()), want) {
+					t.Errorf("%s as %s: other pixels", name, uid)
+				}
+			}
+		}
+	}
+	// What cannot be decoded is 406 before anything is sent.
+	w.do("PUT", "/v2/studies", file(t, "JPEG2000-embedded-sequence-delimiter.dcm"), "Content-Type", "application/dicom")
+	j2k := pathOf(t, "JPEG2000-embedded-sequence-delimiter.dcm")
+	for path, accept := range map[string]string{j2k: "application/dicom", j2k + "/frames/1": "application/octet-stream", j2k + "/rendered": "image/jpeg"} {
+		if rec := w.do("GET", path, nil, "Accept", accept); rec.Code != 406 {
+			t.Errorf("%s: %d", path, rec.Code)
+		}
+	}
+	if rec := w.do("GET", j2k+"/frames/1", nil, "Accept", `multipart/related; type="image/jp2"`); rec.Code != 200 {
+		t.Error(rec.Code)
+	}
+}
