@@ -229,3 +229,16 @@ func (s *Service) Representative(ctx context.Context, t Target) (Target, error) 
 	}
 	return t, fault.New(fault.NotFound, "Nothing of it has pixel data.")
 }
+
+// ImageOf returns the attributes of the image of an instance; NotFound when it is none.
+func (s *Service) ImageOf(ctx context.Context, t Target) (*dcm.Image, error) {
+	in, err := s.Instance(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.header(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return h.image, nil
+}

@@ -79,6 +79,50 @@ func TestRendered(t *testing.T) {
 	}
 }
 
+func TestWADOURI(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	w.stow(200, "/v2/studies", file(t, "MR_small.dcm"))
+	seg := strings.Split(pathOf(t, "MR_small.dcm"), "/")
+	object := "/v2/wado?requestType=WADO&studyUID=" + seg[3] + "&seriesUID=" + seg[5] + "&objectUID=" + seg[7]
+	for _, tt := range []struct {
+		query string
+		code  int
+		typ   string
+		width int
+	}{
+		{"", 200, "image/jpeg", 64},
+		{"&contentType=image/png", 200, "image/png", 64},
+		{"&contentType=text/html,image/png%3Bq=0.5", 200, "image/png", 64},
+		{"&rows=32", 200, "image/jpeg", 32},
+		{"&columns=16&region=0,0,0.5,0.5&windowCenter=100&windowWidth=200&frameNumber=1&imageQuality=50", 200, "image/jpeg", 16},
+		{"&region=0,0,0.5,0.5", 200, "image/jpeg", 32},
+		{"&contentType=application/dicom", 200, "application/dicom; transfer-syntax=1.2.840.10008.1.2.1", 0},
+		{"&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2", 200, "application/dicom; transfer-syntax=1.2.840.10008.1.2", 0},
+		{"&contentType=application/dicom&transferSyntax=1.2.3", 406, "", 0},
+		{"&contentType=application/dicom&rows=3", 400, "", 0},
+		{"&contentType=video/mp4", 406, "", 0},
+		{"&rows=0", 400, "", 0}, {"&region=1,1,0,0", 400, "", 0}, {"&windowCenter=3", 400, "", 0}, {"&frameNumber=2", 404, "", 0},
+		{"&transferSyntax=1.2.840.10008.1.2", 400, "", 0}, {"&anonymize=yes", 400, "", 0}, {"1", 404, "", 0},
+	} {
+		rec := w.do("GET", object+tt.query, nil)
+		if rec.Code != tt.code || tt.typ != "" && rec.Header().Get("Content-Type") != tt.typ {
+			t.Errorf("%s: %d %s %.80s", tt.query, rec.Code, rec.Header().Get("Content-Type"), rec.Body)
+			continue
+		}
+		if tt.width > 0 {
+			decode := jpeg.Decode
+			if tt.typ == "image/png" {
+				decode = png.Decode
+			}
+			if img, err := decode(rec.Body); err != nil || img.Bounds().Dx() != tt.width {
+				t.Errorf("%s: %v %v", tt.query, img, err)
+			}
+		}
+	}
+	w.want(400, "GET", "/v2/wado?requestType=WADO")
+	w.want(400, "GET", strings.Replace(object, "WADO&", "X&", 1))
+}
+
 // TestTranscode decodes compressed pixels in frames and whole files, and
 // compresses them again; RLE is lossless, so that they must be equal.
 func TestTranscode(t *testing.T) {

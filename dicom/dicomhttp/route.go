@@ -105,6 +105,8 @@ func (rt route) find(r *http.Request, seg []string) (route, error) {
 	case len(seg) == 1 && seg[0] == "instances":
 		rt.level = dicom.LevelInstance
 		return rt.method(r, map[string]action{"GET": {"query", (*exchange).search}}, "/instances")
+	case len(seg) == 1 && seg[0] == "wado":
+		return rt.method(r, map[string]action{"GET": {"retrieve", (*exchange).wadoURI}}, "/wado")
 	case len(seg) >= 1 && seg[0] == "studies":
 		return rt.studies(r, seg[1:])
 	case rt.partition != "":
