@@ -180,16 +180,21 @@ func (in *ingest) candidate(f *dcm.File) *candidate {
 		in.res.Failed = append(in.res.Failed, c.out)
 		return nil
 	}
+	c.rec = recordOf(f)
+	return c
+}
+
+// recordOf makes the record of a file; its location is still to be set.
+func recordOf(f *dcm.File) *Record {
 	rec := &Record{Values: valuesOf(f.Data)}
-	rec.UIDs, rec.Class, rec.Syntax = c.out.UIDs, c.out.Class, f.Syntax.UID
+	rec.UIDs, rec.Class, rec.Syntax = uidsOf(f.Data), f.Data.String(dcm.TagSOPClassUID), f.Syntax.UID
 	if ft, err := f.Frames(); err == nil {
 		rec.Frames = encodeFrames(ft)
 	}
 	rec.Attrs = attributesOf(f.Data, nil)
 	rec.Study = attributesOf(f.Data, func(t dcm.Tag) bool { return studyTags[t] })
 	rec.Series = attributesOf(f.Data, func(t dcm.Tag) bool { return seriesTags[t] })
-	c.rec = rec
-	return c
+	return rec
 }
 
 // flush writes the files that wait: their bytes in one blob, then the index.

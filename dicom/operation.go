@@ -134,7 +134,7 @@ func (r *runner) run(ctx context.Context) {
 
 // one carries out an operation as far as possible.
 func (r *runner) one(ctx context.Context, op *Operation) {
-	work := map[OperationKind]perform{OperationReindex: r.s.reindex}[op.Kind]
+	work := map[OperationKind]perform{OperationReindex: r.s.reindex, OperationUpdate: r.s.update}[op.Kind]
 	// What the platform does on its own account was allowed when it was asked for.
 	ctx = auth.WithPrincipal(ctx, auth.Internal("dicom "+string(op.Kind)))
 	for ctx.Err() == nil {

@@ -119,15 +119,16 @@ func ETag(u UIDs, v Version, n int64) string {
 }
 
 // Metadata appends the metadata of all instances below a target as a JSON array.
-// base is the URL of the service up to /studies.
-func (s *Service) Metadata(ctx context.Context, t Target, base string, dst []byte) ([]byte, error) {
+// base is the URL of the service up to /studies. original wants those from
+// before bulk updates.
+func (s *Service) Metadata(ctx context.Context, t Target, original bool, base string, dst []byte) ([]byte, error) {
 	part, err := s.find(ctx, t, auth.DICOMRead)
 	if err != nil {
 		return nil, err
 	}
 	start := len(dst)
 	dst = append(dst, '[')
-	err = s.store.Metadata(ctx, part, t.UIDs, func(in *Instance, a Attributes) error {
+	err = s.store.Metadata(ctx, part, t.UIDs, original, func(in *Instance, a Attributes) error {
 		if len(dst) > start+1 {
 			dst = append(dst, ',')
 		}

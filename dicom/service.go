@@ -22,6 +22,7 @@ type Index interface {
 	Feed
 	Tags
 	Operations
+	Updater
 }
 
 // Deps are what a service is made of.

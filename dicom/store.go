@@ -23,8 +23,9 @@ type Store interface {
 	// at most limit of them, after the version that the last call ended with.
 	List(ctx context.Context, part Partition, u UIDs, after Version, limit int) ([]*Instance, error)
 	// Metadata calls f with the metadata of every instance below u, in the order
-	// of List. The slice is valid until f returns.
-	Metadata(ctx context.Context, part Partition, u UIDs, f func(*Instance, Attributes) error) error
+	// of List; with original, those from before a bulk update. The slice is valid
+	// until f returns.
+	Metadata(ctx context.Context, part Partition, u UIDs, original bool, f func(*Instance, Attributes) error) error
 	// Revision returns the newest version and the number of instances below u,
 	// or NotFound when there are none.
 	Revision(ctx context.Context, part Partition, u UIDs) (Version, int64, error)

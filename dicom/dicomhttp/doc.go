@@ -14,6 +14,8 @@
 //	GET    .../instances/{i}/bulkdata/{path}
 //	GET    .../instances/{i}/rendered and .../frames/{n}/rendered
 //	GET    .../thumbnail                   at all levels
+//	POST   /studies/$bulkUpdate            (v2)
+//	GET    /wado                           WADO-URI
 //	DELETE /studies/{s}                    also .../series/{e} and .../instances/{i}
 //	GET    /changefeed, /changefeed/latest (not below partitions)
 //	GET    /extendedquerytags              also POST; /{tag} GET, PATCH, DELETE; /{tag}/errors
@@ -24,7 +26,7 @@
 //
 // Files in reading order: handler.go (options, errors), route.go, accept.go,
 // multipart.go (the scanner of requests), stow.go, wado.go with frames.go,
-// metadata.go and bulkdata.go, qido.go, rendered.go, delete.go, changefeed.go,
+// metadata.go and bulkdata.go, qido.go, rendered.go, wadouri.go, update.go, delete.go, changefeed.go,
 // tags.go, operations.go.
 //
 // The body of an error is a line of plain text. Accept headers are read

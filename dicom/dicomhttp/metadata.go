@@ -25,6 +25,9 @@ func (x *exchange) metadata() error {
 		return err
 	}
 	tag := dicom.ETag(t.UIDs, v, n)
+	if x.original() {
+		tag = strings.TrimSuffix(tag, `"`) + `-o"`
+	}
 	h := x.w.Header()
 	h["Etag"] = []string{tag}
 	if matches(x.r.Header.Get("If-None-Match"), tag) {
@@ -32,9 +35,12 @@ func (x *exchange) metadata() error {
 	}
 	base := x.base()
 	key := base + "|" + t.Study + "|" + t.Series + "|" + t.SOP
+	if x.original() {
+		key += "|original"
+	}
 	e := x.h.cache.get(key, tag)
 	if e == nil {
-		body, err := x.h.s.Metadata(ctx, t, base, nil)
+		body, err := x.h.s.Metadata(ctx, t, x.original(), base, nil)
 		if err != nil {
 			return err
 		}

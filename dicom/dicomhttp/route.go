@@ -155,6 +155,9 @@ func (rt route) studies(r *http.Request, seg []string) (route, error) {
 			"GET": {"query", (*exchange).search}, "POST": {"store", (*exchange).store}, "PUT": {"store", (*exchange).store},
 		}, pattern)
 	}
+	if len(seg) == 1 && seg[0] == "$bulkUpdate" && rt.version >= 2 {
+		return rt.method(r, map[string]action{"POST": {"update-study", (*exchange).bulkUpdate}}, pattern+"/$bulkUpdate")
+	}
 	rt.uids.Study, seg = seg[0], seg[1:]
 	pattern += "/{study}"
 	if len(seg) >= 2 && seg[0] == "series" {

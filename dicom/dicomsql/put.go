@@ -91,7 +91,7 @@ func (p *putting) saveUse() error {
 const (
 	sqlFindStudy  = "SELECT sid, modalities, attrs FROM study WHERE uid = $1 AND pid = $2"
 	sqlFindSeries = "SELECT eid, attrs FROM series WHERE uid = $1 AND sid = $2"
-	sqlFindOld    = "SELECT iid, obj, size, orig_obj, orig_size FROM instance WHERE uid = $1 AND eid = $2"
+	sqlFindOld    = "SELECT iid, obj, size, orig_obj, orig_size, orig_iid FROM instance WHERE uid = $1 AND eid = $2"
 	sqlInstance   = "INSERT INTO instance (iid, eid, sid, pid, uid, class, number, syntax, obj, pos, size) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 	sqlBody       = "INSERT INTO body (iid, attrs, frames) VALUES ($1, $2, $3)"
 	sqlChange     = "INSERT INTO chg (seq, at, action, pid, study, series, sop) VALUES ($1, $2, $3, $4, $5, $6, $7)"
@@ -144,9 +144,9 @@ func (p *putting) one(r *dicom.Record, packed []byte, replace bool) error {
 
 // old looks for the instance of a record. When it may be replaced its rows are removed.
 func (p *putting) old(se *group, r *dicom.Record, replace bool) (there bool, err error) {
-	var iid int64
+	var iid, original int64
 	err = p.c.Query(sqlFindOld, func(st *db.Stmt) error {
-		iid = st.ColInt(0)
+		iid, original = st.ColInt(0), st.ColInt(5)
 		if replace {
 			p.used[st.ColInt(1)] -= st.ColInt(2)
 			if !st.ColNull(3) {
@@ -166,7 +166,7 @@ func (p *putting) old(se *group, r *dicom.Record, replace bool) (there bool, err
 	}
 	se.instances--
 	se.parent.instances--
-	return false, p.c.Exec("DELETE FROM body WHERE iid = $1", iid)
+	return false, p.c.Exec("DELETE FROM body WHERE iid = $1 OR iid = $2", iid, original)
 }
 
 func (p *putting) findStudy(r *dicom.Record) (*group, error) {

@@ -107,9 +107,13 @@ func (s *Store) List(ctx context.Context, part dicom.Partition, u dicom.UIDs, af
 }
 
 // Metadata implements dicom.Store.
-func (s *Store) Metadata(ctx context.Context, part dicom.Partition, u dicom.UIDs, f func(*dicom.Instance, dicom.Attributes) error) error {
+func (s *Store) Metadata(ctx context.Context, part dicom.Partition, u dicom.UIDs, original bool, f func(*dicom.Instance, dicom.Attributes) error) error {
 	where, args := below(part, u)
-	text := "SELECT " + instanceColumns + ", (SELECT attrs FROM body WHERE body.iid = i.iid)" + from(u) + where + " ORDER BY i.iid"
+	iid := "i.iid"
+	if original {
+		iid = "coalesce(i.orig_iid, i.iid)"
+	}
+	text := "SELECT " + instanceColumns + ", (SELECT attrs FROM body WHERE body.iid = " + iid + ")" + from(u) + where + " ORDER BY i.iid"
 	var packed, attrs []byte
 	return s.db.Read(ctx, func(c *db.Conn) error {
 		return c.Query(text, func(st *db.Stmt) (err error) {

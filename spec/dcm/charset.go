@@ -255,3 +255,34 @@ func (set *codeSet) decodePairs(s *strings.Builder, b []byte) {
 		s.WriteRune(utf8.RuneError)
 	}
 }
+
+// ToUTF8 brings the text of the data set into UTF-8, unless it is that already
+// or needs no character set.
+func (d *Dataset) ToUTF8() {
+	if d.charset != nil && d.charset.utf8 {
+		return
+	}
+	utf := &Charset{utf8: true}
+	d.toUTF8(utf)
+	d.Put(NewText(TagSpecificCharacterSet, CS, "ISO_IR 192"))
+}
+
+func (d *Dataset) toUTF8(utf *Charset) {
+	for i := range d.Elements {
+		e := &d.Elements[i]
+		if e.VR.kind() == kindCharset && !e.Bulk() && len(e.Value) > 0 {
+			b := []byte(d.charset.Decode(e.Value, e.VR == PN))
+			if len(b)&1 == 1 {
+				b = append(b, ' ')
+			}
+			e.Value, e.Length = b, int64(len(b))
+		}
+		for _, it := range e.Items {
+			it.toUTF8(utf)
+			if it.Get(TagSpecificCharacterSet) != nil {
+				it.Remove(TagSpecificCharacterSet)
+			}
+		}
+	}
+	d.charset = utf
+}
