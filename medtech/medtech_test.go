@@ -524,13 +524,19 @@ func TestRedelivery(t *testing.T) {
 func TestTrimKeepsOffsets(t *testing.T) {
 	r := start(t, medtech.Config{})
 	ctx := t.Context()
-	r.send(`{"a":1}`, `{"a":2}`)
+	r.send(`{"hr":1}`, `{"hr":2}`)
 	r.settle()
+	if n, err := r.s.Discard(ctx, medtech.DeadLetterQuery{IDs: []int64{1}}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
 	if err := r.store.Finish(ctx, medtech.Finished{Done: 2}); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := r.store.Trim(ctx, time.Now().Add(time.Hour)); n != 2 || err != nil {
 		t.Fatal(n, err)
+	}
+	if l := r.letters(medtech.DeadLetterQuery{}); len(l) != 1 || l[0].State != medtech.LetterOpen {
+		t.Errorf("%+v", l)
 	}
 	r.close()
 	r.open()

@@ -35,7 +35,8 @@ type Store interface {
 	// Finish keeps the dead letters of a batch and moves the pipeline to done,
 	// both or neither. With a replay it moves the replay and not the pipeline.
 	Finish(ctx context.Context, f Finished) error
-	// Trim removes processed messages that arrived before at; it returns how many.
+	// Trim removes processed messages that arrived before at, and dead letters of
+	// before that were redriven or discarded; it returns how many messages.
 	Trim(ctx context.Context, at time.Time) (int64, error)
 
 	// Mapping returns the newest document of a kind; NotFound when there is none.

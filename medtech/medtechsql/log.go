@@ -168,6 +168,12 @@ func (s *Store) Trim(ctx context.Context, at time.Time) (int64, error) {
 	}
 	until = min(until, pos.Done)
 	removed := int64(0)
+	err = s.write(ctx, 1, func(c *db.Conn) error {
+		return c.Exec("DELETE FROM letter WHERE state <> 'open' AND failed < $1", at.UnixMilli())
+	})
+	if err != nil {
+		return 0, err
+	}
 	for from := pos.First; from > 0 && from <= until; from += trimPage {
 		end, n := min(from+trimPage-1, until), int64(0)
 		err := s.db.Write(ctx, &db.Work{Bulk: true, Do: func(c *db.Conn) error {

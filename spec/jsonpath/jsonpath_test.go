@@ -151,6 +151,7 @@ func TestErrors(t *testing.T) {
 		{`$.list[::0]`, `cannot be zero`},
 		{`$.list[1:2:3:4]`, `two colons`},
 		{strings.Repeat(`[?(@`, 60), `inside of filters`},
+		{`$..a..b..c..d..e`, `too many ..`},
 	} {
 		_, err := jsonpath.Parse(tt.path)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

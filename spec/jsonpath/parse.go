@@ -22,6 +22,10 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at position %d", e
 // maxLength bounds an expression, and with it the depth of filters in filters.
 const maxLength = 8192
 
+// maxScans bounds the steps that look at everything below: each of them may look
+// at the whole document for each match of the one before.
+const maxScans = 4
+
 // maxNesting bounds filters inside of filters.
 const maxNesting = 32
 
@@ -29,6 +33,9 @@ const maxNesting = 32
 func Parse(text string) (*Path, error) {
 	if len(text) > maxLength {
 		return nil, &SyntaxError{maxLength, "the expression is too long"}
+	}
+	if strings.Count(text, "..") > maxScans {
+		return nil, &SyntaxError{strings.LastIndex(text, ".."), "too many .. in one expression"}
 	}
 	if !utf8.ValidString(text) {
 		return nil, &SyntaxError{0, "the expression is not UTF-8"}
