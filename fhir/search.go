@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -26,6 +27,12 @@ func (s *Service) search(ctx context.Context, in *Interaction) (*Response, error
 	}
 	if err := s.restrict(ctx, q); err != nil {
 		return nil, err
+	}
+	if who := auth.From(ctx); who != nil {
+		q.Owner = who.ID
+	}
+	if q.Explain && q.Access != nil {
+		return nil, fault.At(fault.Forbidden, "forbidden", "", "_explain tells about resources that the token may not see")
 	}
 	page, err := s.store.Search(ctx, q)
 	if err != nil {

@@ -83,6 +83,7 @@ type Page struct {
 	// NextIncluded is the cursor of the others, for Query.IncludeAfter.
 	Included     []Record
 	NextIncluded string
+	Explain      []string // with Query.Explain: how the page was found, without values
 }
 
 // HistoryQuery selects versions: of one resource (Type and ID), of a type, or

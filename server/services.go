@@ -291,7 +291,7 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 // openFHIR opens a FHIR service; the caller holds opening.
 func (s *service) openFHIR(ctx context.Context, folder string) error {
 	s.params = search.NewRegistry() // of its own: a service may define search parameters
-	store, err := fhirsql.Open(ctx, filepath.Join(folder, "fhir.db"), s.params, fhirsql.Options{})
+	store, err := fhirsql.Open(ctx, filepath.Join(folder, "fhir.db"), s.params, fhirsql.Options{Log: s.all.log.With(slog.String("service", s.ref.String()))})
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (x *exchange) appendPage(dst []byte, in *fhir.Interaction, resp *fhir.Respo
 			return dst, err
 		}
 	}
-	if len(resp.Dropped) > 0 {
+	if len(resp.Dropped)+len(page.Explain) > 0 {
 		dst = appendSep(dst, &first)
 		dst = appendWarnings(dst, resp, history)
 	}
@@ -124,9 +124,19 @@ func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Resp
 		path := strings.TrimPrefix(searchPath(in)+"/$"+fhir.OpIncludes, "/")
 		dst = append(dst, `},{"relation":"related","url":`...)
 		dst = resource.AppendString(dst, link(x.baseURL(), path, used))
+		delete(used, includesParam)
+	}
+	if resp.Query != nil && resp.Query.After != "" && !includesOnly(resp) {
+		delete(used, cursorParam)
+		dst = append(dst, `},{"relation":"first","url":`...)
+		dst = resource.AppendString(dst, link(x.baseURL(), path, used))
 	}
 	return append(dst, "}]"...)
 }
+
+// includesOnly reports whether an answer has further included resources of a
+// page only.
+func includesOnly(resp *fhir.Response) bool { return resp.Query.IncludeAfter != "" }
 
 // link joins a URL.
 func link(base, path string, params url.Values) string {
@@ -225,7 +235,8 @@ func appendVersionInfo(dst []byte, version int64, seq fhir.Seq) []byte {
 	return appendInstant(dst, seq.Time())
 }
 
-// appendWarnings appends the outcome entry that names the parameters left out.
+// appendWarnings appends the outcome entry that names the parameters left out,
+// and what _explain asked for.
 func appendWarnings(dst []byte, resp *fhir.Response, history bool) []byte {
 	dst = append(dst, `{"resource":{"resourceType":"OperationOutcome","issue":[`...)
 	for i, w := range resp.Dropped {
@@ -237,6 +248,12 @@ func appendWarnings(dst []byte, resp *fhir.Response, history bool) []byte {
 			code = "not-supported"
 		}
 		dst = appendIssue(dst, fault.Issue{Severity: "warning", Code: code, Diagnostics: w.Message})
+	}
+	for i, line := range resp.Page.Explain {
+		if i+len(resp.Dropped) > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendIssue(dst, fault.Issue{Severity: "information", Code: "informational", Diagnostics: line})
 	}
 	dst = append(dst, "]}"...)
 	if !history {

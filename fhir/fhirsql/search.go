@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -15,20 +16,40 @@ import (
 )
 
 // Search implements fhir.Store.
-func (s *Store) Search(ctx context.Context, q *search.Query) (page *fhir.Page, err error) {
-	err = s.snapshot(ctx, func(c *db.Conn) error {
-		page, err = s.search(ctx, c, q)
-		return err
+func (s *Store) Search(ctx context.Context, q *search.Query) (*fhir.Page, error) {
+	within, cancel := context.WithTimeout(ctx, s.opt.SearchTime)
+	defer cancel()
+	begin := time.Now()
+	r := s.newRun(within, nil, q)
+	err := s.snapshot(within, func(c *db.Conn) error {
+		r.c = c
+		return r.do()
 	})
+	took := time.Since(begin)
+	r.slow(took)
 	if err != nil {
-		return nil, err
+		return nil, r.limited(ctx, err)
 	}
-	return page, nil
+	if q.Explain {
+		r.page.Explain = r.explain(took)
+	}
+	return r.page, nil
 }
 
-// search runs on any connection: a reader's, or the writer's for a guard.
+// search runs on the connection of the writer, for a guard.
 func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.Page, error) {
-	r := &run{s: s, ctx: ctx, c: c, q: q, page: &fhir.Page{Total: -1}}
+	r := s.newRun(ctx, c, q)
+	err := r.do()
+	return r.page, err
+}
+
+func (s *Store) newRun(ctx context.Context, c *db.Conn, q *search.Query) *run {
+	return &run{s: s, ctx: ctx, c: c, q: q, page: &fhir.Page{Total: -1}}
+}
+
+// do plans and runs the search.
+func (r *run) do() error {
+	s, q := r.s, r.q
 	types := q.Types
 	if len(types) == 0 {
 		types = s.types.all()
@@ -37,23 +58,23 @@ func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.
 	slices.Sort(types)
 	typ, path, after, err := r.cursor()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, t := range types {
 		found := ""
 		if t == typ {
 			found = path
 		}
-		pl, err := s.plan(ctx, c, q, t, found)
+		pl, err := s.plan(r.ctx, r.c, q, t, found)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if pl != nil {
 			r.plans = append(r.plans, pl)
 		}
 	}
 	if err := r.total(); err != nil {
-		return nil, err
+		return err
 	}
 	if q.Count > 0 {
 		if len(q.Sort) > 0 && len(r.plans) > 1 {
@@ -62,7 +83,7 @@ func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.
 			err = r.listed(typ, after)
 		}
 	}
-	return r.page, err
+	return err
 }
 
 // run is one search under way.
@@ -86,7 +107,7 @@ func (r row) rid() int64 { return r[len(r)-1].(int64) }
 // print binds a cursor to the search it came from.
 func (r *run) print() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "s%q", r.q.Types)
+	fmt.Fprintf(&b, "s%q%q", r.q.Types, r.q.Owner)
 	for _, k := range r.q.Sort {
 		code := k.Special
 		if k.Param != nil {
@@ -353,7 +374,7 @@ func (r *run) rows(pl *plan, after, end row, n int) (out []row, err error) {
 		}
 	}
 	if r.seen += len(out); r.seen > r.s.opt.ScanLimit {
-		return nil, fault.At(fault.TooCostly, "too-costly", "", "the search looks at more than %d resources: add a more selective parameter", r.s.opt.ScanLimit)
+		return nil, r.tooCostly(fmt.Sprintf("the search looks at more than %d resources", r.s.opt.ScanLimit))
 	}
 	return out, err
 }
@@ -431,6 +452,13 @@ func (r *run) total() error {
 			continue
 		}
 		count := *pl
+		if pl.fallback != nil {
+			count = *pl.fallback // all are counted, in whatever order
+		}
+		if r.q.Total == search.TotalEstimate && count.estimated() {
+			r.page.Total += count.driver.rows
+			continue
+		}
 		count.sort, count.cols = nil, nil
 		b := &sqlb{d: r.s.dialect}
 		b.w("SELECT count(*) FROM (")
@@ -441,6 +469,12 @@ func (r *run) total() error {
 		}
 	}
 	return nil
+}
+
+// estimated reports whether the number of rows of the driver is good enough for
+// an estimate of the matches: nothing else narrows them, and they are many.
+func (pl *plan) estimated() bool {
+	return len(pl.filters) == 0 && pl.driver.known && len(pl.driver.alts) == 1
 }
 
 // width is the number of values in a row of pl.

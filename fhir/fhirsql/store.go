@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"io/fs"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,13 @@ type Options struct {
 	// ScanLimit is how many candidates one page may look at before the search
 	// is refused as too costly; default 200,000.
 	ScanLimit int
+	// SearchTime is how long one search may take before it is refused as too
+	// costly; default 30 seconds.
+	SearchTime time.Duration
+	// Slow is from when on a search is logged, by the names of its parameters
+	// without values; default 500 ms. Log nil logs nothing.
+	Slow time.Duration
+	Log  *slog.Logger
 	// Limits are the sizes at which the planner changes its mind; tests make
 	// them small to go all ways with little data.
 	Limits Limits
@@ -75,6 +83,12 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 	}
 	if opt.ScanLimit <= 0 {
 		opt.ScanLimit = 200_000
+	}
+	if opt.SearchTime <= 0 {
+		opt.SearchTime = 30 * time.Second
+	}
+	if opt.Slow <= 0 {
+		opt.Slow = 500 * time.Millisecond
 	}
 	opt.Limits = opt.Limits.withDefaults()
 	d, err := db.Open(path, opt.DB)

@@ -20,6 +20,8 @@ func control(name string) func(p *parser, name string, values []string) error {
 		return func(*parser, string, []string) error { return nil }
 	case "_count":
 		return (*parser).count
+	case "_explain":
+		return (*parser).explain
 	case "_total":
 		return (*parser).total
 	case "_summary":
@@ -125,6 +127,20 @@ func (p *parser) includesCount(name string, values []string) error {
 	}
 	p.q.IncludeCount = p.capped(name, n, p.opt.MaxIncludes, "a page has %d included resources at most")
 	return nil
+}
+
+// explain reads _explain, which asks how the search is answered.
+func (p *parser) explain(name string, values []string) error {
+	s, ok, err := p.single(name, values)
+	if !ok {
+		return err
+	}
+	switch s {
+	case "true", "false":
+		p.q.Explain = s == "true"
+		return nil
+	}
+	return badValue(name, "%q is neither true nor false", s)
 }
 
 func (p *parser) total(name string, values []string) error {

@@ -15,7 +15,10 @@ type Query struct {
 	// limit; IncludeAfter is the store's cursor to the others.
 	IncludeCount int
 	IncludeAfter string
-	After        string // the store's opaque cursor from a previous page; "" = first page
+	// Owner binds page tokens: one that was made for somebody else is refused.
+	Owner   string
+	Explain bool   // _explain=true: say how the page was found
+	After   string // the store's opaque cursor from a previous page; "" = first page
 }
 
 // CompartmentRef restricts a search to a compartment (R4 section 2.37).
