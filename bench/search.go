@@ -53,6 +53,20 @@ var queries = []query{
 		code, n := r.someCode(w, func(f *facts) map[string]int { return f.values })
 		return "/Observation?code-value-quantity=" + url.QueryEscape(code+"$gt-1000000"), r.page(n)
 	}},
+	{"chain to the patient, page of 50", fixed("/Condition?_count=50&subject:Patient.birthdate=lt1960")},
+	{"reverse chain by a code", func(r *run, w *worker) (string, int) {
+		code, _ := r.someCode(w, func(f *facts) map[string]int { return f.byCode })
+		return "/Patient?_has:Observation:patient:code=" + url.QueryEscape(code), -1
+	}},
+	{"date range, page of 100", fixed("/Encounter?_count=100&date=ge2010-01-01&date=lt2012-01-01")},
+	{"include patient and practitioner", fixed("/Encounter?_include=Encounter:subject&_include=Encounter:participant")},
+	{"revinclude conditions and encounters", func(r *run, w *worker) (string, int) {
+		return "/Patient?_id=" + r.data.pick(w).id + "&_revinclude=Condition:subject&_revinclude=Encounter:subject", -1
+	}},
+	{"two broad clauses", fixed("/Observation?category=laboratory&code=http://loinc.org%7C8302-2")},
+	{"not this code", fixed("/Observation?code:not=http://loinc.org%7C8302-2")},
+	{"no value", fixed("/Observation?value-quantity:missing=true")},
+	{"reverse chain over everything", fixed("/Patient?_has:Observation:patient:status=final")},
 	{"page of 100", func(r *run, w *worker) (string, int) {
 		n := r.data.count(func(f *facts) int { return f.byType["Observation"] })
 		if n < 100 {
@@ -60,6 +74,11 @@ var queries = []query{
 		}
 		return "/Observation?_count=100", 100
 	}},
+}
+
+// fixed is a search that is always the same.
+func fixed(path string) func(*run, *worker) (string, int) {
+	return func(*run, *worker) (string, int) { return path, -1 }
 }
 
 // totals is measured apart: its answer is a number, not entries.

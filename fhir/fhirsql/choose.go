@@ -206,6 +206,10 @@ func (pl *plan) cheapest(c *db.Conn, drivers []*pred) (*pred, error) {
 	for limit := int64(probeFirst); limit <= probeLast; limit *= 4 {
 		least := limit
 		for _, p := range drivers {
+			if far := p.gathered(); far >= manyFar {
+				p.rows = max(p.rows, far) // to list them again for a count costs too much
+				continue
+			}
 			if p.rows >= probeRows && p.looksUp() {
 				continue
 			}
@@ -224,6 +228,20 @@ func (pl *plan) cheapest(c *db.Conn, drivers []*pred) (*pred, error) {
 		}
 	}
 	return best, nil
+}
+
+// manyFar is from how many resources at the far end of a chain on its rows are
+// not counted; the beginning of a walk tells more.
+const manyFar = 100
+
+// gathered returns how many resources the chains of p list.
+func (p *pred) gathered() (n int64) {
+	for i := range p.alts {
+		if nest := p.alts[i].nest; nest != nil {
+			n += int64(nest.size)
+		}
+	}
+	return n
 }
 
 // looksUp reports whether an index does not hold all that a range asks for.

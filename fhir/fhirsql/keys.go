@@ -184,6 +184,8 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 		rid = "r.rid"
 	}
 	out, row := pl.out.yields(a, rid)
+	// Tokens beside tokens need no narrow row: their rows know the patient.
+	keyed := a.patient && len(pl.sort) == 0 && !row && !slices.ContainsFunc(pl.filters, func(p *pred) bool { return !p.keyed() })
 	b.w("SELECT ")
 	if alone && !a.unique && (len(pl.cols) == 0 || len(pl.sort) > 0) {
 		b.w("DISTINCT ")
@@ -202,7 +204,7 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 		b.as("res", "r", a.index)
 	} else {
 		b.as(a.table, "k", a.index)
-		if row || len(pl.filters) > 0 || len(pl.sort) > 0 {
+		if row || len(pl.filters) > 0 && !keyed || len(pl.sort) > 0 {
 			b.w(" CROSS JOIN res " + b.letter("r"))
 			join = "r.rid=k.rid AND "
 		}
@@ -227,7 +229,11 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 	}
 	for _, f := range pl.filters {
 		b.w(" AND ")
-		f.filter(b)
+		if keyed {
+			f.filterKeyed(b)
+		} else {
+			f.filter(b)
+		}
 	}
 	if after != nil {
 		cols := append(slices.Clone(pl.cols), rid)
@@ -286,6 +292,29 @@ func (p *pred) filter(b *sqlb) {
 		if a.patient {
 			b.w("f.pat=coalesce(r.pat,0) AND ")
 		}
+		b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
+		b.w(")")
+	}
+	b.w(")")
+}
+
+// keyed reports whether a predicate is about rows of tok only.
+func (p *pred) keyed() bool {
+	return len(p.group) == 0 && len(p.alts) > 0 && !slices.ContainsFunc(p.alts, func(a alt) bool { return a.table != "tok" || !a.patient })
+}
+
+// filterKeyed writes a keyed predicate as a condition on k, a row of tok.
+func (p *pred) filterKeyed(b *sqlb) {
+	if p.negate {
+		b.w("NOT ")
+	}
+	b.w("(")
+	for i := range p.alts {
+		if i > 0 {
+			b.w(" OR ")
+		}
+		a := &p.alts[i]
+		b.w("EXISTS (SELECT 1 FROM tok " + b.letter("f") + " WHERE f.rid=k.rid AND f.pat=k.pat AND ")
 		b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
 		b.w(")")
 	}

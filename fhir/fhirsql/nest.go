@@ -23,6 +23,7 @@ import (
 type nest struct {
 	link  link
 	inner *plan
+	size  int  // inner resources that match, counted up to a limit
 	huge  bool // more inner resources match than are gathered
 }
 
@@ -132,7 +133,7 @@ func (cp *compiler) nested(p *pred, l link, inner *plan) error {
 	if err != nil {
 		return err
 	}
-	n.huge = size >= limit
+	n.size, n.huge = size, size >= limit
 	a := alt{table: "res", nest: n}
 	switch {
 	case l.back:
