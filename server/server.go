@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.queue, err = openQueue(ctx, &cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("jobs: %w", err), s.blobs.Close(), s.lock.Close())
 	}
-	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs, s.queue)
+	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs.Store, s.queue)
 	if s.services.tls, err = cfg.TLS.load(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
