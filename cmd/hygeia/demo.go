@@ -72,16 +72,22 @@ func load(ctx context.Context, std stdio, url string) error {
 	if err := sendDevices(ctx, url); err != nil && ctx.Err() == nil {
 		return err
 	}
-	fmt.Fprintf(std.out, `%d resources of synthetic patients are loaded, and a belt has sent an hour of heart rates.
+	if err := sendImages(ctx, url); err != nil && ctx.Err() == nil {
+		return err
+	}
+	fmt.Fprintf(std.out, `%d resources of synthetic patients are loaded, a CT study of a computed phantom is stored, and a
+belt has sent an hour of heart rates.
 
 Portal:     %s/
 FHIR base:  %s
+DICOMweb:   %[2]s/default/dicom/v2
 Devices:    %[2]s/default/medtech
 
 Try:
   curl '%[3]s/Patient?_count=3&_pretty=true'
   curl '%[3]s/Observation?code=http://loinc.org|8302-2&_sort=-date&_count=1&_pretty=true'
   curl '%[3]s/Observation?device=Device/belt-1&_sort=-date&_count=1&_pretty=true'
+  curl '%[2]s/default/dicom/v2/studies?PatientName=phantom*'
   curl -i '%[3]s/Patient' -H 'Content-Type: application/fhir+json' -d '{"resourceType":"Patient","name":[{"family":"Chalmers"}]}'
 
 Ctrl+C stops it and removes everything.
