@@ -10,6 +10,7 @@ import (
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/dicom/dicomhttp"
 	"github.com/hygeia-health/hygeia/dicom/dicomsql"
+	"github.com/hygeia-health/hygeia/events"
 	"github.com/hygeia-health/hygeia/platform/blob"
 	"github.com/hygeia-health/hygeia/platform/web"
 )
@@ -28,7 +29,10 @@ func (s *service) openDICOM(ctx context.Context, folder string) error {
 		return errors.Join(err, store.Close())
 	}
 	m := s.all.metrics.Store(s.ref.String(), func() int { return store.Stats().Queue })
-	store.OnCommit(func(d time.Duration, n int) { m.Commit(n, d) })
+	store.OnCommit(func(d time.Duration, n int) {
+		m.Commit(n, d)
+		s.all.events.wake(s.ref.Workspace)
+	})
 	face := func(base string) http.Handler {
 		return dicomhttp.New(room, dicomhttp.Options{
 			BasePath: base, BaseURL: web.BaseURL, Health: store.Check, Log: s.all.log,
@@ -40,7 +44,62 @@ func (s *service) openDICOM(ctx context.Context, folder string) error {
 	s.handlers.Store(&handlers{
 		check:  store.Check,
 		close:  func() error { room.Close(); return store.Close() },
-		byPath: face("/" + s.ref.String()), byHost: face(""),
+		images: store, byPath: face("/" + s.ref.String()), byHost: face(""),
 	})
 	return nil
+}
+
+// dicomSource is the change feed of a DICOM service, which may be closed, as a
+// source of events.
+type dicomSource struct{ sv *service }
+
+var _ events.Source = dicomSource{}
+
+// use calls f with the store of the service, unless it is closed.
+func (d dicomSource) use(ctx context.Context, f func(*dicomsql.Store) error) error {
+	d.sv.inFlight.RLock()
+	defer d.sv.inFlight.RUnlock()
+	if d.sv.closed {
+		return nil
+	}
+	h, err := d.sv.open(ctx)
+	if err != nil {
+		return err
+	}
+	return f(h.images)
+}
+
+// Since implements events.Source.
+func (d dicomSource) Since(ctx context.Context, t time.Time) (seq int64, err error) {
+	err = d.use(ctx, func(s *dicomsql.Store) error {
+		seq, err = s.Before(ctx, t)
+		return err
+	})
+	return seq, err
+}
+
+// Changes implements events.Source.
+func (d dicomSource) Changes(ctx context.Context, after int64, limit int) (out []events.Change, last int64, err error) {
+	last = after
+	err = d.use(ctx, func(s *dicomsql.Store) error {
+		list, err := s.After(ctx, after, limit)
+		for i := range list {
+			c := &list[i]
+			kind := events.DICOMCreated
+			switch c.Action {
+			case dicom.ActionUpdate:
+				kind = events.DICOMUpdated
+			case dicom.ActionDelete:
+				kind = events.DICOMDeleted
+			}
+			ref := "studies/" + c.Study + "/series/" + c.UIDs.Series + "/instances/" + c.SOP
+			if d.sv.partitions {
+				ref = "partitions/" + c.Partition + "/" + ref
+			}
+			out = append(out, events.Change{At: c.Sequence, Kind: kind, Ref: ref, Version: c.Sequence, Time: c.At})
+			last = c.Sequence
+		}
+		return err
+	})
+	return out, last, err
 }

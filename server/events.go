@@ -104,8 +104,12 @@ func (e *eventRooms) room(ctx context.Context, workspace string) (*eventRoom, er
 	r := &eventRoom{svc, eventshttp.New(svc, e.services.log)}
 	e.rooms[workspace] = r
 	for _, sv := range e.services.list() {
-		if sv.ref.Workspace == workspace && sv.kind == manage.KindFHIR {
+		switch {
+		case sv.ref.Workspace != workspace:
+		case sv.kind == manage.KindFHIR:
 			svc.AddSource(sv.ref.String(), fhirSource{sv})
+		case sv.kind == manage.KindDICOM:
+			svc.AddSource(sv.ref.String(), dicomSource{sv})
 		}
 	}
 	return r, nil

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hygeia-health/hygeia/dicom/dicomsql"
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
@@ -69,6 +70,8 @@ type service struct {
 	ref   manage.Ref
 	kind  manage.Kind
 	realm atomic.Pointer[auth.Realm] // who may ask; nil: authentication is off
+	// partitions says that a DICOM service has them; it never changes.
+	partitions bool
 
 	// inFlight is held for reading by every request and taken for writing to
 	// close, so that a store is never closed under a request.
@@ -88,8 +91,9 @@ type handlers struct {
 	room   *fhir.Service // nil unless it is a FHIR service
 	check  func(context.Context) error
 	close  func() error
-	byPath http.Handler // below /workspace/service
-	byHost http.Handler // at the root of a host of its own
+	images *dicomsql.Store // nil unless it is a DICOM service
+	byPath http.Handler    // below /workspace/service
+	byHost http.Handler    // at the root of a host of its own
 	bulk   *bulk.Service
 }
 
@@ -110,7 +114,7 @@ func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) 
 	if err != nil {
 		return err
 	}
-	sv := &service{all: s, ref: ref, kind: spec.Kind, spec: spec}
+	sv := &service{all: s, ref: ref, kind: spec.Kind, spec: spec, partitions: spec.Partitions}
 	sv.realm.Store(realm)
 	if spec.Kind == manage.KindMedTech { // it works on its own, and may listen
 		if err := checkSources(spec.Sources); err != nil {
@@ -127,6 +131,9 @@ func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) 
 		}
 		if spec.Kind == manage.KindFHIR {
 			s.events.add(ref, fhirSource{sv})
+		}
+		if spec.Kind == manage.KindDICOM {
+			s.events.add(ref, dicomSource{sv})
 		}
 	})
 	return nil

@@ -37,6 +37,31 @@ func (s *Store) Changes(ctx context.Context, q dicom.ChangeQuery) ([]dicom.Chang
 	return s.changes(ctx, &b, q.Metadata)
 }
 
+// Before returns the sequence of the last change before a time; 0 if there is none.
+func (s *Store) Before(ctx context.Context, t time.Time) (seq int64, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT seq FROM chg WHERE at < $1 ORDER BY at DESC, seq DESC LIMIT 1", func(st *db.Stmt) error {
+			seq = st.ColInt(0)
+			return nil
+		}, micros(t, 0))
+	})
+	return seq, err
+}
+
+// After returns changes after a sequence in their order, without their state.
+func (s *Store) After(ctx context.Context, seq int64, limit int) (list []dicom.Change, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT seq, at, action, study, series, sop, (SELECT name FROM part WHERE part.pid = chg.pid) FROM chg WHERE seq > $1 ORDER BY seq LIMIT $2", func(st *db.Stmt) error {
+			list = append(list, dicom.Change{
+				Sequence: st.ColInt(0), At: time.UnixMicro(st.ColInt(1)).UTC(), Action: dicom.Action(st.ColInt(2)),
+				UIDs: dicom.UIDs{Study: st.ColText(3), Series: st.ColText(4), SOP: st.ColText(5)}, Partition: st.ColText(6),
+			})
+			return nil
+		}, seq, limit)
+	})
+	return list, err
+}
+
 // micros returns a time as it is stored, rounded up, so that both bounds hold
 // exactly; def when there is none.
 func micros(t time.Time, def int64) int64 {
