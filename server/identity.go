@@ -218,7 +218,8 @@ func (rt *router) authenticate(w http.ResponseWriter, r *http.Request, realm *au
 
 // publicPaths are what anybody may ask of a service of a kind, below its base.
 var publicPaths = map[manage.Kind][]string{
-	manage.KindFHIR: {"/metadata", "/$versions", "/.well-known/smart-configuration"},
+	manage.KindFHIR:  {"/metadata", "/$versions", "/.well-known/smart-configuration"},
+	manage.KindDICOM: {"/health/check"},
 }
 
 // isPublic reports whether a request needs no token: the documents by which a
