@@ -26,7 +26,7 @@
 //
 // Files in reading order: handler.go (options, errors), route.go, accept.go,
 // multipart.go (the scanner of requests), stow.go, wado.go with frames.go,
-// metadata.go and bulkdata.go, qido.go, rendered.go, wadouri.go, update.go, delete.go, changefeed.go,
+// metadata.go with xml.go, and bulkdata.go, qido.go, rendered.go, wadouri.go, update.go, delete.go, changefeed.go,
 // tags.go, operations.go.
 //
 // The body of an error is a line of plain text. Accept headers are read

@@ -311,7 +311,10 @@ func TestRetrieve(t *testing.T) {
 		{ctPath + "/bulkdata/7FE00010", "multipart/related; type=\"application/octet-stream\"", 200, "multipart/related"},
 		{ctPath + "/bulkdata/00420011", "", 404, ""},
 		{ctPath + "/bulkdata/7FE00010/1", "", 400, ""},
-		{ctPath + "/metadata", "application/dicom+xml", 406, ""},
+		{ctPath + "/metadata", "application/dicom+xml", 200, "multipart/related"},
+		{ctPath + "/metadata", "text/html", 406, ""},
+		{ctPath + "/metadata", `multipart/related; type="application/dicom+xml", application/dicom+json;q=0.5`, 200, "multipart/related"},
+		{ctPath + "/metadata", "application/dicom+xml;q=0.5, application/dicom+json", 200, "application/dicom+json"},
 		{ctPath + "/metadata", "application/json", 200, "application/dicom+json"},
 	} {
 		rec := w.do("GET", tt.path, nil, "Accept", tt.accept)
@@ -369,6 +372,32 @@ func (w *world) parts(rec *httptest.ResponseRecorder) (out [][]byte) {
 			w.t.Fatal(err)
 		}
 		out = append(out, b)
+	}
+}
+
+func TestXML(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	item := &dcm.Dataset{}
+	item.Put(dcm.NewText(0x00080100, dcm.SH, "a<b"))
+	w.stow(200, "/v2/studies", made(t, "1.2", "1.2.1", "1.2.1.1",
+		dcm.NewText(dcm.TagSpecificCharacterSet, dcm.CS, "ISO_IR 192"), dcm.NewText(dcm.TagPatientName, dcm.PN, "Doe^Jane=山田"),
+		dcm.NewText(0x00090010, dcm.LO, "ACME"), dcm.NewText(0x00091001, dcm.LO, "x"),
+		dcm.Element{Tag: 0x00081032, VR: dcm.SQ, Items: []*dcm.Dataset{item}},
+		dcm.Element{Tag: 0x00420011, VR: dcm.OB, Value: []byte("%PDF")}))
+	got := w.do("GET", "/v2/studies/1.2/metadata", nil, "Accept", `multipart/related; type="application/dicom+xml"`).Body.String()
+	for _, want := range []string{
+		`<DicomAttribute tag="00100010" vr="PN" keyword="PatientName"><PersonName number="1"><Alphabetic><FamilyName>Doe</FamilyName><GivenName>Jane</GivenName></Alphabetic><Ideographic><FamilyName>山田</FamilyName></Ideographic></PersonName></DicomAttribute>`,
+		`<DicomAttribute tag="00091001" vr="LO" privateCreator="ACME"><Value number="1">x</Value></DicomAttribute>`,
+		`<DicomAttribute tag="00081032" vr="SQ" keyword="ProcedureCodeSequence"><Item number="1"><DicomAttribute tag="00080100" vr="SH" keyword="CodeValue"><Value number="1">a&lt;b</Value></DicomAttribute></Item></DicomAttribute>`,
+		`<BulkData uri="http://pacs.test:8080/w/s/v2/studies/1.2/series/1.2.1/instances/1.2.1.1/bulkdata/00420011"/>`,
+		"Content-Type: application/dicom+xml\r\n\r\n<?xml",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	if got := w.do("GET", "/v2/studies", nil, "Accept", "application/dicom+xml").Body.String(); strings.Count(got, "<NativeDicomModel") != 1 {
+		t.Error(got)
 	}
 }
 

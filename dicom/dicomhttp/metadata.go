@@ -16,8 +16,9 @@ import (
 
 // metadata is GET .../metadata (PS3.18 section 10.4.1.1.2).
 func (x *exchange) metadata() error {
-	if !wantsJSON(accepts(x.r)) {
-		return fault.New(fault.NotAcceptable, "Metadata are given as application/dicom+json.")
+	list := accepts(x.r)
+	if !wantsJSON(list) && !wantsXML(list) {
+		return fault.New(fault.NotAcceptable, "Metadata are given as application/dicom+json or multipart/related; type=\"application/dicom+xml\".")
 	}
 	ctx, t := x.long(), x.target()
 	v, n, err := x.h.s.Count(ctx, t)
@@ -48,6 +49,9 @@ func (x *exchange) metadata() error {
 		if n > 1 { // a single instance is read as fast as it is found
 			x.h.cache.put(e)
 		}
+	}
+	if wantsXML(list) {
+		return x.xmlParts(e.body)
 	}
 	if len(e.body) >= 1024 && acceptsGzip(x.r.Header.Get("Accept-Encoding")) && n > 1 {
 		h["Content-Encoding"] = []string{"gzip"}

@@ -10,8 +10,9 @@ import (
 
 // search is QIDO-RS at all levels (PS3.18 section 10.6).
 func (x *exchange) search() error {
-	if !wantsJSON(accepts(x.r)) {
-		return fault.New(fault.NotAcceptable, "Results are given as application/dicom+json.")
+	list := accepts(x.r)
+	if !wantsJSON(list) && !wantsXML(list) {
+		return fault.New(fault.NotAcceptable, "Results are given as application/dicom+json or multipart/related; type=\"application/dicom+xml\".")
 	}
 	params, err := url.ParseQuery(x.r.URL.RawQuery)
 	if err != nil {
@@ -38,6 +39,9 @@ func (x *exchange) search() error {
 		params.Del("offset")
 		next := x.h.opt.BaseURL(x.r) + x.r.URL.Path + "?" + params.Encode()
 		x.w.Header().Set("Link", "<"+next+`>; rel="next"`)
+	}
+	if wantsXML(list) {
+		return x.xmlParts(p.JSON)
 	}
 	return x.json(http.StatusOK, p.JSON, typeDICOMJSON)
 }
