@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 
 	"github.com/hygeia-health/hygeia/loader"
 )
@@ -33,6 +35,9 @@ func (c loadCmd) Run(std stdio) error {
 		To: c.To, Token: c.Token, Concurrency: c.Concurrency, ErrorFile: c.ErrorFile, AsIs: c.AsIs,
 		Progress: true, Log: std.err,
 	}, c.Paths)
+	if ue, ok := errors.AsType[*url.Error](err); ok && ctx.Err() == nil {
+		err = fmt.Errorf("%s does not answer (%w); is hygeia serve running there? Run the same command again when it is: nothing is loaded twice", c.To, ue.Err)
+	}
 	if err != nil && report.Files == 0 {
 		return err
 	}
