@@ -87,15 +87,17 @@ func seqOf(part string) string {
 // res, and every other version, deletions too, one in hist.
 func (s *Store) historyTotal(c *db.Conn, q fhir.HistoryQuery, arg, lo, hi int64, page *fhir.Page) error {
 	page.Total = 0
-	where := "$1=0"
+	// The index of res begins with the type, so that a window of the whole
+	// history is one of each type.
+	live, old := "t IN (SELECT id FROM type) AND $1=0", "$1=0"
 	switch {
 	case q.ID != "":
-		where = "rid=$1"
+		live, old = "rid=$1", "rid=$1"
 	case q.Type != "":
-		where = "t=$1"
+		live, old = "t=$1", "t=$1"
 	}
-	for _, table := range [...]string{"res", "hist"} {
-		err := c.Query("SELECT count(*) FROM "+table+" WHERE "+where+" AND seq>=$2 AND seq<$3", func(st *db.Stmt) error {
+	for _, from := range [...]string{"res WHERE " + live, "hist WHERE " + old} {
+		err := c.Query("SELECT count(*) FROM "+from+" AND seq>=$2 AND seq<$3", func(st *db.Stmt) error {
 			page.Total += st.ColInt(0)
 			return nil
 		}, arg, lo, hi)
