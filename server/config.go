@@ -59,6 +59,7 @@ type LimitsConfig struct {
 	HeaderTime        time.Duration `yaml:"header_time" default:"10s" doc:"How long a client may take to send the headers."`
 	ReadTime          time.Duration `yaml:"read_time" default:"5m" doc:"How long a client may take to send a whole request."`
 	HandleTime        time.Duration `yaml:"handle_time" default:"2m" doc:"How long an answer may take before its work is given up. 0 is no limit."`
+	StallTime         time.Duration `yaml:"stall_time" default:"20s" doc:"How long a client may take nothing of a large answer before the connection is given up. 0 is no limit."`
 	IdleTime          time.Duration `yaml:"idle_time" default:"2m" doc:"How long an idle connection is kept open."`
 	ShutdownTime      time.Duration `yaml:"shutdown_time" default:"30s" doc:"How long requests in flight may take after SIGTERM before they are cut off."`
 }
@@ -308,7 +309,7 @@ func (l LimitsConfig) validate() error {
 		value time.Duration
 		zero  bool
 	}{
-		{"header_time", l.HeaderTime, false}, {"read_time", l.ReadTime, false}, {"handle_time", l.HandleTime, true},
+		{"header_time", l.HeaderTime, false}, {"read_time", l.ReadTime, false}, {"handle_time", l.HandleTime, true}, {"stall_time", l.StallTime, true},
 		{"idle_time", l.IdleTime, false}, {"shutdown_time", l.ShutdownTime, false},
 	} {
 		if d.value < 0 || d.value == 0 && !d.zero {

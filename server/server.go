@@ -162,6 +162,7 @@ func (s *Server) join() http.Handler {
 		CORS:              web.CORS{Origins: c.Origins, Methods: c.Methods, Headers: c.Headers, MaxAge: c.MaxAge, Credentials: c.Credentials},
 		HandleTime:        s.cfg.Limits.HandleTime,
 		MaxHeaders:        int(s.cfg.Limits.Headers),
+		Stall:             s.cfg.Limits.StallTime,
 		Concurrent:        s.cfg.Limits.Concurrent,
 		RequestsPerSecond: s.cfg.Limits.RequestsPerSecond,
 		Exempt:            func(r *http.Request) bool { return isProbe(r.URL.Path) },

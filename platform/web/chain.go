@@ -24,6 +24,10 @@ type Options struct {
 	Concurrent        int           // requests in flight; 0 = no limit
 	RequestsPerSecond float64       // 0 = no limit
 
+	// Stall is how long a client may take no piece of a large answer before the
+	// connection is given up; 0 = for ever.
+	Stall time.Duration
+
 	// Exempt names requests that the limits do not count: a health check has
 	// to be answered by a busy server too. nil = none.
 	Exempt func(r *http.Request) bool
@@ -86,7 +90,7 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(sc)
 
 	w := writers.Get().(*writer)
-	w.ResponseWriter = rw
+	w.ResponseWriter, w.stall = rw, c.opt.Stall
 	c.headers(w, r, sc)
 	length := r.ContentLength
 	completed := false

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -284,6 +287,50 @@ func TestLimits(t *testing.T) {
 			t.Errorf("status %d", got)
 		}
 	})
+}
+
+// TestStall lets a client ask for a large answer and not read it, then one that reads slowly.
+func TestStall(t *testing.T) {
+	const size = 32 << 20
+	failed := make(chan error, 2)
+	srv := httptest.NewServer(web.Chain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.URL.Query().Get("type"))
+		random := mathrand.New(mathrand.NewPCG(1, 2)) // does not compress
+		part := make([]byte, 1<<20)
+		for i := range part {
+			part[i] = byte(random.Uint32())
+		}
+		var err error
+		for n := 0; n < size && err == nil; n += len(part) {
+			_, err = w.Write(part)
+		}
+		failed <- err
+	}), web.Options{Stall: 100 * time.Millisecond}))
+	defer srv.Close()
+	for _, kind := range []string{"application/octet-stream", "application/json"} { // plain, compressed
+		c, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET /?type="+kind+" HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: a client that does not read: %v", kind, err)
+		}
+	}
+	for range 2 { // the second time on the same connection
+		res, err := srv.Client().Get(srv.URL + "?type=application/octet-stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if n != size || err != nil || <-failed != nil {
+			t.Errorf("a client that reads: %d bytes, %v", n, err)
+		}
+	}
 }
 
 func TestAccessLog(t *testing.T) {

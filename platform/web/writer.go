@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -21,9 +22,11 @@ const minGzip = 1024
 type writer struct {
 	http.ResponseWriter
 	status  int
-	bytes   int64 // on the wire, after compression
-	gzip    bool  // the client accepts it and the method allows it
-	sent    bool  // the header went out
+	bytes   int64         // on the wire, after compression
+	gzip    bool          // the client accepts it and the method allows it
+	sent    bool          // the header went out
+	stall   time.Duration // how long the client may take no piece of a large answer
+	hurried bool          // the connection has a deadline
 	pending []byte
 	zw      *gzip.Writer
 }
@@ -82,9 +85,37 @@ func (w *writer) write(p []byte) (int, error) {
 	if w.zw != nil {
 		return w.zw.Write(p)
 	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
+	return w.wire(p)
+}
+
+// piece is what a client that reads takes in stall at the very least. An answer
+// that is smaller holds little, and needs no clock.
+const piece = 256 << 10
+
+// wire sends bytes to the client. A large answer goes piece by piece, and is
+// given up when the client does not take one: otherwise somebody who asks and
+// does not read would hold the memory of the answer for as long as he likes.
+func (w *writer) wire(p []byte) (sent int, err error) {
+	if w.stall <= 0 || w.bytes+int64(len(p)) < piece {
+		sent, err = w.ResponseWriter.Write(p)
+		w.bytes += int64(sent)
+		return sent, err
+	}
+	for len(p) > 0 && err == nil {
+		w.hurry(time.Now().Add(w.stall))
+		var n int
+		n, err = w.ResponseWriter.Write(p[:min(piece, len(p))])
+		p, sent = p[n:], sent+n
+	}
+	w.bytes += int64(sent)
+	return sent, err
+}
+
+// hurry sets the time until which the client has to take what is written; the
+// zero time ends that. A writer that is no connection has no clock.
+func (w *writer) hurry(until time.Time) {
+	w.hurried = !until.IsZero()
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(until)
 }
 
 // send lets the header go out.
@@ -107,9 +138,7 @@ func (w *writer) release() error {
 type counted struct{ w *writer }
 
 func (c counted) Write(p []byte) (int, error) {
-	n, err := c.w.ResponseWriter.Write(p)
-	c.w.bytes += int64(n)
-	return n, err
+	return c.w.wire(p)
 }
 
 func (w *writer) startGzip() {
@@ -168,6 +197,9 @@ func (w *writer) FlushError() error {
 			return err
 		}
 	}
+	if w.hurried {
+		w.hurry(time.Now().Add(w.stall))
+	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -191,6 +223,9 @@ func (w *writer) finish() {
 	}
 	if w.zw != nil {
 		_ = w.zw.Close()
+	}
+	if w.hurried {
+		w.hurry(time.Time{}) // the connection is used again
 	}
 }
 
