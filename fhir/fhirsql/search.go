@@ -285,8 +285,7 @@ func compareValues(a, b any) int {
 func (r *run) finish(hits []hit) error {
 	if len(hits) > r.q.Count {
 		hits = hits[:r.q.Count]
-		last := hits[len(hits)-1]
-		r.page.Next = encodeCursor(r.print(), append([]any{last.pl.typ, last.pl.path}, last.row...))
+		r.page.Next = r.behind(&hits[len(hits)-1])
 	}
 	r.page.Records = make([]fhir.Record, 0, len(hits))
 	size := 0
@@ -298,13 +297,17 @@ func (r *run) finish(hits []hit) error {
 		}
 		if size += len(hits[i].rec.Stored); fullPage(i, size) {
 			hits = hits[:i]
-			last := hits[i-1]
-			r.page.Next = encodeCursor(r.print(), append([]any{last.pl.typ}, last.row...))
+			r.page.Next = r.behind(&hits[i-1])
 			break
 		}
 		r.page.Records = append(r.page.Records, hits[i].rec)
 	}
 	return r.include(hits)
+}
+
+// behind is the token of the page that goes on behind h.
+func (r *run) behind(h *hit) string {
+	return encodeCursor(r.print(), append([]any{h.pl.typ, h.pl.path}, h.row...))
 }
 
 // pageBytes is where a page of large resources ends before it has as many
