@@ -3,8 +3,10 @@ package blackbox
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -39,6 +41,23 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// watchSources looks at every file of the repository that the binary is made of.
+// Go takes a test result from its cache when the files that the test looked at
+// are the same, and knows nothing of those that a child process reads. It has to
+// happen inside a test.
+var watchSources = sync.OnceValue(func() error {
+	return filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "../.." && d.Name() != ".." {
+			return cmp.Or(err, filepath.SkipDir)
+		}
+		if d.IsDir() || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		_, err = os.Stat(path)
+		return err
+	})
+})
+
 // readyTime is generous: the machine may be busy with other tests.
 const readyTime = time.Minute
 
@@ -61,6 +80,9 @@ func start(t testing.TB, dir string, args ...string) *process {
 // startCommand runs a command that serves.
 func startCommand(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
+	if err := watchSources(); err != nil {
+		t.Fatal(err)
+	}
 	p := &process{cmd: cmd, exited: make(chan error, 1)}
 	cmd.Stderr = &p.log
 	cmd.Env = append(cmd.Environ(), "HYGEIA_LOG_LEVEL=warn")
