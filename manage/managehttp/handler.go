@@ -1,9 +1,11 @@
 package managehttp
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -267,22 +269,42 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 			return fault.New(fault.Unsupported, "the body must be application/json")
 		}
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fault.New(fault.TooLarge, "the body is larger than 1 MiB")
 	}
 	if err != nil {
-		return fault.New(fault.Invalid, "the body is not what is expected: %.200s", err.Error())
+		return &fault.Error{Kind: fault.Invalid, Msg: "the body is incomplete", Err: err}
+	}
+	if text = bytes.TrimSpace(text); len(text) == 0 {
+		return nil
+	}
+	if text[0] != '{' {
+		return fault.New(fault.Invalid, "the body is no JSON object")
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return fault.New(fault.Invalid, "the body is not what is expected: %.200s", plain(err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return fault.New(fault.Invalid, "there is more after the JSON object")
 	}
 	return nil
+}
+
+// plain says what is wrong with a JSON text without the names of Go.
+func plain(err error) string {
+	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return strings.TrimPrefix(te.Field, ".") + " may not be a JSON " + te.Value
+	}
+	if se, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("%s at byte %d", se.Error(), se.Offset)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the JSON text ends too early"
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
 }
 
 func respond(w http.ResponseWriter, status int, body any) error {
