@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -137,18 +138,59 @@ func list(t *testing.T, dir string) string {
 	return dir
 }
 
-// TestHelp demands an example from every command.
+// listed are the commands that a help shows.
+var listed = regexp.MustCompile(`(?m)^  ([a-z][a-z0-9-]*(?: [a-z][a-z0-9-]*)*)  `)
+
+// TestHelp demands an example from every command that there is.
 func TestHelp(t *testing.T) {
-	for _, args := range []string{
-		"serve", "demo", "load", "apply", "workspace", "workspace create", "workspace list", "workspace show", "workspace delete",
-		"fhir-service", "fhir-service create", "fhir-service list", "fhir-service show", "fhir-service delete", "token",
-		"config print", "fhirpath", "bench", "version",
-	} {
-		out, log, code := command(t, t.TempDir(), nil, append(strings.Fields(args), "--help")...)
-		if code != 0 || log != "" || !strings.Contains(out, "Example") || !strings.Contains(out, "hygeia "+args) {
-			t.Errorf("hygeia %s --help: exit code %d\n%s%s", args, code, out, log)
+	dir := t.TempDir()
+	seen := 0
+	var visit func(name string)
+	visit = func(name string) {
+		seen++
+		out, log, code := command(t, dir, nil, append(strings.Fields(name), "--help")...)
+		if code != 0 || log != "" {
+			t.Errorf("hygeia %s --help: exit code %d\n%s", name, code, log)
+		}
+		if name != "" && (!strings.Contains(out, "Example") || !strings.Contains(out, "hygeia "+name)) {
+			t.Errorf("hygeia %s --help has no example of it:\n%s", name, out)
+		}
+		_, list, ok := strings.Cut(out, "\nCommands:\n")
+		if !ok {
+			return
+		}
+		for _, m := range listed.FindAllStringSubmatch(list, -1) {
+			visit(m[1])
 		}
 	}
+	visit("")
+	if seen < 20 {
+		t.Errorf("only %d commands", seen)
+	}
+}
+
+// TestFirstStart asks for what a first start creates.
+func TestFirstStart(t *testing.T) {
+	p := start(t, t.TempDir())
+	a := request{method: "GET", url: p.url + "/manage/v1/workspaces"}.do(t)
+	for place, want := range map[string]string{
+		".value[*].name": `["default"]`, ".value[0].services[*].kind": `["dicom","fhir","medtech"]`,
+		".value[0].services[*].name": `["dicom","fhir","medtech"]`, ".value[0].services[name=medtech].destination": "fhir",
+	} {
+		if got, err := a.value(place); got != want {
+			t.Errorf("%s is %s, want %s (%v)", place, got, want, err)
+		}
+	}
+	for path, want := range map[string]int{
+		"/": 200, "/healthz": 200, "/readyz": 200, "/metrics": 200, "/manage/v1/openapi.json": 200,
+		"/default/fhir/metadata": 200, "/default/dicom/v2/studies": 204, "/default/dicom/v1/studies": 204,
+		"/default/medtech/deadletters": 200, "/default/events": 200, "/default/nothing": 404, "/nothing": 404,
+	} {
+		if a := (request{method: "GET", url: p.url + path}).do(t); a.status != want {
+			t.Errorf("%s: status %d, want %d\n%.300s", path, a.status, want, a.body)
+		}
+	}
+	p.stop(t)
 }
 
 // TestFullDisk fills the disk, as far as one process can tell: files may not

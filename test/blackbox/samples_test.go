@@ -68,6 +68,12 @@ func runSamples(t *testing.T, p *process, file string) {
 		}
 		title = strings.TrimSpace(title)
 		a := r.do(t)
+		if !strings.HasPrefix(r.url, p.url+"/default/fhir") { // those of other rooms may need data of one's own
+			if a.status >= 500 {
+				t.Errorf("%s: %s %s: status %d\n%.500s", title, r.method, r.url, a.status, a.body)
+			}
+			continue
+		}
 		invariants(t, r, a)
 		if isError := strings.HasPrefix(title, "An error") || strings.HasPrefix(title, "Refuse"); isError != (a.status >= 400) {
 			t.Errorf("%s: %s %s: status %d\n%.500s", title, r.method, r.url, a.status, a.body)
