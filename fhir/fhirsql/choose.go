@@ -174,9 +174,10 @@ func allOf(index string) *pred {
 	return &pred{name: name, whole: true, rank: rankWide, alts: []alt{a}}
 }
 
-// walkIndex returns the index that has the order of the sort keys, "" if none.
+// walkIndex returns the index that has the order of the first sort key, "" if
+// none. What further keys order are the few rows that are equal in the first.
 func (pl *plan) walkIndex() string {
-	if len(pl.sort) != 1 {
+	if len(pl.sort) == 0 {
 		return ""
 	}
 	switch pl.sort[0].expr {
@@ -203,7 +204,11 @@ func (pl *plan) cheapest(c *db.Conn, drivers []*pred) (*pred, error) {
 		return drivers[0], nil
 	}
 	best := drivers[0]
-	for limit := int64(probeFirst); limit <= probeLast; limit *= 4 {
+	first := int64(probeFirst)
+	if len(drivers) == 1 { // the question is only whether to sort it
+		first = int64(pl.limits.Sort)
+	}
+	for limit := first; limit <= probeLast; limit *= 4 {
 		least := limit
 		for _, p := range drivers {
 			if far := p.gathered(); far >= manyFar {
