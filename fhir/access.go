@@ -264,6 +264,11 @@ func (s *Service) restrict(ctx context.Context, q *search.Query) error {
 			return err
 		}
 	}
+	for _, k := range q.Sort { // an order is an answer too
+		if k.Via != nil && !a.Open(k.Target) {
+			return fault.At(fault.Forbidden, "forbidden", "", "_sort looks into resources of type %s that the token may not see", k.Target)
+		}
+	}
 	q.Access = a
 	return nil
 }

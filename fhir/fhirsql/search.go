@@ -113,6 +113,9 @@ func (r *run) print() string {
 		if k.Param != nil {
 			code = k.Param.Key()
 		}
+		if k.Via != nil {
+			code = k.Via.Key() + "." + code
+		}
 		fmt.Fprintf(&b, "|%s%t", code, k.Desc)
 	}
 	if r.q.Compartment != nil {

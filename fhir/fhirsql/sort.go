@@ -1,7 +1,9 @@
 package fhirsql
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/search"
@@ -24,6 +26,9 @@ func (cp *compiler) sortKey(k search.Sort, i int) (sortKey, error) {
 			out.expr = "(SELECT y.id FROM body y WHERE y.rid=r.rid)"
 		}
 		return out, nil
+	}
+	if k.Via != nil {
+		return cp.sortVia(k, i)
 	}
 	p := k.Param
 	if p.Type != cp.typ { // the same code on another type of a search over several
@@ -67,6 +72,36 @@ func (cp *compiler) sortKey(k search.Sort, i int) (sortKey, error) {
 		out.join = " LEFT JOIN (SELECT y.rid AS rid, " + best("c") + " AS v FROM tok y WHERE y.p=? GROUP BY y.rid) " + s + " ON " + s + ".rid=r.rid"
 		out.jarg = []any{cp.s.paramID(p)}
 		out.expr = s + ".v"
+	}
+	return out, nil
+}
+
+// sortVia is the key of a resource that a reference leads to: the text of a key
+// on r becomes one on x.
+func (cp *compiler) sortVia(k search.Sort, i int) (sortKey, error) {
+	far := &compiler{s: cp.s, ctx: cp.ctx, c: cp.c, typ: k.Target, t: cp.s.types.id(k.Target), lay: cp.s.layouts.of(k.Target)}
+	out, err := far.sortKey(search.Sort{Param: k.Param, Desc: k.Desc}, i)
+	if err != nil {
+		return out, err
+	}
+	if out.join != "" {
+		return out, fault.At(fault.Invalid, "not-supported", "", "_sort: %s of %s cannot be sorted by through a reference", k.Param.Code, k.Target)
+	}
+	best := "min("
+	if k.Desc {
+		best = "max("
+	}
+	expr := strings.ReplaceAll(out.expr, "r.", "x.")
+	args := out.args
+	out.expr, out.args = "NULL", nil
+	for _, l := range cp.links(k.Via, "", k.Target) {
+		if l.slot != "" {
+			out.expr = "(SELECT " + expr + " FROM res x WHERE x.rid=r." + l.slot + " AND x.t=?)"
+			out.args = append(slices.Clone(args), far.t)
+			return out, nil
+		}
+		out.expr = "(SELECT " + best + expr + ") FROM ref g CROSS JOIN res x WHERE g.rid=r.rid AND g.p=? AND x.rid=g.h AND x.t=?)"
+		out.args = append(slices.Clone(args), l.p, far.t)
 	}
 	return out, nil
 }

@@ -178,3 +178,25 @@ func searchIncludes(k kit) {
 		}
 	}
 }
+
+// searchSortVia sorts by what references lead to.
+func searchSortVia(k kit) {
+	linkedKit(k)
+	for raw, want := range map[string][]string{
+		"_id=o1,o2&_sort=patient.birthdate":            {"o1", "o2"},
+		"_id=o1,o2&_sort=-patient.birthdate":           {"o2", "o1"},
+		"_id=o1,o2&_sort=subject:Patient.family":       {"o1", "o2"},
+		"_id=o1,o2&_sort=-subject:Patient.family":      {"o2", "o1"},
+		"_id=o1,o2&_sort=performer:Practitioner.name":  {"o2", "o1"},
+		"_id=o1,o2&_sort=-performer:Practitioner.name": {"o1", "o2"},
+		"_id=o1,o2&_sort=status,-patient.birthdate":    {"o2", "o1"},
+	} {
+		q := k.query("Observation", raw)
+		q.Count = 1
+		got := k.search(q)
+		for i := range got {
+			got[i] = got[i][len("Observation/"):]
+		}
+		same(k, raw, got, want)
+	}
+}

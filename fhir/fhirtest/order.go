@@ -74,7 +74,7 @@ func (m *Memory) matches(q *search.Query) []hit {
 		}
 		h := hit{rec: cur, rid: r.rid}
 		for _, s := range q.Sort {
-			h.keys = append(h.keys, keyOf(s, cur, r.values))
+			h.keys = append(h.keys, m.keyOf(s, k, r))
 		}
 		hits = append(hits, h)
 	}
@@ -209,4 +209,25 @@ func decodeHistory(s string) (fhir.Seq, error) {
 		return 0, fault.New(fault.Invalid, "the cursor is not one of a history")
 	}
 	return fhir.Seq(n), nil
+}
+
+// keyOf returns the sort key of a resource, or with Via the first of those that
+// it refers to.
+func (m *Memory) keyOf(s search.Sort, k fhir.Key, r *row) sortKey {
+	if s.Via == nil {
+		return keyOf(s, r.current(), r.values)
+	}
+	best := sortKey{Missing: true}
+	link := &search.Include{Source: k.Type, Target: s.Target, Params: []*search.Param{s.Via}}
+	for _, to := range m.linked(link, k) {
+		x := keyOf(s, m.rows[to].current(), m.rows[to].values)
+		if x.Missing {
+			continue
+		}
+		c := cmp.Or(cmp.Compare(x.Num, best.Num), cmp.Compare(x.Text, best.Text))
+		if best.Missing || s.Desc && c > 0 || !s.Desc && c < 0 {
+			best = x
+		}
+	}
+	return best
 }

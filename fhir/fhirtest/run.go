@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) fhir.Store) {
 		{"SearchCompartment", searchCompartment},
 		{"SearchChains", searchChains},
 		{"SearchIncludes", searchIncludes},
+		{"SearchSortVia", searchSortVia},
 		{"SearchPages", searchPages},
 		{"SearchSort", searchSort},
 		{"SearchTotal", searchTotal},

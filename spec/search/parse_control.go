@@ -289,14 +289,44 @@ func (p *parser) sortKey(name, code string) (Sort, *Error) {
 	if len(p.types) != 1 {
 		return Sort{}, notSupported(name, "a search over several types can only be sorted by _lastUpdated and _id, not by %q", code)
 	}
-	param := p.reg.Param(p.types[0], code)
+	head, rest, chained := strings.Cut(code, ".")
+	if !chained {
+		param, e := p.sortParam(name, p.types[0], code)
+		return Sort{Param: param}, e
+	}
+	ref, target, _ := strings.Cut(head, ":")
+	via := p.reg.Param(p.types[0], ref)
+	if via == nil || via.Kind != Reference || via.Unsupported != "" {
+		return Sort{}, notSupported(name, "%s has no reference parameter %q", p.types[0], ref)
+	}
+	targets := (&Clause{Params: []*Param{via}}).targets()
+	switch {
+	case target == "" && len(targets) == 1:
+		target = targets[0]
+	case target == "":
+		return Sort{}, notSupported(name, "%q points to several types; name one, as in %s:Patient.%s", ref, ref, rest)
+	case targets != nil && !slices.Contains(targets, target) || !r4.IsResource(target):
+		return Sort{}, notSupported(name, "%q does not point to %s", ref, target)
+	}
+	param, e := p.sortParam(name, target, rest)
+	return Sort{Param: param, Via: via, Target: target}, e
+}
+
+// sortParam returns a parameter that has an order.
+func (p *parser) sortParam(name, typ, code string) (*Param, *Error) {
+	param := p.reg.Param(typ, code)
 	switch {
 	case param == nil:
-		return Sort{}, notSupported(name, "%s has no search parameter %q", p.types[0], code)
+		return nil, notSupported(name, "%s has no search parameter %q", typ, code)
 	case param.Unsupported != "":
-		return Sort{}, notSupported(name, "%q is not supported: %s", code, param.Unsupported)
-	case param.Kind == Composite:
-		return Sort{}, notSupported(name, "%q is a composite, which has no order", code)
+		return nil, notSupported(name, "%q is not supported: %s", code, param.Unsupported)
 	}
-	return Sort{Param: param}, nil
+	own := param
+	for len(own.Parts) == 1 {
+		own = own.Parts[0]
+	}
+	if len(own.Parts) > 0 || own.Kind == Composite || own.Kind == Reference || own.Kind == Special {
+		return nil, notSupported(name, "%q has values of several kinds, or none that have an order", code)
+	}
+	return param, nil
 }

@@ -43,7 +43,12 @@ const (
 )
 
 // Sort is one key of _sort. Param nil means the special keys by Special: "_lastUpdated" or "_id".
+//
+// With Via the key is that of the resource of type Target that the reference
+// parameter leads to (_sort=patient.birthdate); of several, the first in the order.
 type Sort struct {
+	Via     *Param
+	Target  string
 	Param   *Param
 	Special string
 	Desc    bool
