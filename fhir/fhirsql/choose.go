@@ -15,9 +15,9 @@ import (
 // are dense enough, else the driver is sorted after all (see dense).
 
 const (
-	probeFirst = 500    // rows that every driver is counted to
-	probeLast  = 32_000 // and the most, as long as none is smaller
-	probeRows  = 4000   // the most for ranges whose rows are looked up one by one
+	probeFirst = 500     // rows that every driver is counted to
+	probeLast  = 128_000 // and the most, as long as none is smaller
+	probeRows  = 4000    // the most for ranges whose rows are looked up one by one
 )
 
 // Limits are the sizes at which the planner changes its mind.
