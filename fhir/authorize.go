@@ -18,6 +18,7 @@ var verbActions = map[Verb]auth.Actions{
 	VerbPatch:        auth.FHIRUpdate | auth.FHIRRead, // a test, an error and the answer tell what is there
 	VerbDelete:       auth.FHIRDelete,
 	VerbPurgeHistory: auth.FHIRHardDelete,
+	VerbImport:       auth.FHIRImport,
 	VerbExport:       auth.FHIRExport,
 	VerbReindex:      auth.FHIRReindex,
 	VerbParamStatus:  auth.FHIRRead,

@@ -17,13 +17,14 @@ func parseETag(s string) (int64, bool) {
 		return 0, false
 	}
 	v, ok := parseVersion(s[1 : len(s)-1])
-	return v, ok
+	return v, ok && v > 0
 }
 
-// parseVersion reads a version id of this server: a positive decimal number without leading zeros.
+// parseVersion reads a version id of this server: a decimal number without
+// leading zeros. Only imports make negative ones, and they are never current.
 func parseVersion(s string) (int64, bool) {
 	v, err := strconv.ParseInt(s, 10, 64)
-	return v, err == nil && v > 0 && s[0] != '0' && s[0] != '+'
+	return v, err == nil && v != 0 && s[0] != '0' && s[0] != '+' && (v > 0 || s[1] != '0')
 }
 
 // ifMatch returns the version that a write demands, 0 for none.

@@ -27,6 +27,9 @@ type references struct {
 	urn     bool              // some fullUrl is a urn:
 	abs     bool              // some fullUrl is an absolute URL
 
+	closed bool // a reference that is a search is an error
+	asIs   bool // a reference that is a search stays one
+
 	mu    sync.Mutex
 	found map[string]*conditional
 }
@@ -167,7 +170,7 @@ func (w *walk) reference(c resource.Node) error {
 			return nil
 		}
 	}
-	if bytes.IndexByte(ref, '?') <= 0 {
+	if bytes.IndexByte(ref, '?') <= 0 || w.r.asIs {
 		return nil
 	}
 	typ, query, ok := w.r.searchURL(string(ref))
@@ -212,6 +215,9 @@ func (r *references) searchURL(ref string) (typ, query string, ok bool) {
 
 // lookup resolves a conditional reference, once for all that ask.
 func (r *references) lookup(ctx context.Context, ref, typ, query string) (target, error) {
+	if r.closed {
+		return target{}, fault.At(fault.Invalid, "not-supported", "", "the reference %q is a search, which is not possible here", clip(ref))
+	}
 	r.mu.Lock()
 	if r.found == nil {
 		r.found = map[string]*conditional{}

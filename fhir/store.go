@@ -24,15 +24,15 @@ type Seq int64
 
 const seqEpoch = 1577836800000 // 2020-01-01T00:00:00Z in Unix milliseconds
 
-// SeqAt returns the first Seq of a millisecond; times before 2020 or far in the
-// future give the ends of the range.
+// SeqAt returns the first Seq of a millisecond; times before 1880 or far in the
+// future give the ends of the range. Before 2020 a Seq is negative, which only
+// imported versions are.
 func SeqAt(t time.Time) Seq { return SeqAtMilli(t.UnixMilli()) }
 
-// SeqAtMilli returns the first Seq of a Unix millisecond; times before 2020 or
-// far in the future give the ends of the range.
+// SeqAtMilli is SeqAt of a Unix millisecond.
 func SeqAtMilli(ms int64) Seq {
 	const most = 1<<42 - 1
-	return Seq(min(max(ms-seqEpoch, 0), most) << 20)
+	return Seq(min(max(ms-seqEpoch, -most), most) << 20)
 }
 
 // Time returns the instant of s, in UTC with millisecond precision.

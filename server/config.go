@@ -35,6 +35,7 @@ type Config struct {
 	CORS           CORSConfig        `yaml:"cors"`
 	Identity       IdentityConfig    `yaml:"identity"`
 	Events         EventsConfig      `yaml:"events"`
+	Import         ImportConfig      `yaml:"import"`
 	Log            LogConfig         `yaml:"log"`
 	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir, the DICOM service dicom and the MedTech service medtech."`
 
@@ -108,6 +109,27 @@ func (i IdentityConfig) validate() error {
 	}
 	if i.RefreshTokenTime < time.Hour || i.RefreshTokenTime > 8760*time.Hour {
 		return fmt.Errorf("identity.refresh_token_time: %s is not between 1h and 8760h", i.RefreshTokenTime)
+	}
+	return nil
+}
+
+// ImportConfig says where $import may read.
+type ImportConfig struct {
+	Folder string   `yaml:"folder" doc:"Folder whose files $import may read by their names below it. Empty: none."`
+	Allow  []string `yaml:"allow" doc:"Addresses such as https://files.example.org/exports/ below which $import may read; a redirect may not lead elsewhere. Empty: none."`
+}
+
+func (c ImportConfig) validate() error {
+	for _, text := range c.Allow {
+		if _, err := allowed(text); err != nil {
+			return err
+		}
+	}
+	if c.Folder == "" {
+		return nil
+	}
+	if i, err := os.Stat(c.Folder); err != nil || !i.IsDir() {
+		return fmt.Errorf("import.folder: %s is no folder", c.Folder)
 	}
 	return nil
 }
@@ -213,6 +235,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Events.Retention < time.Hour || c.Events.Retention > 8760*time.Hour {
 		return errors.New("events.retention: it is between 1h and 8760h")
+	}
+	if err := c.Import.validate(); err != nil {
+		return err
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return fmt.Errorf("log.level: %q is not one of debug, info, warn, error", c.Log.Level)

@@ -80,6 +80,10 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.blobs, err = openBlobs(&cfg); err != nil {
 		return nil, errors.Join(err, s.lock.Close())
 	}
+	src, err := openImports(cfg.Import)
+	if err != nil {
+		return nil, errors.Join(err, s.blobs.Close(), s.lock.Close())
+	}
 	if s.queue, err = openQueue(ctx, &cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("jobs: %w", err), s.blobs.Close(), s.lock.Close())
 	}
@@ -87,6 +91,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.services.tls, err = cfg.TLS.load(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.services.sources = src
 	if s.identity, err = openIdentity(ctx, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("identity: %w", err), s.Close())
 	}

@@ -38,6 +38,7 @@ type services struct {
 	bodies  *web.Budget // of all services together
 	blobs   blob.Store  // each service has the part below its path
 	queue   *queue
+	sources bulk.Sources
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 	// identity is nil when authentication is off.
@@ -334,7 +335,7 @@ func (s *service) build(spec manage.Spec) error {
 		return err
 	}
 	work := bulk.New(bulk.Deps{
-		FHIR: room, Store: s.store, Jobs: s.all.queue.store, Blobs: blob.Sub(s.all.blobs, s.ref.String()), Scope: s.ref.String(), Subset: fhirhttp.Subset,
+		FHIR: room, Store: s.store, Jobs: s.all.queue.store, Blobs: blob.Sub(s.all.blobs, s.ref.String()), Scope: s.ref.String(), Subset: fhirhttp.Subset, Sources: s.all.sources,
 	})
 	opt := fhirhttp.Options{
 		Handlers:         smart,

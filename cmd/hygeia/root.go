@@ -26,6 +26,7 @@ type cli struct {
 	Demo        demoCmd           `cmd:"" help:"Run the platform on a temporary folder with synthetic patients."`
 	Load        loadCmd           `cmd:"" help:"Load files and folders into a FHIR service."`
 	Export      exportCmd         `cmd:"" help:"Fetch everything of a FHIR service as NDJSON files."`
+	Import      importCmd         `cmd:"" help:"Let a FHIR service read NDJSON files."`
 	Apply       applyCmd          `cmd:"" help:"Make the workspaces of a server match a file."`
 	Workspace   workspaceCmd      `cmd:"" help:"Create, list, show and delete workspaces."`
 	FHIRService fhirServiceCmd    `cmd:"" name:"fhir-service" help:"Create, list, show and delete FHIR services."`

@@ -1,5 +1,5 @@
 // Package bulk moves whole stores: $export of the Bulk Data Access standard with
-// the parameters of Azure Health Data Services.
+// the parameters of Azure Health Data Services, and $import of the latter.
 //
 // # Export
 //
@@ -10,10 +10,20 @@
 // are finished the job makes the manifest of what they wrote. A child keeps a
 // checkpoint per file, so after a crash only the file in the works is written again.
 //
+// # Import
+//
+// The files are cut into ranges of bytes, each a child job that owns the lines
+// that begin in its range. A child parses and validates 500 lines and stores
+// them in one transaction that waits behind interactive writes. It keeps a
+// checkpoint every 5,000 lines; lines that are imported again after a crash are
+// no change, because they carry their number and time, or have the content of
+// the current version.
+//
 // Files in reading order: service.go (Service, its jobs), request.go (the
 // parameters), export.go (plan and manifest), part.go (one range), filter.go
 // (Patient and Group level, _typeFilter, _elements), group.go (members),
-// file.go (files that roll), status.go (what a client may ask about a job).
+// file.go (files that roll), importreq.go (the parameters of an import),
+// import.go (its parts and its result), source.go (where it reads), status.go (what a client may ask about a job).
 //
 // Invariants: the answer is what the store held at one position, whatever is
 // written meanwhile; memory does not grow with the store; what a cancelled or

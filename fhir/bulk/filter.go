@@ -111,12 +111,9 @@ func (f *filter) appendLine(dst []byte, rec *fhir.Record) ([]byte, error) {
 	return append(f.s.d.Subset(dst, f.doc.Root(), f.elements), '\n'), nil
 }
 
-// deletedState marks a line as a deletion, for $export with _deleted and for $import.
-const deletedState = "http://azurehealthcareapis.com/data-extensions/deleted-state"
-
 // deletedMeta is the stored form of a resource that has nothing but that mark.
 var deletedMeta = func() []byte {
-	const meta = `"extension":[{"url":"` + deletedState + `","valueString":"soft-deleted"}]`
+	const meta = `"extension":[{"url":"` + fhir.DeletedExtension + `","valueString":"soft-deleted"}]`
 	return append([]byte{0x80 | byte(len(meta)&0x7f), byte(len(meta) >> 7)}, meta...)
 }()
 

@@ -37,7 +37,9 @@ type Deps struct {
 	Blobs  blob.Store // the part of this service
 	Scope  string     // workspace/service
 	Subset Subset
-	Now    func() time.Time // nil means time.Now
+	// Sources are where an import may read; nil means nowhere.
+	Sources Sources
+	Now     func() time.Time // nil means time.Now
 	// FileSize is where an export file ends; default 64 MiB.
 	FileSize int64
 	// PartSize is about how many resources one child of an export writes; default 100,000.
@@ -64,6 +66,9 @@ func New(d Deps) *Service {
 	if d.Keep <= 0 {
 		d.Keep = 7 * 24 * time.Hour
 	}
+	if d.Sources == nil {
+		d.Sources = nowhere{}
+	}
 	return &Service{d: d}
 }
 
@@ -71,6 +76,9 @@ func New(d Deps) *Service {
 const (
 	kindExport = "export"
 	kindPart   = "export-part"
+
+	kindImport     = "import"
+	kindImportPart = "import-part"
 )
 
 // Resolve returns the service of a scope, held until release is called.
@@ -102,8 +110,10 @@ func Handlers(resolve Resolve) map[string]jobs.Handler {
 		}
 	}
 	return map[string]jobs.Handler{
-		kindExport:  {Run: run((*Service).runExport), Clean: clean((*Service).cleanExport)},
-		kindPart:    {Run: run((*Service).runPart)},
-		kindReindex: {Run: run((*Service).runReindex)},
+		kindExport:     {Run: run((*Service).runExport), Clean: clean((*Service).cleanExport)},
+		kindPart:       {Run: run((*Service).runPart)},
+		kindReindex:    {Run: run((*Service).runReindex)},
+		kindImport:     {Run: run((*Service).runImport), Clean: clean((*Service).cleanImport)},
+		kindImportPart: {Run: run((*Service).runImportPart)},
 	}
 }

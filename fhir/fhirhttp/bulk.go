@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/blob"
@@ -21,6 +22,10 @@ type Bulk interface {
 	StartExport(ctx context.Context, req *bulk.ExportRequest) (job string, err error)
 	Export(ctx context.Context, job, base string) (*bulk.Status, error)
 	EndExport(ctx context.Context, job string) error
+	StartImport(ctx context.Context, req *bulk.ImportRequest) (job string, err error)
+	Import(ctx context.Context, job, base string) (*bulk.Status, error)
+	EndImport(ctx context.Context, job string) error
+	ImportErrors(ctx context.Context, job, name string) (io.ReadCloser, error)
 	File(ctx context.Context, job, name string, offset int64) (io.ReadCloser, blob.Info, error)
 }
 
@@ -45,23 +50,23 @@ func (x *exchange) bulk() error {
 	case x.target.place == atExportFile:
 		return x.exportFile(b)
 	case x.target.place == atExport && x.r.Method == http.MethodDelete:
-		if err := b.EndExport(x.r.Context(), x.target.job); err != nil {
-			return err
-		}
-		x.accepted("")
-		return nil
+		return x.ended(b.EndExport(x.r.Context(), x.target.job))
 	case x.target.place == atExport:
-		st, err := b.Export(x.r.Context(), x.target.job, x.baseURL())
-		if err != nil {
-			return err
-		}
-		return x.jobStatus(st)
+		return x.jobStatus(b.Export(x.r.Context(), x.target.job, x.baseURL()))
+	case x.target.place == atImportFile:
+		return x.importErrors(b)
+	case x.target.place == atImport && x.r.Method == http.MethodDelete:
+		return x.ended(b.EndImport(x.r.Context(), x.target.job))
+	case x.target.place == atImport:
+		return x.jobStatus(b.Import(x.r.Context(), x.target.job, x.baseURL()))
+	case x.in.Verb == fhir.VerbImport:
+		return x.startImport(b)
 	}
 	return x.startExport(b)
 }
 
 // asyncHeaders checks the headers of a kick-off request, which are both
-// required, and says whether the client is lenient.
+// required for an export, and says whether the client is lenient.
 func (x *exchange) asyncHeaders() (lenient bool, err error) {
 	async := false
 	for _, h := range x.r.Header["Prefer"] {
@@ -76,6 +81,9 @@ func (x *exchange) asyncHeaders() (lenient bool, err error) {
 	}
 	if !async {
 		return false, fault.At(fault.Invalid, "required", "", "this operation is asynchronous: send Prefer: respond-async")
+	}
+	if x.in.Verb == fhir.VerbImport {
+		return lenient, nil
 	}
 	for r := range strings.SplitSeq(strings.Join(x.r.Header["Accept"], ","), ",") {
 		if typ, q := mediaRange(r); q > 0 && typ == "application/fhir+json" {
@@ -101,6 +109,51 @@ func (x *exchange) startExport(b Bulk) error {
 	return nil
 }
 
+// ended answers the DELETE of a job.
+func (x *exchange) ended(err error) error {
+	if err == nil {
+		x.accepted("")
+	}
+	return err
+}
+
+func (x *exchange) startImport(b Bulk) error {
+	if _, err := x.asyncHeaders(); err != nil {
+		return err
+	}
+	if err := x.readFHIR(); err != nil {
+		return err
+	}
+	job, err := b.StartImport(x.r.Context(), &bulk.ImportRequest{
+		Body: x.doc.Root(), Base: x.baseURL(), Requester: requester(x.r.Context()), URL: x.baseURL() + "/$import",
+	})
+	if err != nil {
+		return err
+	}
+	x.accepted(x.baseURL() + "/_operations/import/" + job)
+	return nil
+}
+
+// importErrors streams the errors of one file.
+func (x *exchange) importErrors(b Bulk) error {
+	r, err := b.ImportErrors(x.r.Context(), x.target.job, x.target.file)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	x.w.Header()["Content-Type"] = typeNDJSON
+	x.finish(http.StatusOK, nil)
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
+	n, err := io.Copy(x.w, r)
+	x.sent = int(n)
+	if err != nil {
+		panic(http.ErrAbortHandler) // the client must see that the file is cut short
+	}
+	return nil
+}
+
 // requester names who asks, for the job.
 func requester(ctx context.Context) string {
 	if p := auth.From(ctx); p != nil {
@@ -121,7 +174,10 @@ func (x *exchange) accepted(location string) {
 const pollAfter = "1"
 
 // jobStatus answers 202 while a job runs, then 200 with its manifest.
-func (x *exchange) jobStatus(st *bulk.Status) error {
+func (x *exchange) jobStatus(st *bulk.Status, err error) error {
+	if err != nil {
+		return err
+	}
 	h := x.w.Header()
 	h["Cache-Control"] = []string{"no-store"}
 	if st.Running {

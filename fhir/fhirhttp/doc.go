@@ -41,6 +41,10 @@
 //	GET    /_operations/export/job      its progress, then its manifest
 //	DELETE /_operations/export/job      cancels it, or removes its files
 //	GET    /_operations/export/job/file one of its files
+//	POST   /$import                     bulk import of NDJSON files (Prefer: respond-async)
+//	GET    /_operations/import/job      its progress, then its result
+//	DELETE /_operations/import/job      cancels it
+//	GET    /_operations/import/job/file the errors of one file
 //	*      Options.Handlers             exact paths of others, such as .well-known/smart-configuration
 //
 // Files in reading order: handler.go (one request from begin to end), route.go

@@ -56,7 +56,7 @@ type Options struct {
 	Versioning func(resourceType string) string
 	// Name and Version are those of the software, for the CapabilityStatement.
 	Name, Version string
-	// Bulk does $export; nil means that it is not offered.
+	// Bulk does $export and $import; nil means that it is not offered.
 	Bulk Bulk
 	// Handlers answer exact paths below the base, without a leading slash: ".well-known/smart-configuration".
 	Handlers map[string]http.Handler
@@ -211,7 +211,7 @@ func (x *exchange) serve() error {
 	if err := x.setQuery(x.r.URL.RawQuery); err != nil {
 		return err
 	}
-	if x.in.Verb == fhir.VerbExport {
+	if x.in.Verb == fhir.VerbExport || x.in.Verb == fhir.VerbImport {
 		return x.bulk()
 	}
 	if err := x.negotiate(); err != nil {

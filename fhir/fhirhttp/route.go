@@ -32,6 +32,8 @@ const (
 	atExport
 	atExportFile
 	atReindex
+	atImport
+	atImportFile
 )
 
 // route is one method at a place.
@@ -60,6 +62,8 @@ var routes = [...][]route{
 	atExport:            {{method: http.MethodGet, verb: fhir.VerbExport}, {method: http.MethodDelete, verb: fhir.VerbExport}},
 	atExportFile:        {{method: http.MethodGet, verb: fhir.VerbExport}},
 	atReindex:           {{method: http.MethodGet, verb: fhir.VerbReindex}, {method: http.MethodDelete, verb: fhir.VerbReindex}},
+	atImport:            {{method: http.MethodGet, verb: fhir.VerbImport}, {method: http.MethodDelete, verb: fhir.VerbImport}},
+	atImportFile:        {{method: http.MethodGet, verb: fhir.VerbImport}},
 }
 
 var typeRoutes = []route{
@@ -137,6 +141,11 @@ var operations = []operation{
 		definition: "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export",
 		about:      "The same for the compartments of the members of a Group.",
 	},
+	{
+		name: "import", system: true, bulk: true, route: route{method: http.MethodPost, verb: fhir.VerbImport},
+		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/import",
+		about:      "POST of Parameters with Prefer: respond-async reads NDJSON files, as in Azure Health Data Services.",
+	},
 }
 
 var exportRoute = route{method: http.MethodGet, verb: fhir.VerbExport}
@@ -201,6 +210,10 @@ func (t *target) parseJob(seg []string) error {
 		t.place, t.job, t.file = atExportFile, seg[1], seg[2]
 	case len(seg) == 2 && seg[0] == "reindex":
 		t.place, t.job = atReindex, seg[1]
+	case len(seg) == 2 && seg[0] == "import":
+		t.place, t.job = atImport, seg[1]
+	case len(seg) == 3 && seg[0] == "import":
+		t.place, t.job, t.file = atImportFile, seg[1], seg[2]
 	default:
 		return unknownRoute()
 	}
@@ -335,6 +348,8 @@ var patterns = [...]string{
 	atExport:            "/_operations/export/{id}",
 	atExportFile:        "/_operations/export/{id}/{file}",
 	atReindex:           "/_operations/reindex/{id}",
+	atImport:            "/_operations/import/{id}",
+	atImportFile:        "/_operations/import/{id}/{file}",
 }
 
 // pattern names a target without the values in it.

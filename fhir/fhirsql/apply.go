@@ -17,9 +17,10 @@ const (
 	opPatch
 	opDelete
 	opErased // a hard delete: only in chg
+	opPlaced // the place of an imported version in the past: only in chg, and no change (see import.go)
 )
 
-var methods = [...]string{opPost: "POST", opPut: "PUT", opPatch: "PATCH", opDelete: "DELETE", opErased: "DELETE"}
+var methods = [...]string{opPost: "POST", opPut: "PUT", opPatch: "PATCH", opDelete: "DELETE", opErased: "DELETE", opPlaced: ""}
 
 func methodCode(m string) int64 {
 	switch m {
@@ -319,7 +320,16 @@ func (s *Store) put(c *db.Conn, op *fhir.Op, z []byte, st *state) (fhir.Applied,
 			return fhir.Applied{}, err
 		}
 	}
-	out := fhir.Applied{Outcome: fhir.Created, Version: st.ver + 1, Seq: s.tick()}
+	out, err := s.putAs(c, op, z, st, fhir.Applied{Outcome: fhir.Created, Version: st.ver + 1, Seq: s.tick()})
+	if err != nil {
+		return out, err
+	}
+	return out, logChange(c, out.Seq, st.rid, out.Version, methodCode(op.Method))
+}
+
+// putAs makes a version the current one, with the number and the place that
+// out has. The caller writes its change row.
+func (s *Store) putAs(c *db.Conn, op *fhir.Op, z []byte, st *state, out fhir.Applied) (fhir.Applied, error) {
 	w := &s.work
 	if err := s.build(c, op.Key.Type, st.rid, op.Values, &w.now); err != nil {
 		return out, err
@@ -350,9 +360,6 @@ func (s *Store) put(c *db.Conn, op *fhir.Op, z []byte, st *state) (fhir.Applied,
 		}
 	}
 	if err := putBody(c, st.rid, t, out, methodCode(op.Method), op.Key.ID, z, st.live); err != nil {
-		return out, err
-	}
-	if err := logChange(c, out.Seq, st.rid, out.Version, methodCode(op.Method)); err != nil {
 		return out, err
 	}
 	if s.pending.n > pendingLimit {

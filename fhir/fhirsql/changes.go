@@ -24,13 +24,13 @@ func (s *Store) Changes(ctx context.Context, after fhir.Seq, limit int) (list []
 	err = s.snapshot(ctx, func(c *db.Conn) error {
 		list, last = list[:0], after
 		return c.Query(`SELECT g.seq, g.ver, g.op, b.t, b.id, h.t, h.id FROM (SELECT seq, rid, ver, op FROM chg WHERE seq>$1 ORDER BY seq LIMIT $2) g
-LEFT JOIN body b ON b.rid=g.rid LEFT JOIN hist h ON h.seq=g.seq ORDER BY g.seq`, func(st *db.Stmt) error {
+LEFT JOIN body b ON b.rid=g.rid LEFT JOIN hist h ON h.rid=g.rid AND h.ver=g.ver ORDER BY g.seq`, func(st *db.Stmt) error {
 			last = fhir.Seq(st.ColInt(0))
 			col := 3
 			if st.ColNull(3) {
 				col = 5
 			}
-			if st.ColInt(2) == opErased || st.ColNull(col) {
+			if op := st.ColInt(2); op == opErased || op == opPlaced || st.ColNull(col) {
 				return nil
 			}
 			list = append(list, Entry{

@@ -25,7 +25,7 @@ func (s *Store) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, e
 		if err != nil {
 			return err
 		}
-		lo, hi := int64(0), int64(1)<<62
+		lo, hi := int64(fhir.FirstSeq), int64(1)<<62
 		if !q.Since.IsZero() {
 			lo = int64(fhir.SeqAt(q.Since))
 		}

@@ -100,7 +100,7 @@ func (s *Store) ReadVersion(ctx context.Context, k fhir.Key, version int64) (rec
 			"SELECT ver, seq, op, z FROM hist WHERE rid=$1 AND ver=$2",
 		} {
 			err := c.Query(text, func(st *db.Stmt) error { return s.version(st, &rec) }, rid, version)
-			if err != nil || rec.Version > 0 {
+			if err != nil || rec.Version != 0 {
 				return err
 			}
 		}

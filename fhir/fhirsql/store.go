@@ -63,7 +63,8 @@ type Store struct {
 	rids    rids
 	last    fhir.Seq // the newest seq given
 	pending pending
-	texts   map[txtRow]struct{} // rows of txt that are there for sure
+	texts   map[txtRow]struct{}   // rows of txt that are there for sure
+	placed  map[fhir.Seq]fhir.Seq // by the first Seq of a millisecond: the last one that an import took in it
 	work    scratch
 	ahead   ahead
 
@@ -111,6 +112,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 			s.afterRollback()
 		}
 		s.cache.settle()
+		s.settlePlaced()
 		s.endShared(committed)
 	})
 	if err := s.start(ctx); err != nil {

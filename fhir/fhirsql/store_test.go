@@ -67,6 +67,10 @@ func (s *nodes) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, erro
 	return s.next().Apply(ctx, c)
 }
 
+func (s *nodes) Import(ctx context.Context, ops []fhir.ImportOp) ([]fhir.Imported, error) {
+	return s.next().(fhir.Importer).Import(ctx, ops)
+}
+
 func (s *nodes) Mark(ctx context.Context) (fhir.Seq, error) { return s.next().(fhir.Scanner).Mark(ctx) }
 
 func (s *nodes) Ranges(ctx context.Context, typ string, size int) ([]fhir.ScanRange, error) {

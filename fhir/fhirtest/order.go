@@ -205,7 +205,7 @@ func encodeHistory(s fhir.Seq) string { return strconv.FormatInt(int64(s), 36) }
 
 func decodeHistory(s string) (fhir.Seq, error) {
 	n, err := strconv.ParseInt(s, 36, 64)
-	if err != nil || n <= 0 {
+	if err != nil || n == 0 {
 		return 0, fault.New(fault.Invalid, "the cursor is not one of a history")
 	}
 	return fhir.Seq(n), nil

@@ -49,6 +49,9 @@ func Run(t *testing.T, open func(t *testing.T) fhir.Store) {
 		{"SearchCursor", searchCursor},
 		{"Scan", scans},
 		{"Mark", marks},
+		{"Import", imports},
+		{"ImportOneMillisecond", importsOneMillisecond},
+		{"ImportLikeTheModel", importsLikeTheModel},
 		{"LikeTheModel", likeTheModel},
 	}
 	for _, p := range parts {

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type importCmd struct {
+	To       string        `default:"${url}/default/fhir" placeholder:"URL" help:"URL of the FHIR service (${default})."`
+	Token    string        `env:"HYGEIA_TOKEN" help:"Bearer token."`
+	Output   string        `short:"o" default:"text" enum:"text,json" help:"text or json."`
+	Initial  bool          `help:"InitialLoad: the server gives versions and times, and what exists is not changed."`
+	Negative bool          `help:"Let versions without a number have negative ones."`
+	Type     string        `placeholder:"TYPE" help:"The only resource type in the files."`
+	Poll     time.Duration `default:"1s" help:"How often to ask, when the server does not say."`
+	Files    []string      `arg:"" name:"file" help:"NDJSON files as the server sees them: names below its import.folder, or addresses that its import.allow names."`
+}
+
+// Help shows an example.
+func (importCmd) Help() string {
+	return `The server reads the files itself; hygeia load sends files of this computer.
+
+Example:
+  hygeia import Patient.ndjson Observation.ndjson
+  hygeia import https://files.example.org/exports/Patient.ndjson`
+}
+
+// importResult is the answer to a finished import.
+type importResult struct {
+	Output []importCount `json:"output"`
+	Error  []importCount `json:"error"`
+}
+
+type importCount struct {
+	Type     string `json:"type"`
+	Count    int64  `json:"count"`
+	InputURL string `json:"inputUrl"`
+	URL      string `json:"url,omitempty"`
+}
+
+// Run imports: it asks and waits.
+func (c importCmd) Run(std stdio) error {
+	ctx, stop := untilSignal()
+	defer stop()
+	status, err := c.kickOff(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := c.wait(ctx, std, status)
+	if err != nil {
+		return err
+	}
+	var done, failed int64
+	for _, o := range r.Output {
+		done += o.Count
+	}
+	for _, e := range r.Error {
+		failed += e.Count
+	}
+	if c.Output == "json" {
+		if err := printJSON(std, r); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(std.out, "%d resources from %d files, %d refused\n", done, len(c.Files), failed)
+		for _, e := range r.Error {
+			fmt.Fprintf(std.err, "%s: %d lines were refused; see %s\n", e.InputURL, e.Count, e.URL)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d lines were refused", failed)
+	}
+	return nil
+}
+
+// parameters is the body of the request.
+func (c importCmd) parameters() ([]byte, error) {
+	type parameter struct {
+		Name    string      `json:"name"`
+		String  string      `json:"valueString,omitempty"`
+		URI     string      `json:"valueUri,omitempty"`
+		Boolean bool        `json:"valueBoolean,omitempty"`
+		Part    []parameter `json:"part,omitempty"`
+	}
+	mode := "IncrementalLoad"
+	if c.Initial {
+		mode = "InitialLoad"
+	}
+	list := []parameter{{Name: "inputFormat", String: "application/fhir+ndjson"}, {Name: "mode", String: mode}}
+	if c.Negative {
+		list = append(list, parameter{Name: "allowNegativeVersions", Boolean: true})
+	}
+	for _, f := range c.Files {
+		in := parameter{Name: "input", Part: []parameter{{Name: "url", URI: f}}}
+		if c.Type != "" {
+			in.Part = append(in.Part, parameter{Name: "type", String: c.Type})
+		}
+		list = append(list, in)
+	}
+	return json.Marshal(map[string]any{"resourceType": "Parameters", "parameter": list})
+}
+
+// kickOff returns the address of the status.
+func (c importCmd) kickOff(ctx context.Context) (string, error) {
+	body, err := c.parameters()
+	if err != nil {
+		return "", err
+	}
+	res, err := c.request(ctx, http.MethodPost, strings.TrimRight(c.To, "/")+"/$import", strings.NewReader(string(body)))
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	status := res.Header.Get("Content-Location")
+	if res.StatusCode != http.StatusAccepted || status == "" {
+		return "", fmt.Errorf("%s does not import: it answers %s", c.To, res.Status)
+	}
+	return status, nil
+}
+
+// wait asks until the import has ended. When it is interrupted, the import goes on.
+func (c importCmd) wait(ctx context.Context, std stdio, status string) (*importResult, error) {
+	last := ""
+	for {
+		res, err := c.request(ctx, http.MethodGet, status, nil)
+		if err != nil {
+			return nil, err
+		}
+		if res.StatusCode == http.StatusOK {
+			defer res.Body.Close()
+			var r importResult
+			err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&r)
+			return &r, err
+		}
+		_ = res.Body.Close()
+		if p := res.Header.Get("X-Progress"); p != last && c.Output == "text" {
+			fmt.Fprintln(std.err, p)
+			last = p
+		}
+		pause := c.Poll
+		if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
+			pause = time.Duration(n) * time.Second
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, errors.New("interrupted; the import goes on, see hygeia job list")
+		}
+	}
+}
+
+// request does one request; an answer that is not 2xx is an error.
+func (c importCmd) request(ctx context.Context, method, address string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return nil, &usageError{fmt.Sprintf("--to %s is no URL", c.To)}
+	}
+	req.Header.Set("Content-Type", "application/fhir+json")
+	req.Header.Set("Prefer", "respond-async")
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s does not answer (%w)", c.To, err)
+	}
+	if res.StatusCode/100 != 2 {
+		defer res.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+		return nil, outcomeError(res, text)
+	}
+	return res, nil
+}

@@ -1,0 +1,426 @@
+package bulk
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/blob"
+	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/jobs"
+	"github.com/hygeia-health/hygeia/spec/resource"
+)
+
+// The sizes of an import.
+const (
+	batchLines = 500     // one transaction: what others wait behind is short
+	batchBytes = 4 << 20 // of lines, in memory
+	saveLines  = 5000    // between checkpoints
+	maxLine    = 64 << 20
+)
+
+// importFolder holds the errors of imports in a service's part of the blob store.
+const importFolder = "import/"
+
+// importPart is the definition of a child: the lines of a file that begin in a range.
+type importPart struct {
+	Import importing `json:"import"`
+	Job    string    `json:"job"`
+	Input  int       `json:"input"`
+	From   int64     `json:"from"`
+	To     int64     `json:"to"` // -1: to the end
+}
+
+// progressed is the checkpoint and the result of a part.
+type progressed struct {
+	Input  int              `json:"input"`
+	Next   int64            `json:"next"` // where the next line begins
+	Lines  int64            `json:"lines"`
+	Counts map[string]int64 `json:"counts"`
+	Errors int64            `json:"errors"`
+	Blobs  []string         `json:"blobs,omitempty"` // with the errors
+	Begun  bool             `json:"begun"`           // Next is the beginning of a line
+}
+
+// runImport cuts the files into parts, then waits, then adds up.
+func (s *Service) runImport(ctx context.Context, t *jobs.Task) (any, error) {
+	var d importing
+	if err := t.Define(&d); err != nil {
+		return nil, err
+	}
+	planned, err := t.Load(new(bool))
+	if err != nil {
+		return nil, err
+	}
+	if planned {
+		return s.addUp(ctx, t)
+	}
+	var specs []jobs.Spec
+	var total int64
+	for i, in := range d.Inputs {
+		only := d
+		only.Inputs = []input{in} // a child needs no other
+		for from := int64(0); from == 0 || from < in.Size; from += d.Unit {
+			p := importPart{Import: only, Job: t.ID, Input: i, From: from, To: from + d.Unit}
+			if in.Size < 0 {
+				p.To = -1
+			}
+			specs = append(specs, jobs.Spec{Kind: kindImportPart, Definition: p, Keep: s.d.Keep})
+		}
+		total += max(in.Size, 0)
+	}
+	if err := t.Spawn(ctx, true, jobs.Progress{Total: total, Note: "bytes"}, specs); err != nil {
+		return nil, err
+	}
+	return nil, jobs.ErrWait
+}
+
+// addUp gathers the results of the children, one entry per file.
+func (s *Service) addUp(ctx context.Context, t *jobs.Task) (any, error) {
+	children, err := t.Children(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int]*progressed{}
+	for _, c := range children {
+		if c.State != jobs.Completed {
+			return nil, fault.New(fault.Internal, "a part of the import failed: %s", c.Error)
+		}
+		var p progressed
+		if err := json.Unmarshal(c.Result, &p); err != nil {
+			return nil, fault.Wrap("bulk: result of a part", err)
+		}
+		sum := out[p.Input]
+		if sum == nil {
+			out[p.Input] = &p
+			continue
+		}
+		for typ, n := range p.Counts {
+			sum.Counts[typ] += n
+		}
+		sum.Lines += p.Lines
+		sum.Errors += p.Errors
+		sum.Blobs = append(sum.Blobs, p.Blobs...)
+	}
+	list := []*progressed{}
+	for _, i := range slices.Sorted(maps.Keys(out)) {
+		list = append(list, out[i])
+	}
+	return list, nil
+}
+
+// loader imports one part.
+type loader struct {
+	s      *Service
+	t      *jobs.Task
+	part   importPart
+	mark   progressed
+	in     *bufio.Reader
+	at     int64 // the offset of the next line
+	batch  *fhir.Batch
+	lines  []int64 // the numbers of the lines in the batch
+	arena  []byte
+	errors bytes.Buffer
+	saved  int64
+}
+
+func (s *Service) runImportPart(ctx context.Context, t *jobs.Task) (any, error) {
+	l := &loader{s: s, t: t}
+	if err := t.Define(&l.part); err != nil {
+		return nil, err
+	}
+	l.mark = progressed{Input: l.part.Input, Next: l.part.From, Counts: map[string]int64{}}
+	if _, err := t.Load(&l.mark); err != nil {
+		return nil, err
+	}
+	d := &l.part.Import
+	l.batch = s.d.FHIR.NewBatch(fhir.ImportMode{Initial: d.Initial, Negative: d.Negative, Type: d.Inputs[0].Type, Base: d.Base})
+	l.saved = l.mark.Lines
+	r, err := l.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for more := true; more; {
+		if more, err = l.fill(ctx); err != nil {
+			return nil, err
+		}
+		if err := l.store(ctx, !more); err != nil {
+			return nil, err
+		}
+	}
+	return l.mark, nil
+}
+
+// open opens the file where the part goes on. A part that begins inside the
+// file leaves the line that it falls into to the part before.
+func (l *loader) open(ctx context.Context) (io.Closer, error) {
+	in, from := l.part.Import.Inputs[0], l.mark.Next
+	skip := from > 0 && !l.mark.Begun
+	if skip {
+		from-- // a line that begins exactly there is ours
+	}
+	r, err := l.s.d.Sources.Open(ctx, in.URL, in.Tag, from)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Precondition) {
+		return nil, fault.New(fault.Unprocessable, "the file of input %d changed or went away while it was imported", l.part.Input+1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.in, l.at = bufio.NewReaderSize(r, 256<<10), from
+	if skip {
+		if _, _, err := l.readLine(nil); err != nil && !errors.Is(err, io.EOF) {
+			_ = r.Close()
+			return nil, err
+		}
+	}
+	l.mark.Begun = true
+	return r, nil
+}
+
+// errLong is a line that does not fit into memory.
+var errLong = fault.At(fault.Invalid, "too-long", "", "the line is longer than %d bytes", maxLine)
+
+// readLine appends a line without its end to dst.
+func (l *loader) readLine(dst []byte) (_ []byte, long bool, err error) {
+	start := len(dst)
+	for {
+		chunk, err := l.in.ReadSlice('\n')
+		l.at += int64(len(chunk))
+		if long = long || len(dst)-start+len(chunk) > maxLine; !long {
+			dst = append(dst, chunk...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err == nil:
+			return bytes.TrimSuffix(bytes.TrimSuffix(dst, []byte("\n")), []byte("\r")), long, nil
+		case errors.Is(err, io.EOF) && l.at > 0 && (len(dst) > start || long):
+			return dst, long, nil // the last line has no end
+		}
+		return dst, long, err
+	}
+}
+
+// fill reads lines into the batch; false when the part is at its end.
+func (l *loader) fill(ctx context.Context) (more bool, err error) {
+	l.arena, l.lines = l.arena[:0], l.lines[:0]
+	size := 0
+	for l.batch.Len() < batchLines && size < batchBytes {
+		if l.part.To >= 0 && l.at >= l.part.To {
+			return false, nil
+		}
+		start := len(l.arena)
+		buf, long, err := l.readLine(l.arena)
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			if _, ok := errors.AsType[*fault.Error](err); !ok {
+				err = &fault.Error{Kind: fault.Transient, Op: "bulk: read", Msg: "the file of an input cannot be read now", Err: err}
+			}
+			return false, err
+		}
+		l.mark.Lines++
+		line := buf[start:]
+		switch {
+		case long:
+			l.fail(l.mark.Lines, errLong)
+			continue
+		case len(bytes.TrimSpace(line)) == 0:
+			continue
+		}
+		l.batch.Add(ctx, line)
+		l.lines = append(l.lines, l.mark.Lines)
+		size += len(line)
+		// Lines of the batch stay where they are: a full arena is replaced.
+		if l.arena = buf; cap(buf)-len(buf) < 16<<10 {
+			l.arena = make([]byte, 0, 1<<20)
+		}
+	}
+	return true, nil
+}
+
+// store writes the batch and, now and then and at the end, the checkpoint.
+func (l *loader) store(ctx context.Context, last bool) error {
+	results, err := l.batch.Store(ctx)
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
+		if r.Err != nil {
+			l.fail(l.lines[i], r.Err)
+			continue
+		}
+		l.mark.Counts[strings.Clone(r.Type)]++
+	}
+	l.mark.Next = l.at
+	if !last && l.mark.Lines-l.saved < saveLines {
+		return nil
+	}
+	if l.errors.Len() > 0 {
+		key := fmt.Sprintf("%s%s/%d-%d-%d.ndjson", importFolder, l.part.Job, l.part.Input, l.part.From, len(l.mark.Blobs))
+		if _, err := l.s.d.Blobs.Put(ctx, key, bytes.NewReader(l.errors.Bytes()), blob.PutOptions{ContentType: "application/fhir+ndjson"}); err != nil {
+			return err
+		}
+		l.mark.Blobs = append(l.mark.Blobs, key)
+		l.errors.Reset()
+	}
+	l.saved = l.mark.Lines
+	return l.t.Save(ctx, l.mark, jobs.Progress{Done: l.at - l.part.From, Note: "bytes"})
+}
+
+// fail notes why a line was refused.
+func (l *loader) fail(line int64, err error) {
+	l.mark.Errors++
+	e := fault.From(err)
+	issues := e.Issues
+	if len(issues) == 0 {
+		issues = []fault.Issue{{Code: "invalid", Diagnostics: e.Msg}}
+	}
+	where := "line " + strconv.FormatInt(line, 10)
+	if l.part.From > 0 {
+		where += " behind byte " + strconv.FormatInt(l.part.From, 10)
+	}
+	b := l.errors.AvailableBuffer()
+	b = append(b, `{"resourceType":"OperationOutcome","issue":[`...)
+	for i, is := range issues {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		severity, code := is.Severity, is.Code
+		if severity == "" {
+			severity = "error"
+		}
+		if code == "" {
+			code = "invalid"
+		}
+		b = append(append(b, `{"severity":`...), strconv.Quote(severity)...)
+		b = resource.AppendString(append(b, `,"code":`...), code)
+		b = resource.AppendString(append(b, `,"diagnostics":`...), where+": "+is.Diagnostics)
+		if is.Expression != "" {
+			b = append(resource.AppendString(append(b, `,"expression":[`...), is.Expression), ']')
+		}
+		b = append(b, '}')
+	}
+	l.errors.Write(append(b, "]}\n"...))
+}
+
+// Import returns the status of an import.
+func (s *Service) Import(ctx context.Context, id, base string) (*Status, error) {
+	if err := s.d.FHIR.Allow(ctx, fhir.VerbImport); err != nil {
+		return nil, err
+	}
+	j, err := s.job(ctx, kindImport, id)
+	if err != nil {
+		return nil, err
+	}
+	switch j.State {
+	case jobs.Failed:
+		return nil, fault.New(fault.Internal, "the import failed: %s", j.Error)
+	case jobs.Completed:
+		m, err := importManifest(j, base)
+		return &Status{Manifest: m, Expires: j.Expires}, err
+	}
+	p, err := s.progress(ctx, j)
+	return &Status{Running: true, Progress: p}, err
+}
+
+func importManifest(j jobs.Job, base string) (*ImportManifest, error) {
+	var d importing
+	var list []progressed
+	if err := errors.Join(json.Unmarshal(j.Definition, &d), json.Unmarshal(j.Result, &list)); err != nil {
+		return nil, fault.Wrap("bulk: import", err)
+	}
+	m := &ImportManifest{TransactionTime: j.Created, Request: d.Request, Output: []ImportOutput{}, Error: []ImportOutput{}}
+	for _, p := range list {
+		url := d.Inputs[p.Input].URL
+		for _, typ := range slices.Sorted(maps.Keys(p.Counts)) {
+			m.Output = append(m.Output, ImportOutput{Type: typ, Count: p.Counts[typ], InputURL: url})
+		}
+		if p.Errors > 0 {
+			m.Error = append(m.Error, ImportOutput{
+				Type: "OperationOutcome", Count: p.Errors, InputURL: url,
+				URL: base + "/_operations/import/" + j.ID + "/" + strconv.Itoa(p.Input) + ".ndjson",
+			})
+		}
+	}
+	return m, nil
+}
+
+// ImportErrors returns the errors of one file, as NDJSON of OperationOutcome.
+func (s *Service) ImportErrors(ctx context.Context, id, name string) (io.ReadCloser, error) {
+	if err := s.d.FHIR.Allow(ctx, fhir.VerbImport); err != nil {
+		return nil, err
+	}
+	j, err := s.job(ctx, kindImport, id)
+	if err != nil {
+		return nil, err
+	}
+	var list []progressed
+	if j.State == jobs.Completed {
+		if err := json.Unmarshal(j.Result, &list); err != nil {
+			return nil, fault.Wrap("bulk: import", err)
+		}
+	}
+	for _, p := range list {
+		if strconv.Itoa(p.Input)+".ndjson" == name && len(p.Blobs) > 0 {
+			return &chain{ctx: ctx, store: s.d.Blobs, keys: p.Blobs}, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "the import has no such file")
+}
+
+// chain reads several blobs one after the other.
+type chain struct {
+	ctx   context.Context
+	store blob.Store
+	keys  []string
+	cur   io.ReadCloser
+}
+
+// Read implements io.Reader.
+func (c *chain) Read(p []byte) (int, error) {
+	for {
+		if c.cur == nil {
+			if len(c.keys) == 0 {
+				return 0, io.EOF
+			}
+			r, _, err := c.store.Open(c.ctx, c.keys[0], 0, -1)
+			if err != nil {
+				return 0, err
+			}
+			c.cur, c.keys = r, c.keys[1:]
+		}
+		n, err := c.cur.Read(p)
+		if errors.Is(err, io.EOF) {
+			_ = c.cur.Close()
+			c.cur, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// Close implements io.Closer.
+func (c *chain) Close() error {
+	if c.cur == nil {
+		return nil
+	}
+	return c.cur.Close()
+}
+
+// cleanImport removes the errors of an import.
+func (s *Service) cleanImport(ctx context.Context, j jobs.Job) error {
+	return blob.DeleteAll(ctx, s.d.Blobs, importFolder+j.ID+"/")
+}
