@@ -1,11 +1,16 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/hygeia-health/hygeia/platform/blob"
+	"github.com/hygeia-health/hygeia/platform/blob/s3"
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // blobFolder is where blobs lie below the data folder. No workspace has such a name.
@@ -18,7 +23,10 @@ type blobs struct {
 	closer io.Closer
 }
 
-func openBlobs(cfg *Config) (*blobs, error) {
+func openBlobs(ctx context.Context, cfg *Config, log *slog.Logger) (*blobs, error) {
+	if cfg.Blobs != "" {
+		return openBucket(ctx, cfg.Blobs, log)
+	}
 	f, err := blob.OpenFolder(filepath.Join(cfg.Data, blobFolder))
 	if err != nil {
 		return nil, errors.Join(errors.New("blobs: the folder cannot be used"), err)
@@ -26,9 +34,26 @@ func openBlobs(cfg *Config) (*blobs, error) {
 	return &blobs{Store: f, closer: f}, nil
 }
 
+// openBucket opens a bucket, and asks whether it is there. One that does not
+// answer now may do so later.
+func openBucket(ctx context.Context, address string, log *slog.Logger) (*blobs, error) {
+	s, err := s3.Open(address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err = s.(interface{ Check(context.Context) error }).Check(ctx)
+	if fault.Is(err, fault.Transient) || fault.Is(err, fault.Timeout) {
+		log.LogAttrs(ctx, slog.LevelWarn, "the blob store does not answer", slog.Any("err", err))
+		err = nil
+	}
+	return &blobs{Store: s}, err
+}
+
 // Close ends the use of the store.
 func (b *blobs) Close() error {
-	if b == nil {
+	if b == nil || b.closer == nil {
 		return nil
 	}
 	return b.closer.Close()

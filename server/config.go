@@ -17,6 +17,7 @@ import (
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
+	"github.com/hygeia-health/hygeia/platform/blob/s3"
 )
 
 // Config is the whole configuration. The tags are its documentation: yaml is
@@ -26,7 +27,7 @@ type Config struct {
 	Listen         string            `yaml:"listen" default:"127.0.0.1:8080" flag:"--listen" doc:"Address and port to answer on. Port 0 takes a free one. With --insecure it must be a loopback one."`
 	Data           string            `yaml:"data" default:"./hygeia-data" flag:"--data" doc:"Folder that holds everything: the list of workspaces and one folder per service. Created when it does not exist."`
 	Database       string            `yaml:"database" secret:"url" doc:"Empty: SQLite files below the data folder. Nothing else is supported by this version."`
-	Blobs          string            `yaml:"blobs" secret:"url" doc:"Empty: a folder below the data folder. Nothing else is supported by this version."`
+	Blobs          string            `yaml:"blobs" secret:"url" doc:"Where large objects lie. Empty: a folder below the data folder. s3://BUCKET/PREFIX?region=REGION&endpoint=URL: a bucket that speaks the protocol of S3, with path_style=true or false, signed_urls=true to let clients fetch exports from it, and credentials=env, file or iam; by default the key comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else from the file of the AWS tools."`
 	Bus            string            `yaml:"bus" secret:"url" doc:"Empty: in process. Nothing else is supported by this version."`
 	TLS            TLSConfig         `yaml:"tls"`
 	Domain         string            `yaml:"domain" doc:"When set, {workspace}-{service}.fhir.DOMAIN (or .dicom.DOMAIN) reaches the same service as /{workspace}/{service}."`
@@ -205,10 +206,13 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data: a folder is needed")
 	}
-	for _, e := range []struct{ key, value string }{{"database", c.Database}, {"blobs", c.Blobs}, {"bus", c.Bus}} {
+	for _, e := range []struct{ key, value string }{{"database", c.Database}, {"bus", c.Bus}} {
 		if e.value != "" {
 			return fmt.Errorf("%s: %s is not supported by this version; leave it empty", e.key, scheme(e.value))
 		}
+	}
+	if err := c.validateBlobs(); err != nil {
+		return err
 	}
 	if err := c.TLS.validate(); err != nil {
 		return err
@@ -294,6 +298,17 @@ func (c *Config) issuer(listen string) string {
 		listen = net.JoinHostPort("127.0.0.1", port)
 	}
 	return scheme + listen
+}
+
+func (c *Config) validateBlobs() error {
+	if c.Blobs == "" {
+		return nil
+	}
+	if !strings.HasPrefix(c.Blobs, "s3://") {
+		return fmt.Errorf("blobs: %s is not supported; write s3://BUCKET or leave it empty", scheme(c.Blobs))
+	}
+	_, err := s3.Open(c.Blobs)
+	return err
 }
 
 func (t TLSConfig) validate() error {

@@ -77,7 +77,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.lock, err = lockFile(filepath.Join(cfg.Data, "lock")); err != nil {
 		return nil, fmt.Errorf("data: %s: %w", cfg.Data, err)
 	}
-	if s.blobs, err = openBlobs(&cfg); err != nil {
+	if s.blobs, err = openBlobs(ctx, &cfg, log); err != nil {
 		return nil, errors.Join(err, s.lock.Close())
 	}
 	src, err := openImports(cfg.Import)

@@ -245,7 +245,7 @@ func (f *Folder) Stat(_ context.Context, key string) (Info, error) {
 // List implements Store.
 func (f *Folder) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		if err := checkPrefix(prefix); err != nil {
+		if err := CheckPrefix(prefix); err != nil {
 			yield(Info{}, err)
 			return
 		}

@@ -44,8 +44,8 @@ func checkSegment(seg string) error {
 	return nil
 }
 
-// checkPrefix is CheckKey for the beginning of keys; empty is fine.
-func checkPrefix(prefix string) error {
+// CheckPrefix is CheckKey for the beginning of keys; empty is fine.
+func CheckPrefix(prefix string) error {
 	dir, last := "", prefix
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
 		dir, last = prefix[:i], prefix[i+1:]

@@ -84,7 +84,7 @@ func (b sub) Stat(ctx context.Context, key string) (Info, error) {
 // List implements Store.
 func (b sub) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		if err := checkPrefix(prefix); err != nil {
+		if err := CheckPrefix(prefix); err != nil {
 			yield(Info{}, err)
 			return
 		}

@@ -32,6 +32,7 @@ var thirdParty = map[string][]string{
 	"github.com/nats-io/nats.go":          {"medtech/ingest"},
 	"github.com/twmb/franz-go":            {"medtech/ingest"},
 	"github.com/alecthomas/kong":          {"cmd"},
+	"github.com/minio/minio-go/v7":        {"platform/blob/s3"},
 	"github.com/go-jose/go-jose/v4":       {"platform/auth"},
 	"golang.org/x/crypto/argon2":          {"platform/auth/idp"},
 	"go.yaml.in/yaml/v3":                  {"server"},
@@ -42,6 +43,7 @@ var thirdParty = map[string][]string{
 // testOnly are modules that only tests import.
 var testOnly = []string{
 	"github.com/google/go-cmp",
+	"github.com/johannesboyne/gofakes3",
 	"github.com/rogpeppe/go-internal",
 	"pgregory.net/rapid",
 }
