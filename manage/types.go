@@ -55,6 +55,7 @@ type Spec struct {
 	// built-in one, when they have the Audience. Both or neither.
 	Authority string            `json:"authority,omitempty"`
 	Audience  string            `json:"audience,omitempty"`
+	Gateway   *Gateway          `json:"gateway,omitempty"`
 	Tags      map[string]string `json:"tags,omitempty"`
 
 	MedTechSpec // only for kind medtech
@@ -126,6 +127,9 @@ func (s Spec) Check(n string) error {
 	if err := s.checkIssuer(); err != nil {
 		return err
 	}
+	if err := s.Gateway.check(); err != nil {
+		return err
+	}
 	return checkTags(s.Tags)
 }
 
@@ -180,7 +184,7 @@ func checkTags(tags map[string]string) error {
 }
 
 func (s Spec) equal(t Spec) bool {
-	return s.Kind == t.Kind && s.Compat == t.Compat && s.Partitions == t.Partitions && s.Narrative == t.Narrative && s.Authority == t.Authority && s.Audience == t.Audience && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
+	return s.Kind == t.Kind && s.Compat == t.Compat && s.Partitions == t.Partitions && s.Narrative == t.Narrative && s.Authority == t.Authority && s.Audience == t.Audience && s.Gateway.equal(t.Gateway) && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
 }
 
 // clone copies w so that a reader never shares memory with a later change.

@@ -35,6 +35,7 @@ type Config struct {
 	Limits         LimitsConfig      `yaml:"limits"`
 	CORS           CORSConfig        `yaml:"cors"`
 	Identity       IdentityConfig    `yaml:"identity"`
+	Audit          AuditConfig       `yaml:"audit"`
 	Events         EventsConfig      `yaml:"events"`
 	Import         ImportConfig      `yaml:"import"`
 	Log            LogConfig         `yaml:"log"`
@@ -54,16 +55,18 @@ type TLSConfig struct {
 
 // LimitsConfig bounds what one request, or all of them together, may take.
 type LimitsConfig struct {
-	Body              Size          `yaml:"body" default:"32MiB" doc:"Largest request body; larger ones get 413."`
-	Headers           Size          `yaml:"headers" default:"64KiB" doc:"Largest request line with all headers; larger ones get 431."`
-	RequestsPerSecond float64       `yaml:"requests_per_second" default:"0" doc:"Requests per second of all clients together, with bursts of one second; more get 429 with Retry-After. 0 is no limit."`
-	Concurrent        int           `yaml:"concurrent" default:"0" doc:"Requests in flight; more get 429 with Retry-After. 0 is no limit."`
-	HeaderTime        time.Duration `yaml:"header_time" default:"10s" doc:"How long a client may take to send the headers."`
-	ReadTime          time.Duration `yaml:"read_time" default:"5m" doc:"How long a client may take to send a whole request."`
-	HandleTime        time.Duration `yaml:"handle_time" default:"2m" doc:"How long an answer may take before its work is given up. 0 is no limit."`
-	StallTime         time.Duration `yaml:"stall_time" default:"20s" doc:"How long a client may take nothing of a large answer before the connection is given up. 0 is no limit."`
-	IdleTime          time.Duration `yaml:"idle_time" default:"2m" doc:"How long an idle connection is kept open."`
-	ShutdownTime      time.Duration `yaml:"shutdown_time" default:"30s" doc:"How long requests in flight may take after SIGTERM before they are cut off."`
+	Body                    Size          `yaml:"body" default:"32MiB" doc:"Largest request body; larger ones get 413."`
+	Headers                 Size          `yaml:"headers" default:"64KiB" doc:"Largest request line with all headers; larger ones get 431."`
+	RequestsPerSecond       float64       `yaml:"requests_per_second" default:"0" doc:"Requests per second of all clients together, with bursts of one second; more get 429 with Retry-After. 0 is no limit."`
+	ClientRequestsPerSecond float64       `yaml:"client_requests_per_second" default:"0" doc:"Requests per second of each client to each service, with bursts of one second; more get 429. A client is the application of the token, without one the address. 0 is no limit; a service may have its own."`
+	ClientConcurrent        int           `yaml:"client_concurrent" default:"0" doc:"Requests in flight of each client to each service; more get 429. 0 is no limit."`
+	Concurrent              int           `yaml:"concurrent" default:"0" doc:"Requests in flight; more get 429 with Retry-After. 0 is no limit."`
+	HeaderTime              time.Duration `yaml:"header_time" default:"10s" doc:"How long a client may take to send the headers."`
+	ReadTime                time.Duration `yaml:"read_time" default:"5m" doc:"How long a client may take to send a whole request."`
+	HandleTime              time.Duration `yaml:"handle_time" default:"2m" doc:"How long an answer may take before its work is given up. 0 is no limit."`
+	StallTime               time.Duration `yaml:"stall_time" default:"20s" doc:"How long a client may take nothing of a large answer before the connection is given up. 0 is no limit."`
+	IdleTime                time.Duration `yaml:"idle_time" default:"2m" doc:"How long an idle connection is kept open."`
+	ShutdownTime            time.Duration `yaml:"shutdown_time" default:"30s" doc:"How long requests in flight may take after SIGTERM before they are cut off."`
 }
 
 // CORSConfig lets pages of other origins call the services (Fetch standard, section 3.3).
@@ -135,6 +138,28 @@ func (c ImportConfig) validate() error {
 	return nil
 }
 
+// AuditConfig shapes the audit trail.
+type AuditConfig struct {
+	Enabled   bool          `yaml:"enabled" default:"true" doc:"Writes one record per access to a service, the management API and the identity provider."`
+	Sync      bool          `yaml:"sync" default:"false" doc:"Answers wait until their record is on disk, with one fsync for all who wait. Otherwise a record is handed to the operating system before the answer to a write, within milliseconds after that to a read, and is on disk within a second."`
+	OnFailure string        `yaml:"on_failure" default:"refuse" doc:"refuse: while records cannot be written, requests get 503. log: they are answered, and the log says what is missing."`
+	Hot       time.Duration `yaml:"hot" default:"2160h" doc:"How long records stay in the files that are searched; then they go to the archive beside the blobs."`
+	Keep      time.Duration `yaml:"keep" default:"61320h" doc:"How long records stay in the archive; seven years."`
+}
+
+func (a AuditConfig) validate() error {
+	if a.OnFailure != "refuse" && a.OnFailure != "log" {
+		return fmt.Errorf("audit.on_failure: %q is neither refuse nor log", a.OnFailure)
+	}
+	if a.Hot < time.Hour {
+		return fmt.Errorf("audit.hot: %s is less than 1h", a.Hot)
+	}
+	if a.Keep < time.Hour {
+		return fmt.Errorf("audit.keep: %s is less than 1h", a.Keep)
+	}
+	return nil
+}
+
 // LogConfig shapes the log on standard error.
 type LogConfig struct {
 	Level  string `yaml:"level" default:"info" doc:"debug, info, warn or error. Requests are logged at info."`
@@ -156,6 +181,7 @@ type ServiceConfig struct {
 	Narrative  string            `yaml:"narrative,omitempty" doc:"Empty: a narrative is stored as it comes. safe: one with scripts, forms, event handlers or links to anything but pages is refused with 400."`
 	Versioning map[string]string `yaml:"versioning,omitempty" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
 	Tags       map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
+	Gateway    *manage.Gateway   `yaml:"gateway,omitempty" doc:"What stands before the service: allow_from (list of addresses and networks), requests_per_second, concurrent, client_requests_per_second, client_concurrent, and cors {origins, methods, headers, max_age in seconds, allow_credentials} in place of the section cors."`
 	Authority  string            `yaml:"authority,omitempty" doc:"Only for other issuers than the built-in one: the URL of the OpenID provider whose tokens count besides."`
 	Audience   string            `yaml:"audience,omitempty" doc:"Needed with authority: the audience that its tokens must have."`
 	Partitions bool              `yaml:"partitions,omitempty" doc:"Only for kind dicom: data partitions, each with its own studies. It is decided when the service is created."`
@@ -232,6 +258,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if err := c.Identity.validate(); err != nil {
+		return err
+	}
+	if err := c.Audit.validate(); err != nil {
 		return err
 	}
 	if err := (events.Outbound{Allow: c.Events.Allow}).Check(); err != nil {
@@ -343,6 +372,10 @@ func (l LimitsConfig) validate() error {
 		return fmt.Errorf("limits.requests_per_second: %v is not between 0 and 1000000000", l.RequestsPerSecond)
 	case l.Concurrent < 0:
 		return errors.New("limits.concurrent: may not be negative")
+	case !(l.ClientRequestsPerSecond >= 0 && l.ClientRequestsPerSecond <= 1e9):
+		return fmt.Errorf("limits.client_requests_per_second: %v is not between 0 and 1000000000", l.ClientRequestsPerSecond)
+	case l.ClientConcurrent < 0:
+		return errors.New("limits.client_concurrent: may not be negative")
 	}
 	for _, d := range []struct {
 		key   string
@@ -407,7 +440,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 
 // spec returns the service in the terms of the management plane.
 func (s ServiceConfig) spec() manage.Spec {
-	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Partitions: s.Partitions, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
+	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Partitions: s.Partitions, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
 }
 
 // scheme names a store by the beginning of its URL, without what may be secret.

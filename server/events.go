@@ -249,8 +249,11 @@ func subscriptionsPath(path string) (workspace, rest string, ok bool) {
 func (rt *router) serveEvents(w http.ResponseWriter, r *http.Request, workspace, rest string) {
 	q := web.From(r.Context())
 	q.Route, q.Operation = "/{workspace}/events", eventsName
-	if rt.identity != nil && !eventshttp.Public(rest) {
-		if r = rt.authenticate(w, r, rt.identity.platform); r == nil {
+	if !eventshttp.Public(rest) {
+		if q.Service = workspace + "/" + eventsName; !rt.audited(w, r) {
+			return
+		}
+		if r = rt.authenticate(w, r, rt.identity.realmOf()); r == nil {
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,7 @@ func openIdentity(ctx context.Context, s *Server) (*identity, error) {
 		AccessTime: cfg.Identity.AccessTokenTime, RefreshTime: cfg.Identity.RefreshTokenTime,
 		Workspace: func(name string) bool { _, err := s.plane.Workspace(name); return err == nil },
 		Patient:   s.patient,
+		Resource:  s.byHostName,
 		ClientIP: func(r *http.Request) string {
 			if q := web.From(r.Context()); q != nil {
 				return q.ClientIP
@@ -83,6 +85,14 @@ func openSealer(cfg *Config) (*idp.Sealer, error) {
 		return nil, err
 	}
 	return idp.ParseSealer(text)
+}
+
+// realmOf returns the realm of the platform; nil when authentication is off.
+func (i *identity) realmOf() *auth.Realm {
+	if i == nil {
+		return nil
+	}
+	return i.platform
 }
 
 // trust returns the built-in provider as somebody to believe.
@@ -175,6 +185,22 @@ func writeBootstrap(path string, b map[string]string) error {
 		return err
 	}
 	return os.Rename(tmp, path)
+}
+
+// byHostName returns the scope of a service that has a host name of its own.
+func (s *Server) byHostName(resource string) string {
+	u, err := url.Parse(resource)
+	if err != nil || s.cfg.Domain == "" || u.Path != "" {
+		return ""
+	}
+	label, ok := strings.CutSuffix(hostName(u.Host), "."+s.cfg.Domain)
+	if !ok {
+		return ""
+	}
+	if sv := s.services.table.Load().byHost[label]; sv != nil {
+		return "/" + sv.ref.String()
+	}
+	return ""
 }
 
 // patient returns nil when the principal may read a patient.

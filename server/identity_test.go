@@ -64,6 +64,30 @@ func openSecured(t *testing.T, edit func(*server.Config)) *secured {
 	return x
 }
 
+// bootstrapToken returns a token of the bootstrap client.
+func bootstrapToken(t testing.TB, dir string, h http.Handler) string {
+	t.Helper()
+	var b map[string]string
+	text, err := os.ReadFile(filepath.Join(dir, "bootstrap.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &b); err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", "/auth/token", strings.NewReader("grant_type=client_credentials"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(b["client_id"], b["client_secret"])
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	var a map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
+		t.Fatal(err)
+	}
+	token, _ := a["access_token"].(string)
+	return token
+}
+
 // do sends a request; token "" sends none.
 func (x *secured) do(method, path, token, body string, headers ...string) *http.Response {
 	x.t.Helper()
@@ -180,6 +204,56 @@ func TestNobody(t *testing.T) {
 		if res := x.do("GET", path, "", ""); res.StatusCode != 200 {
 			t.Errorf("%s: %s", path, res.Status)
 		}
+	}
+}
+
+// TestSecurityStatement finds the provider in the CapabilityStatement, which must
+// stay a right one.
+func TestSecurityStatement(t *testing.T) {
+	x := openSecured(t, nil)
+	doc := x.json(200, "GET", "/default/fhir/metadata", "", "")
+	security := doc["rest"].([]any)[0].(map[string]any)["security"].(map[string]any)
+	if text := marshal(t, security); !strings.Contains(text, x.url+"/auth/token") || !strings.Contains(text, "SMART-on-FHIR") {
+		t.Errorf("got %s", text)
+	}
+	doc["id"] = "own"
+	x.json(201, "PUT", "/default/fhir/CapabilityStatement/own", x.owner, marshal(t, doc))
+}
+
+// TestKeys rotates the signing keys: old tokens stay valid, new ones have a new key.
+func TestKeys(t *testing.T) {
+	x := openSecured(t, nil)
+	reader, secret := x.client("reader", "FHIR Data Reader", "/default/fhir")
+	kids := func() string { return marshal(t, x.json(200, "GET", "/auth/jwks.json", "", "")) }
+	before := kids()
+	x.json(403, "POST", "/manage/v1/signingkeys", reader, "")
+	x.json(201, "POST", "/manage/v1/signingkeys", x.owner, "")
+	if kids() == before || len(x.json(200, "GET", "/manage/v1/signingkeys", x.owner, "")["value"].([]any)) != 4 {
+		t.Error("there are no new keys")
+	}
+	x.json(200, "GET", "/default/fhir/Patient", reader, "")
+	x.json(200, "GET", "/default/fhir/Patient", x.token("reader", secret, ""), "")
+	x.json(405, "DELETE", "/manage/v1/signingkeys", x.owner, "")
+	x.json(404, "GET", "/manage/v1/signingkeys/x", x.owner, "")
+}
+
+// TestSecondFactor logs in with a password and a code.
+func TestSecondFactor(t *testing.T) {
+	x := openSMART(t)
+	secret := x.json(200, "PUT", "/manage/v1/workspaces/default/users/alice", x.owner, `{"fhirUser":"Practitioner/7","totp":true}`)["totpSecret"].(string)
+	if len(secret) != 32 {
+		t.Errorf("the secret is %q", secret)
+	}
+	if back := x.authorize(newBrowser(t), "alice", "correct horse", nil, nil); !strings.HasPrefix(back.Get("status"), "401") {
+		t.Errorf("without a code: %v", back)
+	}
+	x.json(200, "PUT", "/manage/v1/workspaces/default/users/alice", x.owner, `{"fhirUser":"Practitioner/7","totp":false}`)
+	if back := x.authorize(newBrowser(t), "alice", "correct horse", nil, url.Values{"patient": {"p1"}}); back.Get("code") == "" {
+		t.Errorf("after it was removed: %v", back)
+	}
+	x.json(200, "PUT", "/manage/v1/workspaces/default/users/alice", x.owner, `{"disabled":true}`)
+	if back := x.authorize(newBrowser(t), "alice", "correct horse", nil, nil); !strings.HasPrefix(back.Get("status"), "401") {
+		t.Errorf("a disabled user: %v", back)
 	}
 }
 
@@ -417,7 +491,7 @@ func TestStandaloneLaunch(t *testing.T) {
 	x.form(401, "/auth/introspect", url.Values{"token": {access}, "client_id": {"growth"}})
 	x.form(400, "/auth/introspect", url.Values{}, "resource-server", secret)
 	// Rotation: the old refresh token ends everything.
-	b := x.form(200, "/auth/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"growth"}, "refresh_token": {refresh}, "scope": {"patient/*.rs"}})
+	b := x.form(200, "/auth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "scope": {"patient/*.rs"}})
 	if b["patient"] != "p1" || b["scope"] != "patient/*.rs" || b["refresh_token"] == refresh {
 		t.Errorf("got %v", b)
 	}
@@ -428,6 +502,52 @@ func TestStandaloneLaunch(t *testing.T) {
 	x.json(401, "GET", "/default/fhir/Patient/p1", b["access_token"].(string), "")
 	if i := x.form(200, "/auth/introspect", url.Values{"token": {access}}, "resource-server", secret); i["active"] != false || len(i) != 1 {
 		t.Errorf("introspection of what was taken back: %v", i)
+	}
+}
+
+// TestHostNames asks a service by a host name of its own for everything that a
+// SMART application needs.
+func TestHostNames(t *testing.T) {
+	x := openSecured(t, func(c *server.Config) { c.Domain = "example.org" })
+	handler := x.srv.Handler()
+	get := func(method, path, body string, headers ...string) (int, map[string]any) {
+		t.Helper()
+		r := httptest.NewRequest(method, "http://default-fhir.fhir.example.org"+path, strings.NewReader(body))
+		for i := 0; i+1 < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		out := map[string]any{}
+		_ = json.Unmarshal(w.Body.Bytes(), &out) // an empty body is fine
+		return w.Code, out
+	}
+	code, conf := get("GET", "/.well-known/smart-configuration", "")
+	if code != 200 || conf["token_endpoint"] != "http://default-fhir.fhir.example.org/auth/token" {
+		t.Fatalf("%d %v", code, conf)
+	}
+	if code, _ := get("GET", "/Patient", ""); code != 401 {
+		t.Errorf("without a token: %d", code)
+	}
+	_, secret := x.client("app", "FHIR Data Reader", "/default/fhir")
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {secret}, "resource": {"http://default-fhir.fhir.example.org"}}
+	code, a := get("POST", "/auth/token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	if code != 200 {
+		t.Fatalf("%d %v", code, a)
+	}
+	if code, _ := get("GET", "/Patient", "", "Authorization", "Bearer "+a["access_token"].(string)); code != 200 {
+		t.Errorf("with a token: %d", code)
+	}
+}
+
+// TestProviderCORS lets the pages of registered applications call the provider.
+func TestProviderCORS(t *testing.T) {
+	x := openSMART(t)
+	for origin, want := range map[string]string{"https://app.example.org": "https://app.example.org", "https://evil.example.org": ""} {
+		res := x.do("OPTIONS", "/auth/token", "", "", "Origin", origin, "Access-Control-Request-Method", "POST")
+		if got := res.Header.Get("Access-Control-Allow-Origin"); got != want {
+			t.Errorf("%s: %q", origin, got)
+		}
 	}
 }
 

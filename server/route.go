@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/dicom/dicomhttp"
@@ -24,23 +25,30 @@ type router struct {
 	platform map[string]http.Handler
 	manage   http.Handler
 	identity *identity // nil: authentication is off
+	trail    *trail    // nil: no audit trail
 	log      *slog.Logger
 }
 
 // ServeHTTP implements http.Handler.
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q, path := web.From(r.Context()), r.URL.Path
-	if label, ok := rt.label(q); ok {
+	if label, ok := rt.label(q); ok && !slices.Contains(idp.Paths, path) { // the provider answers at every host name
 		rt.byHost(w, r, q, label)
 		return
 	}
 	if h, ok := rt.platform[path]; ok {
 		q.Route = path
+		if name, ok := strings.CutPrefix(path, "/auth/"); ok && r.Method == http.MethodPost {
+			q.Operation = name
+			if !rt.audited(w, r) {
+				return
+			}
+		}
 		h.ServeHTTP(w, r)
 		return
 	}
 	if path == "/manage" || strings.HasPrefix(path, "/manage/") {
-		q.Route, q.Operation = "/manage", "manage"
+		q.Route, q.Operation, q.ResourceID = "/manage", "manage", path
 		rt.serveManage(w, r)
 		return
 	}
@@ -66,25 +74,45 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveService finds out who asks and passes the request on. rest is the path
 // below the base of the service.
 func (rt *router) serveService(w http.ResponseWriter, r *http.Request, sv *service, rest string, byHost bool) {
-	if !isPublic(sv.kind, r.Method, rest) {
+	public := isPublic(sv.kind, r.Method, rest)
+	if !public && !rt.audited(w, r) {
+		return
+	}
+	if err := sv.gateway.Load().gate.Admit(web.From(r.Context()).ClientIP); err != nil {
+		rt.refuse(w, r, err)
+		return
+	}
+	if !public {
 		if r = rt.authenticate(w, r, sv.realm.Load()); r == nil {
 			return
 		}
 	}
+	pass, ok := rt.enter(w, r, sv)
+	if !ok {
+		return
+	}
+	defer pass.Leave()
 	sv.serve(w, r, byHost)
 }
 
 // serveManage answers the management API: users, clients and roles are those of
 // the identity provider, the rest is of the management plane.
 func (rt *router) serveManage(w http.ResponseWriter, r *http.Request) {
+	if !isOpenAPI(r) {
+		if !rt.audited(w, r) {
+			return
+		}
+		if r = rt.authenticate(w, r, rt.identity.realmOf()); r == nil {
+			return
+		}
+	}
+	if ws, ok := auditPath(r.URL.Path); ok && rt.trail != nil {
+		rt.trail.serve(w, r, ws, rt.identity != nil)
+		return
+	}
 	if rt.identity == nil {
 		rt.serveManaged(w, r)
 		return
-	}
-	if !isOpenAPI(r) {
-		if r = rt.authenticate(w, r, rt.identity.platform); r == nil {
-			return
-		}
 	}
 	if p, ok := idp.ParseAdminPath(r.URL); ok {
 		web.From(r.Context()).Route = p.Route()

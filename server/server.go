@@ -48,6 +48,7 @@ type Server struct {
 	blobs    *blobs
 	identity *identity // nil: authentication is off
 	queue    *queue
+	trail    *trail // nil: audit.enabled is false
 	plane    *manage.Plane
 	handler  http.Handler
 	lock     *os.File
@@ -88,7 +89,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("jobs: %w", err), s.blobs.Close(), s.lock.Close())
 	}
 	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs.Store, s.queue)
-	if s.services.tls, err = cfg.TLS.load(); err != nil {
+	if s.services.tls, err = cfg.TLS.load(log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.services.sources = src
@@ -96,6 +97,9 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("identity: %w", err), s.Close())
 	}
 	s.services.identity = s.identity
+	if s.trail, err = openTrail(s); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	s.plane, err = manage.New(ctx, manage.Deps{
 		Store: managefile.New(filepath.Join(cfg.Data, "manage.json")), Runner: s.services, Now: time.Now, Guarded: s.identity != nil,
 		First: cfg.first(), Always: asWorkspaces(cfg.Workspaces),
@@ -139,7 +143,8 @@ func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
 
 // join puts the request chain in front of everything that answers.
 func (s *Server) join() http.Handler {
-	rt := &router{services: s.services, events: s.services.events, plane: s.plane, identity: s.identity, log: s.log, manage: managehttp.New(s.plane, managehttp.Options{Log: s.log, Jobs: s.queue.store})}
+	rt := &router{services: s.services, events: s.services.events, plane: s.plane, identity: s.identity, trail: s.trail, log: s.log}
+	rt.manage = managehttp.New(s.plane, managehttp.Options{Log: s.log, Jobs: s.queue.store})
 	if s.cfg.Domain != "" {
 		rt.suffix = "." + s.cfg.Domain
 	}
@@ -163,8 +168,10 @@ func (s *Server) join() http.Handler {
 	}
 	c := s.cfg.CORS
 	return web.Chain(rt, web.Options{
-		Log: s.log, Proxies: proxies,
+		Record: s.trail.recorder(),
+		Log:    s.log, Proxies: proxies,
 		CORS:              web.CORS{Origins: c.Origins, Methods: c.Methods, Headers: c.Headers, MaxAge: c.MaxAge, Credentials: c.Credentials},
+		CORSOf:            rt.cors,
 		HandleTime:        s.cfg.Limits.HandleTime,
 		MaxHeaders:        int(s.cfg.Limits.Headers),
 		Stall:             s.cfg.Limits.StallTime,
@@ -238,7 +245,7 @@ func (s *Server) Close() error {
 	if s.services != nil {
 		s.services.events.close()
 	}
-	err := errors.Join(s.services.closeAll(context.Background()), s.identity.Close())
+	err := errors.Join(s.services.closeAll(context.Background()), s.identity.Close(), s.trail.Close())
 	s.buffered.Flush()
 	return errors.Join(err, s.queue.Close(), s.blobs.Close(), s.lock.Close())
 }
@@ -316,7 +323,7 @@ func (s *Server) httpServer() (*http.Server, error) {
 		MaxHeaderBytes: 2*int(l.Headers) + 256<<10,                          // the chain refuses what is over the limit, in the form of the place that was asked
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken clients; not our errors
 	}
-	cfg, err := s.cfg.TLS.load()
+	cfg, err := s.cfg.TLS.load(s.log)
 	if err != nil || cfg == nil {
 		return hs, err
 	}
@@ -327,15 +334,15 @@ func (s *Server) httpServer() (*http.Server, error) {
 }
 
 // load reads the certificates; nil when there are none.
-func (t TLSConfig) load() (*tls.Config, error) {
+func (t TLSConfig) load(log *slog.Logger) (*tls.Config, error) {
 	if t.Cert == "" {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	cert, err := openCertificate(t.Cert, t.Key, log)
 	if err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
 	if t.ClientCA != "" {
 		pem, err := os.ReadFile(t.ClientCA)
 		if err != nil {

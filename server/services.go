@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type services struct {
 	data    string
 	version string
 	maxBody int64
+	limits  LimitsConfig
 	bodies  *web.Budget // of all services together
 	blobs   blob.Store  // each service has the part below its path
 	queue   *queue
@@ -59,7 +61,7 @@ type table struct {
 var _ manage.Runner = (*services)(nil)
 
 func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store, q *queue) *services {
-	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
+	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
 	s.events = newEventRooms(cfg, s)
 	return s
@@ -73,6 +75,8 @@ type service struct {
 	realm atomic.Pointer[auth.Realm] // who may ask; nil: authentication is off
 	// partitions says that a DICOM service has them; it never changes.
 	partitions bool
+
+	gateway atomic.Pointer[gateway]
 
 	// inFlight is held for reading by every request and taken for writing to
 	// close, so that a store is never closed under a request.
@@ -117,6 +121,11 @@ func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) 
 	}
 	sv := &service{all: s, ref: ref, kind: spec.Kind, spec: spec, partitions: spec.Partitions}
 	sv.realm.Store(realm)
+	gw, err := newGateway(s.limits, spec.Gateway)
+	if err != nil {
+		return err
+	}
+	sv.gateway.Store(gw)
 	if spec.Kind == manage.KindMedTech { // it works on its own, and may listen
 		if err := checkSources(spec.Sources); err != nil {
 			return err
@@ -237,6 +246,13 @@ func (s *service) changeSpec(spec manage.Spec) error {
 			return err
 		}
 	}
+	if !reflect.DeepEqual(spec.Gateway, s.spec.Gateway) {
+		gw, err := newGateway(s.all.limits, spec.Gateway)
+		if err != nil {
+			return err
+		}
+		s.gateway.Store(gw)
+	}
 	if spec.Authority != s.spec.Authority || spec.Audience != s.spec.Audience {
 		realm, err := s.all.identity.realm(s.ref, spec)
 		if err != nil {
@@ -340,6 +356,7 @@ func (s *service) build(spec manage.Spec) error {
 	opt := fhirhttp.Options{
 		Handlers:         smart,
 		Search:           s.params,
+		OAuth:            s.all.identity.oauth(spec),
 		BasePath:         "/" + s.ref.String(),
 		BaseURL:          web.BaseURL,
 		MaxBody:          s.all.maxBody,

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
@@ -50,6 +51,19 @@ func (i *identity) smartHandlers(spec manage.Spec) (map[string]http.Handler, err
 		}
 		answerSMART(w, smartOf(doc))
 	})}, nil
+}
+
+// oauth returns where clients of a FHIR service get tokens; nil without
+// authentication, and for services of another provider: those are asked when
+// smart-configuration is.
+func (i *identity) oauth(spec manage.Spec) func(*http.Request) fhirhttp.OAuth {
+	if i == nil || spec.Authority != "" {
+		return nil
+	}
+	return func(r *http.Request) fhirhttp.OAuth {
+		m := i.provider.Metadata(r)
+		return fhirhttp.OAuth{Authorize: m.AuthorizationEndpoint, Token: m.TokenEndpoint, Introspect: m.IntrospectionEndpoint, Revoke: m.RevocationEndpoint}
+	}
 }
 
 // smartOf makes the configuration of the metadata of another provider: all that

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 
 	"github.com/hygeia-health/hygeia/server"
 )
@@ -110,7 +111,7 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	if want.Kind == "medtech" {
 		return planMedTech(workspace, want, have, exists)
 	}
-	body := map[string]any{"authority": want.Authority, "audience": want.Audience, "tags": want.Tags}
+	body := map[string]any{"authority": want.Authority, "audience": want.Audience, "gateway": want.Gateway, "tags": want.Tags}
 	if want.Kind == "dicom" {
 		body["partitions"] = want.Partitions
 	} else {
@@ -120,7 +121,7 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	switch {
 	case !exists:
 		s.Action = "create"
-	case want.Compat != have.Compat || want.Narrative != have.Narrative || want.Partitions != have.Partitions || want.Authority != have.Authority || want.Audience != have.Audience || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
+	case want.Compat != have.Compat || want.Narrative != have.Narrative || want.Partitions != have.Partitions || want.Authority != have.Authority || want.Audience != have.Audience || !reflect.DeepEqual(want.Gateway, have.Gateway) || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
 		s.Action = "change"
 	}
 	return s
@@ -137,14 +138,14 @@ func planMedTech(workspace string, want server.ServiceConfig, have service, exis
 	s := step{
 		Action: "keep", What: "medtech-service", Name: workspace + "/" + want.Name, path: medtechPath(workspace, want.Name),
 		body: map[string]any{
-			"compat": want.Compat, "authority": want.Authority, "audience": want.Audience, "tags": want.Tags, "destination": m.Destination, "resolution": m.Resolution,
+			"compat": want.Compat, "authority": want.Authority, "audience": want.Audience, "gateway": want.Gateway, "tags": want.Tags, "destination": m.Destination, "resolution": m.Resolution,
 			"deviceIdentifierSystem": m.DeviceIdentifierSystem, "ignorePeriod": m.IgnorePeriod, "retention": m.Retention, "sources": m.Sources,
 		},
 	}
 	switch {
 	case !exists:
 		s.Action = "create"
-	case want.Compat != have.Compat || want.Authority != have.Authority || want.Audience != have.Audience || !m.equal(have.medtechSettings) || !maps.Equal(want.Tags, have.Tags):
+	case want.Compat != have.Compat || want.Authority != have.Authority || want.Audience != have.Audience || !reflect.DeepEqual(want.Gateway, have.Gateway) || !m.equal(have.medtechSettings) || !maps.Equal(want.Tags, have.Tags):
 		s.Action = "change"
 	}
 	return s

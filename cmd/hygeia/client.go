@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/hygeia-health/hygeia/server"
 )
 
 // clientFlags say which server to talk to, and how to show its answer.
@@ -35,6 +37,7 @@ type service struct {
 	Kind       string            `json:"kind"`
 	Compat     string            `json:"compat,omitempty"`
 	Narrative  string            `json:"narrative,omitempty"`
+	Gateway    *server.Gateway   `json:"gateway,omitempty"`
 	Authority  string            `json:"authority,omitempty"`
 	Audience   string            `json:"audience,omitempty"`
 	Versioning map[string]string `json:"versioning,omitempty"`

@@ -34,6 +34,7 @@ type cli struct {
 	MedTechServ medtechServiceCmd `cmd:"" name:"medtech-service" help:"Create, list, show and delete MedTech services."`
 	MedTech     medtechCmd        `cmd:"" name:"medtech" help:"Try the mappings of a MedTech service."`
 	Events      eventsCmd         `cmd:"" name:"event-subscription" help:"Create, list, show and delete event subscriptions."`
+	Audit       auditCmd          `cmd:"" help:"Check and search the audit trail."`
 	Client      clientCmd         `cmd:"" help:"Register, list, show and delete applications."`
 	User        userCmd           `cmd:"" help:"Create, list, show and delete users."`
 	Role        roleCmd           `cmd:"" help:"Give, list, show and take away roles."`

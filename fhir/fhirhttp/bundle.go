@@ -83,6 +83,7 @@ func (x *exchange) transaction(entries []entry) error {
 		ins[i] = &entries[i].in
 	}
 	answers, err := x.h.svc.Transaction(x.r.Context(), ins)
+	x.noteEntries(entries, answers, err)
 	if err != nil {
 		return err
 	}
@@ -110,6 +111,7 @@ func (x *exchange) batch(entries []entry) error {
 		}
 	}
 	answers := x.h.svc.Batch(x.r.Context(), ins)
+	x.noteEntries(entries, answers, nil)
 	x.out = append(x.out[:0], `{"resourceType":"Bundle","type":"batch-response"`...)
 	first := true
 	next := 0

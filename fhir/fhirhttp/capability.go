@@ -21,21 +21,25 @@ type capabilities struct {
 }
 
 type statement struct {
-	mu         sync.Mutex
-	made       bool
-	of         int64 // the generation of the search parameters in it
-	head, tail []byte
+	mu   sync.Mutex
+	made bool
+	of   int64 // the generation of the search parameters in it
+	text statementText
 }
 
+// statementText is a CapabilityStatement without what depends on the request:
+// the base URL stands behind head, the security behind tail.
+type statementText struct{ head, tail, rest []byte }
+
 // statement makes a CapabilityStatement, or returns the one that is still true.
-func (h *handler) statement(st *statement, types []string) (head, tail []byte) {
+func (h *handler) statement(st *statement, types []string) statementText {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if now := h.opt.Search.Generation(); !st.made || st.of != now {
-		h.buildStatement(st, types)
+		st.text = h.buildStatement(types)
 		st.made, st.of = true, now
 	}
-	return st.head, st.tail
+	return st.text
 }
 
 // normative are the resource types with normative content in R4, what
@@ -60,10 +64,14 @@ func (x *exchange) capabilities() error {
 	if err := checkElements(x.view.elements); err != nil {
 		return err
 	}
-	head, tail := x.h.statement(st, types)
-	x.out = append(x.out[:0], head...)
+	text := x.h.statement(st, types)
+	x.out = append(x.out[:0], text.head...)
 	x.out = append(x.out, x.baseJSON()...)
-	x.out = append(x.out, tail...)
+	x.out = append(x.out, text.tail...)
+	if f := x.h.opt.OAuth; f != nil {
+		x.out = appendSecurity(x.out, f(x.r))
+	}
+	x.out = append(x.out, text.rest...)
 	if !x.view.whole() {
 		x.tmp, x.out = x.out, x.tmp
 		if err := x.extra.Parse(x.tmp, resource.Options{}); err != nil {
@@ -87,7 +95,7 @@ func checkElements(names []string) error {
 }
 
 // buildStatement describes the service as it is.
-func (h *handler) buildStatement(st *statement, types []string) {
+func (h *handler) buildStatement(types []string) (st statementText) {
 	name, version := h.opt.Name, h.opt.Version
 	if name == "" {
 		name = "Hygeia"
@@ -103,7 +111,9 @@ func (h *handler) buildStatement(st *statement, types []string) {
 	b = resource.AppendString(b, version)
 	b = append(b, `},"implementation":{"description":"FHIR R4 service","url":"`...)
 	st.head = b
-	b = []byte(`"},"fhirVersion":"4.0.1","format":["json","xml","application/fhir+json","application/fhir+xml","application/json","application/xml"],"patchFormat":["application/json-patch+json","application/fhir+json","application/fhir+xml"],"rest":[{"mode":"server","resource":[`)
+	b = []byte(`"},"fhirVersion":"4.0.1","format":["json","xml","application/fhir+json","application/fhir+xml","application/json","application/xml"],"patchFormat":["application/json-patch+json","application/fhir+json","application/fhir+xml"],"rest":[{"mode":"server"`)
+	st.tail = b
+	b = []byte(`,"resource":[`)
 	for i, t := range types {
 		if i > 0 {
 			b = append(b, ',')
@@ -121,7 +131,28 @@ func (h *handler) buildStatement(st *statement, types []string) {
 		}
 		b = resource.AppendString(b, "http://hl7.org/fhir/CompartmentDefinition/"+strings.ToLower(c))
 	}
-	st.tail = append(b, "]}]}"...)
+	st.rest = append(b, "]}]}"...)
+	return st
+}
+
+// OAuth are the endpoints by which a client gets a token.
+type OAuth struct{ Authorize, Token, Introspect, Revoke string }
+
+// appendSecurity appends CapabilityStatement.rest.security, with the extension
+// of SMART App Launch 1.0 for clients that do not know smart-configuration.
+func appendSecurity(b []byte, o OAuth) []byte {
+	b = append(b, `,"security":{"extension":[{"url":"http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris","extension":[`...)
+	sep := ""
+	for _, e := range []struct{ name, uri string }{{"authorize", o.Authorize}, {"token", o.Token}, {"introspect", o.Introspect}, {"revoke", o.Revoke}} {
+		if e.uri == "" {
+			continue
+		}
+		b = append(append(append(b, sep...), `{"url":"`...), e.name...)
+		b = append(b, `","valueUri":`...)
+		b = append(resource.AppendString(b, e.uri), '}')
+		sep = ","
+	}
+	return append(b, `]}],"service":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/restful-security-service","code":"SMART-on-FHIR"}]}],"description":"OAuth 2.0 bearer tokens; see .well-known/smart-configuration"}`...)
 }
 
 // appendType appends CapabilityStatement.rest.resource for one type.

@@ -60,6 +60,9 @@ type Options struct {
 	Bulk Bulk
 	// Handlers answer exact paths below the base, without a leading slash: ".well-known/smart-configuration".
 	Handlers map[string]http.Handler
+	// OAuth returns where the client of a request gets a token, for the
+	// CapabilityStatement; nil means that none is needed.
+	OAuth func(*http.Request) OAuth
 	// Observe, if set, is called after every request but those to Handlers,
 	// with the sizes of the request body and of the response body.
 	Observe func(verb, resourceType string, status int, d time.Duration, in, out int)
@@ -206,7 +209,7 @@ func (x *exchange) serve() error {
 		return err
 	}
 	if q := web.From(x.r.Context()); q != nil {
-		q.Type, q.Operation, q.Route = x.in.Type, x.operationName(), x.h.pattern(&x.target)
+		q.Type, q.Operation, q.Route, q.ResourceID = x.in.Type, x.operationName(), x.h.pattern(&x.target), x.in.ID
 	}
 	if err := x.setQuery(x.r.URL.RawQuery); err != nil {
 		return err

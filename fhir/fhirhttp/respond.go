@@ -83,6 +83,7 @@ func (x *exchange) written(resp *fhir.Response) error {
 	if rec == nil {
 		return errNoRecord(&x.in)
 	}
+	x.noteResource(rec)
 	code := resp.Status
 	if code == 0 {
 		code = http.StatusOK

@@ -172,6 +172,7 @@ type serviceView struct {
 	Compat     string            `json:"compat,omitempty"`
 	Narrative  string            `json:"narrative,omitempty"`
 	Versioning map[string]string `json:"versioning,omitempty"`
+	Gateway    *manage.Gateway   `json:"gateway,omitempty"`
 	Authority  string            `json:"authority,omitempty"`
 	Audience   string            `json:"audience,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
@@ -194,7 +195,7 @@ func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
 func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
 	return serviceView{
 		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning,
-		Authority: s.Authority, Audience: s.Audience, Tags: s.Tags, MedTechSpec: s.MedTechSpec, Partitions: s.Partitions, State: s.State,
+		Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Tags: s.Tags, MedTechSpec: s.MedTechSpec, Partitions: s.Partitions, State: s.State,
 		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
 	}
 }

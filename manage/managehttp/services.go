@@ -28,21 +28,23 @@ func fhirBody(decode func(any) error) (manage.Spec, error) {
 		Versioning map[string]string `json:"versioning"`
 		Authority  string            `json:"authority"`
 		Audience   string            `json:"audience"`
+		Gateway    *manage.Gateway   `json:"gateway"`
 		Tags       map[string]string `json:"tags"`
 	}
 	err := decode(&b)
-	return manage.Spec{Compat: b.Compat, Narrative: b.Narrative, Versioning: b.Versioning, Authority: b.Authority, Audience: b.Audience, Tags: b.Tags}, err
+	return manage.Spec{Compat: b.Compat, Narrative: b.Narrative, Versioning: b.Versioning, Authority: b.Authority, Audience: b.Audience, Gateway: b.Gateway, Tags: b.Tags}, err
 }
 
 func dicomBody(decode func(any) error) (manage.Spec, error) {
 	var b struct {
 		Authority  string            `json:"authority"`
 		Audience   string            `json:"audience"`
+		Gateway    *manage.Gateway   `json:"gateway"`
 		Partitions bool              `json:"partitions"`
 		Tags       map[string]string `json:"tags"`
 	}
 	err := decode(&b)
-	return manage.Spec{Authority: b.Authority, Audience: b.Audience, Partitions: b.Partitions, Tags: b.Tags}, err
+	return manage.Spec{Authority: b.Authority, Audience: b.Audience, Gateway: b.Gateway, Partitions: b.Partitions, Tags: b.Tags}, err
 }
 
 func medtechBody(decode func(any) error) (manage.Spec, error) {
@@ -50,11 +52,12 @@ func medtechBody(decode func(any) error) (manage.Spec, error) {
 		Compat    string            `json:"compat"`
 		Authority string            `json:"authority"`
 		Audience  string            `json:"audience"`
+		Gateway   *manage.Gateway   `json:"gateway"`
 		Tags      map[string]string `json:"tags"`
 		manage.MedTechSpec
 	}
 	err := decode(&b)
-	return manage.Spec{Compat: b.Compat, Authority: b.Authority, Audience: b.Audience, Tags: b.Tags, MedTechSpec: b.MedTechSpec}, err
+	return manage.Spec{Compat: b.Compat, Authority: b.Authority, Audience: b.Audience, Gateway: b.Gateway, Tags: b.Tags, MedTechSpec: b.MedTechSpec}, err
 }
 
 func (h *handler) listServices(kind manage.Kind) serve {

@@ -17,6 +17,8 @@ type Options struct {
 	Log     *slog.Logger   // panics; nil = none
 	Proxies []netip.Prefix // whose X-Forwarded-* count
 	CORS    CORS
+	// CORSOf returns the CORS of a request that has its own, else nil. nil = all have CORS.
+	CORSOf func(r *http.Request) *CORS
 
 	MaxBody           int64         // bytes; 0 = no limit
 	MaxHeaders        int           // bytes of request line and headers; 0 = no limit
@@ -33,6 +35,9 @@ type Options struct {
 	Exempt func(r *http.Request) bool
 	// Error answers for the chain: Throttled and Internal. nil = Problem.
 	Error func(w http.ResponseWriter, r *http.Request, e *fault.Error)
+	// Record writes an audited request into the audit trail before the header
+	// of its answer goes out. When it fails, so does the request. nil = no trail.
+	Record func(r *http.Request, q *Request, status int) error
 	// Observe are called after every request: the access log (AccessJSON,
 	// AccessLog) and the metrics.
 	Observe []func(Observation)
@@ -91,6 +96,16 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 	w := writers.Get().(*writer)
 	w.ResponseWriter, w.stall = rw, c.opt.Stall
+	w.ResponseWriter = rw
+	if c.opt.Record != nil {
+		w.record = func(status int) error {
+			if !q.Audited {
+				return nil
+			}
+			return c.opt.Record(r, q, status)
+		}
+		w.refuse = func(err error) { c.opt.Error(w, r, fault.From(err)) }
+	}
 	c.headers(w, r, sc)
 	length := r.ContentLength
 	completed := false
@@ -135,7 +150,13 @@ func (c *chain) headers(w *writer, r *http.Request, sc *scope) {
 // guarded does what may answer instead of the next handler.
 func (c *chain) guarded(w *writer, r *http.Request, begin time.Time) {
 	defer c.recover(w, r)
-	if c.opt.CORS.apply(w, r) {
+	cors := &c.opt.CORS
+	if c.opt.CORSOf != nil {
+		if own := c.opt.CORSOf(r); own != nil {
+			cors = own
+		}
+	}
+	if cors.apply(w, r) {
 		return
 	}
 	if c.opt.MaxHeaders > 0 && headerSize(r) > c.opt.MaxHeaders {

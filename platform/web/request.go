@@ -25,6 +25,20 @@ type Request struct {
 	Operation string // interaction or operation: read, search-type, $everything
 
 	Principal *auth.Principal // who asks, once that is known; auth.From finds it
+
+	// Audited is set for requests that belong into the audit trail. ResourceID
+	// and Entries say more about them: which resource, and what each entry of a
+	// Bundle did.
+	Audited    bool
+	ResourceID string
+	Entries    []Entry
+	Custom     map[string]string // headers that the client wants in the trail
+}
+
+// Entry is one entry of a Bundle, for the audit trail.
+type Entry struct {
+	Method, Action, Type, ID string
+	Status                   int
 }
 
 // BaseURL returns the absolute URL of the root, without a trailing slash.

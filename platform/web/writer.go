@@ -29,6 +29,11 @@ type writer struct {
 	hurried bool          // the connection has a deadline
 	pending []byte
 	zw      *gzip.Writer
+	// record, if set, is asked once before the header goes out; when it fails the
+	// answer is another one, and muted drops what the handler still writes.
+	record func(status int) error
+	refuse func(error)
+	muted  bool
 }
 
 var (
@@ -54,6 +59,18 @@ func (w *writer) WriteHeader(status int) {
 	if w.status != 0 {
 		return
 	}
+	if record := w.record; record != nil {
+		w.record = nil
+		if err := record(status); err != nil {
+			h := w.Header()
+			for _, name := range []string{"Content-Length", "Content-Encoding", "ETag", "Location", "Content-Location", "Last-Modified"} {
+				h.Del(name)
+			}
+			w.refuse(err)
+			w.muted = true
+			return
+		}
+	}
 	w.status = status
 	if !w.gzip || !w.mayCompress() {
 		w.gzip = false
@@ -65,6 +82,9 @@ func (w *writer) WriteHeader(status int) {
 func (w *writer) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
+	}
+	if w.muted {
+		return len(p), nil
 	}
 	if w.sent {
 		return w.write(p)
@@ -213,6 +233,9 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // finish completes the answer: what was held back was small and goes out plain.
 func (w *writer) finish() {
+	if w.status == 0 && w.record != nil {
+		w.WriteHeader(http.StatusOK)
+	}
 	if w.status == 0 {
 		w.status = http.StatusOK // net/http sends it when the handler returns
 		return

@@ -23,6 +23,9 @@ func TestSamples(t *testing.T) {
 		t.Fatalf("no samples: %v", err)
 	}
 	for _, f := range files {
+		if filepath.Base(f) == "dicom.http" {
+			continue // they need a DICOM file, and are answered in the forms of DICOMweb
+		}
 		t.Run(filepath.Base(f), func(t *testing.T) {
 			p := demo(t)
 			runSamples(t, p, f)

@@ -9,8 +9,10 @@
 //	http METHOD URL STATUS [FILE] [HEADER:VALUE...]
 //	                              send a request, with FILE as its body, and demand the status;
 //	                              the answer is in $WORK/body, its header in $WORK/header
-//	stop                          send SIGTERM and demand exit code 0
+//	end                           send SIGTERM and demand exit code 0 (stop is a command of testscript that skips the rest)
 //	crash                         send SIGKILL
+//	keep NAME                     put the standard output of the last command into a variable
+//	tamper FILE                   change one byte in the second line of a file
 //
 // The log of the server is in $WORK/log.
 package script

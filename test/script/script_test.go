@@ -53,7 +53,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": cmdServe, "demo": cmdDemo, "http": cmdHTTP, "stop": cmdStop, "crash": cmdCrash,
+			"serve": cmdServe, "demo": cmdDemo, "http": cmdHTTP, "end": cmdStop, "crash": cmdCrash, "keep": cmdKeep, "tamper": cmdTamper,
 		},
 	})
 }
@@ -132,7 +132,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
 	p := of(ts)
 	if neg || len(args) > 0 || p.cmd == nil {
-		ts.Fatalf("stop needs a running server and no arguments")
+		ts.Fatalf("end needs a running server and no arguments")
 	}
 	ts.Check(p.cmd.Process.Signal(syscall.SIGTERM))
 	err := <-p.exited
@@ -185,4 +185,22 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(res.StatusCode) != args[2] {
 		ts.Fatalf("%s %s: status %d, want %s\n%s", args[0], args[1], res.StatusCode, args[2], text)
 	}
+}
+
+// cmdKeep puts the standard output of the last command into a variable.
+func cmdKeep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: keep NAME")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// cmdTamper changes one byte in the second line of a file.
+func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: tamper FILE")
+	}
+	text := []byte(ts.ReadFile(args[0]))
+	text[bytes.IndexByte(text, '\n')+20] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 }

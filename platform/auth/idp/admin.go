@@ -29,12 +29,13 @@ type AdminPath struct {
 
 // collections are the endpoints of each collection.
 var collections = map[string]struct {
-	list, show, put, remove, secret func(*Provider, *adminRequest) error
+	list, show, put, remove, secret, add func(*Provider, *adminRequest) error
 }{
-	"clients":         {(*Provider).listClients, (*Provider).showClient, (*Provider).putClient, (*Provider).deleteClient, (*Provider).newClientSecret},
-	"users":           {(*Provider).listUsers, (*Provider).showUser, (*Provider).putUser, (*Provider).deleteUser, nil},
-	"roles":           {(*Provider).listRoles, (*Provider).showRole, (*Provider).putRole, (*Provider).deleteRole, nil},
-	"roleassignments": {(*Provider).listAssignments, (*Provider).showAssignment, (*Provider).putAssignment, (*Provider).deleteAssignment, nil},
+	"clients":         {(*Provider).listClients, (*Provider).showClient, (*Provider).putClient, (*Provider).deleteClient, (*Provider).newClientSecret, nil},
+	"users":           {(*Provider).listUsers, (*Provider).showUser, (*Provider).putUser, (*Provider).deleteUser, nil, nil},
+	"roles":           {(*Provider).listRoles, (*Provider).showRole, (*Provider).putRole, (*Provider).deleteRole, nil, nil},
+	"roleassignments": {(*Provider).listAssignments, (*Provider).showAssignment, (*Provider).putAssignment, (*Provider).deleteAssignment, nil, nil},
+	"signingkeys":     {list: (*Provider).listKeys, add: (*Provider).rotateKeys},
 }
 
 // ParseAdminPath reads the path of a request; ok is false when it is not for the provider.
@@ -53,12 +54,12 @@ func ParseAdminPath(u *url.URL) (p AdminPath, ok bool) {
 	}
 	if parts[0] == "workspaces" && len(parts) >= 3 {
 		p.Workspace, parts = parts[1], parts[2:]
-		if p.Workspace == "" || parts[0] == "roles" {
+		if p.Workspace == "" || parts[0] == "roles" || parts[0] == "signingkeys" {
 			return p, false
 		}
 	}
 	c, known := collections[parts[0]]
-	if !known || len(parts) > 3 || len(parts) == 3 && (parts[2] != "secret" || c.secret == nil) {
+	if !known || len(parts) > 3 || len(parts) > 1 && c.show == nil || len(parts) == 3 && (parts[2] != "secret" || c.secret == nil) {
 		return p, false
 	}
 	p.Collection = parts[0]
@@ -114,7 +115,7 @@ func (p *Provider) admin(q *adminRequest) error {
 	case q.Secret:
 		methods[http.MethodPost] = c.secret
 	case q.Name == "":
-		methods[http.MethodGet] = c.list
+		methods[http.MethodGet], methods[http.MethodPost] = c.list, c.add
 	default:
 		methods[http.MethodGet], methods[http.MethodPut], methods[http.MethodDelete] = c.show, c.put, c.remove
 	}

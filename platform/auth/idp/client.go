@@ -54,6 +54,9 @@ func (p *Provider) authenticate(r *http.Request, form url.Values) (*Client, erro
 	if assertion != "" {
 		return p.byAssertion(r, form, id)
 	}
+	if id == "" && !basic && form.Get("grant_type") == grantRefresh {
+		return p.byRefreshToken(r.Context(), form.Get("refresh_token"))
+	}
 	c, ok := p.client(id)
 	switch {
 	case !ok:
@@ -68,6 +71,20 @@ func (p *Provider) authenticate(r *http.Request, form url.Values) (*Client, erro
 		return nil, badClient
 	}
 	return c, nil
+}
+
+// byRefreshToken finds the public client that a refresh token was made for: one
+// need not name itself (RFC 6749 section 6), and widespread libraries do not.
+func (p *Provider) byRefreshToken(ctx context.Context, token string) (*Client, error) {
+	var g grant
+	ok, _, err := p.store.get(ctx, hashSecret(token), ticketRefresh, p.d.Now(), &g)
+	if err != nil {
+		return nil, err
+	}
+	if c, known := p.client(g.Client); ok && known && c.Public {
+		return c, nil
+	}
+	return nil, badClient
 }
 
 // maxAssertion is how long an assertion may live (SMART Backend Services: five minutes).

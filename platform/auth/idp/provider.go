@@ -33,6 +33,9 @@ type Deps struct {
 	// Patient returns nil when a principal may read a patient of the FHIR
 	// service at scope.
 	Patient func(ctx context.Context, scope string, p *auth.Principal, id string) error
+	// Resource returns the scope that a URL stands for when that does not lie below
+	// BaseURL, "" for none: services that have a host name of their own. nil = there are none.
+	Resource func(resource string) string
 	// Workspace reports whether there is a workspace of that name.
 	Workspace func(name string) bool
 	// ClientIP returns the address of the client, for the limit of failed logins.
@@ -61,6 +64,7 @@ type Provider struct {
 	public     []auth.PublicKey
 	revoked    map[string]time.Time // ids of tokens and families
 	generation atomic.Uint64
+	origins    atomic.Pointer[origins]
 }
 
 // holder is whom an assignment is for.
@@ -227,7 +231,35 @@ func (p *Provider) scopeOf(r *http.Request, resource string) string {
 			}
 		}
 	}
+	if p.d.Resource != nil {
+		return p.d.Resource(strings.TrimRight(resource, "/"))
+	}
 	return ""
+}
+
+// KnowsOrigin reports whether a page of an origin may call the endpoints: it is
+// that of an application whose redirect URI lies there.
+func (p *Provider) KnowsOrigin(origin string) bool {
+	generation := p.generation.Load()
+	o := p.origins.Load()
+	if o == nil || o.generation != generation {
+		o = &origins{generation: generation, of: map[string]bool{}}
+		p.mu.RLock()
+		for _, c := range p.clients {
+			for _, uri := range c.RedirectURIs {
+				o.of[originOf(uri)] = true
+			}
+		}
+		p.mu.RUnlock()
+		p.origins.Store(o)
+	}
+	return o.of[origin]
+}
+
+// origins are those of the redirect URIs of all clients.
+type origins struct {
+	generation uint64
+	of         map[string]bool
 }
 
 // revoke takes back a token or a family until it would have ended.

@@ -1,0 +1,95 @@
+package audit
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/blob"
+)
+
+// Retain moves files whose last record is older than hot into the archive,
+// compressed, and deletes from it what is older than keep. The file in use
+// stays. A file is only removed when its archive is durable.
+func (l *Log) Retain(ctx context.Context, archive blob.Store, hot, keep time.Duration) error {
+	list, err := segments(l.dir)
+	if err != nil {
+		return err
+	}
+	now := l.opt.Now()
+	for _, n := range list[:max(0, len(list)-1)] {
+		path := filepath.Join(l.dir, segmentName(n))
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if now.Sub(info.ModTime()) < hot {
+			break
+		}
+		if err := store(ctx, archive, path, segmentName(n)+".gz"); err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	var old []string
+	for info, err := range archive.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		if now.Sub(info.Modified) >= keep {
+			old = append(old, info.Key)
+		}
+	}
+	for _, key := range old {
+		if err := archive.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store puts a compressed file into the archive. Compression is the same every
+// time, so that an attempt that failed half way can be repeated.
+func store(ctx context.Context, archive blob.Store, path, key string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, w := io.Pipe()
+	go func() {
+		zw := gzip.NewWriter(w)
+		_, err := io.Copy(zw, f)
+		if e := zw.Close(); err == nil {
+			err = e
+		}
+		_ = w.CloseWithError(err) // never fails
+	}()
+	_, err = archive.Put(ctx, key, r, blob.PutOptions{ContentType: "application/gzip"})
+	_ = r.CloseWithError(io.ErrClosedPipe) // ends the goroutine when Put gave up
+	return err
+}
+
+// Restore reads a file of the archive back into a folder, for Verify and Find.
+func Restore(ctx context.Context, archive blob.Store, key, dir string) error {
+	body, _, err := archive.Open(ctx, key, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	zr, err := gzip.NewReader(body)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if _, err := io.Copy(&out, zr); err != nil { //nolint:gosec // our own archive, bounded by the size of a segment
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, key[:len(key)-len(".gz")]), out.Bytes(), 0o600)
+}

@@ -1,0 +1,139 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/audit"
+	"github.com/hygeia-health/hygeia/server"
+)
+
+// trailOf returns the records that a query finds, as "principal action Type/id status".
+func (x *secured) trailOf(query string) []string {
+	x.t.Helper()
+	var out []string
+	for _, v := range x.json(200, "GET", "/manage/v1/audit?"+query, x.owner, "")["value"].([]any) {
+		r := v.(map[string]any)
+		text := func(name string) string {
+			if v, ok := r[name]; ok {
+				return fmt.Sprint(v)
+			}
+			return "-"
+		}
+		out = append(out, strings.Join([]string{text("principal"), text("action"), text("type") + "/" + text("id"), text("status")}, " "))
+	}
+	return out
+}
+
+// TestTrail does one of everything and finds one record for each.
+func TestTrail(t *testing.T) {
+	x := openSecured(t, nil)
+	reader, _ := x.client("reader", "FHIR Data Reader", "/default/fhir")
+	x.json(201, "PUT", "/default/fhir/Patient/p1", x.owner, patientBody)
+	x.json(200, "GET", "/default/fhir/Patient/p1", reader, "", "X-Request-Id", "mine", "X-MS-AZUREFHIR-AUDIT-Site", "ward 7", "X-Hygeia-Audit-Reason", "round")
+	x.json(403, "DELETE", "/default/fhir/Patient/p1", reader, "")
+	x.json(401, "GET", "/default/fhir/Patient/p1", "", "")
+	x.json(404, "GET", "/default/fhir/Patient/p2", reader, "")
+	x.json(200, "GET", "/default/fhir/Patient?name=Chalmers", reader, "")
+	x.json(200, "GET", "/default/fhir/metadata", "", "")
+	x.do("GET", "/healthz", "", "")
+	x.json(200, "POST", "/default/fhir", x.owner, `{"resourceType":"Bundle","type":"batch","entry":[
+		{"request":{"method":"POST","url":"Organization"},"resource":{"resourceType":"Organization","name":"x"}},
+		{"request":{"method":"GET","url":"Patient/p1"}},{"request":{"method":"GET","url":"Patient/p3"}}]}`)
+	got := x.trailOf("service=default/fhir")
+	want := []string{
+		"bootstrap update Patient/p1 201", "reader read Patient/p1 200", "reader delete Patient/p1 403", "- unknown -/- 401",
+		"reader read Patient/p2 404", "reader search Patient/- 200", "bootstrap bundle -/- 200",
+		"bootstrap create Organization/", "bootstrap read Patient/p1 200", "bootstrap read Patient/p3 404",
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %d records, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("record %d: got %s, want %s", i, got[i], want[i])
+		}
+	}
+	// The correlation, custom headers, outcomes, paging, scopes and FHIR.
+	r := x.json(200, "GET", "/manage/v1/workspaces/default/audit?request=mine", x.owner, "")["value"].([]any)[0].(map[string]any)
+	if custom := r["custom"].(map[string]any); custom["site"] != "ward 7" || custom["reason"] != "round" || r["correlation"] != "mine" || r["address"] != "127.0.0.1" || r["client"] != "reader" {
+		t.Errorf("got %v", r)
+	}
+	if refused := x.trailOf("outcome=refused&service=default/fhir"); len(refused) != 2 {
+		t.Errorf("refused: %v", refused)
+	}
+	page := x.json(200, "GET", "/manage/v1/audit?limit=2&action=read", x.owner, "")
+	if next, _ := page["next"].(string); !strings.Contains(next, "after=") || len(page["value"].([]any)) != 2 {
+		t.Errorf("got %v", page)
+	}
+	x.json(403, "GET", "/manage/v1/audit", reader, "")
+	x.json(400, "GET", "/manage/v1/audit?nonsense=1", x.owner, "")
+	x.json(400, "GET", "/manage/v1/workspaces/default/audit?service=other/fhir", x.owner, "")
+	events := x.json(200, "GET", "/manage/v1/audit?service=default/fhir", x.owner, "", "Accept", "application/fhir+json")
+	if len(events["entry"].([]any)) != len(want) {
+		t.Errorf("%d AuditEvents", len(events["entry"].([]any)))
+	}
+	for _, e := range events["entry"].([]any) {
+		// The resources are right: the service itself takes them.
+		text := marshal(t, e.(map[string]any)["resource"])
+		x.json(201, "PUT", "/default/fhir/AuditEvent/"+fmt.Sprint(e.(map[string]any)["resource"].(map[string]any)["id"]), x.owner, text)
+	}
+	x.json(431, "GET", "/default/fhir/Patient/p1", reader, "", "X-Hygeia-Audit-Long", strings.Repeat("a", 2049))
+	if len(x.trailOf("action=token")) < 2 || len(x.trailOf("action=manage&outcome=refused")) == 0 && len(x.trailOf("outcome=refused")) < 3 {
+		t.Error("tokens and the management API leave no trace")
+	}
+}
+
+func marshal(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestTrailCounts compares the number of records with that of the requests, and
+// finds a byte that was changed.
+func TestTrailCounts(t *testing.T) {
+	x := openSecured(t, nil)
+	x.json(201, "PUT", "/default/fhir/Patient/p1", x.owner, patientBody)
+	const n = 200
+	for range n {
+		if res := x.do("GET", "/default/fhir/Patient/p1", x.owner, ""); res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		page := x.json(200, "GET", "/manage/v1/audit?action=read&limit=1000", x.owner, "")
+		if got := len(page["value"].([]any)); got == n {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%d records of %d reads", got, n)
+		}
+	}
+	dir := server.AuditFolder(x.dir)
+	path := filepath.Join(dir, "00000001.log")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 1
+	copied := t.TempDir()
+	for name, content := range map[string][]byte{"00000001.log": text} {
+		if err := os.WriteFile(filepath.Join(copied, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line := 1 + strings.Count(string(text[:len(text)/2]), "\n")
+	if _, err := audit.Verify(copied); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("line %d", line)) {
+		t.Errorf("got %v, want line %d", err, line)
+	}
+}
