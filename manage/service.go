@@ -32,6 +32,7 @@ type Plane struct {
 	runner Runner
 	now    func() time.Time
 	guard  bool
+	shared bool // other nodes change the list too
 
 	// change is held for a whole change, including disk and the start or stop
 	// of a service; mu only guards list. Order: change before mu.
@@ -44,9 +45,23 @@ type Plane struct {
 // Deps asks for and starts every service.
 func New(ctx context.Context, d Deps) (*Plane, error) {
 	p := &Plane{store: d.Store, runner: d.Runner, now: d.Now, guard: d.Guarded}
+	_, p.shared = d.Store.(Follower)
+	for try := 1; ; try++ {
+		err := p.start(ctx, d)
+		// Nodes that start together create the same things.
+		if err == nil || !p.shared || try == startTries || !fault.Is(err, fault.Conflict) {
+			return p, err
+		}
+	}
+}
+
+// startTries is how often a node tries to create what other nodes create too.
+const startTries = 10
+
+func (p *Plane) start(ctx context.Context, d Deps) error {
 	list, fresh, err := d.Store.Load(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.list = list
 	for _, w := range slices.Clone(list) {
@@ -58,7 +73,7 @@ func New(ctx context.Context, d Deps) (*Plane, error) {
 				err = p.runner.Start(ctx, ref, s.Spec)
 			}
 			if err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
@@ -68,10 +83,10 @@ func New(ctx context.Context, d Deps) (*Plane, error) {
 	}
 	for _, w := range wanted {
 		if err := p.ensure(ctx, w); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // ensure creates what is missing of w and changes what differs. Tags that were
@@ -148,7 +163,9 @@ func (p *Plane) PutWorkspace(ctx context.Context, n string, spec WorkspaceSpec) 
 	if err := checkTags(spec.Tags); err != nil {
 		return w, false, err
 	}
-	p.change.Lock()
+	if err := p.begin(ctx); err != nil {
+		return w, false, err
+	}
 	defer p.change.Unlock()
 	list, now := p.copyList(), p.now().UTC()
 	i, ok := search(list, n)
@@ -175,7 +192,9 @@ func (p *Plane) PutService(ctx context.Context, ref Ref, spec Spec) (s Service, 
 	if err := spec.Check(ref.Service); err != nil {
 		return s, false, err
 	}
-	p.change.Lock()
+	if err := p.begin(ctx); err != nil {
+		return s, false, err
+	}
 	defer p.change.Unlock()
 	before, list, now := p.copyList(), p.copyList(), p.now().UTC()
 	wi, ok := search(list, ref.Workspace)
@@ -244,7 +263,9 @@ func sameHost(list []Workspace, ref Ref, kind Kind) (Ref, bool) {
 // DeleteWorkspace removes a workspace. With services in it, it is Conflict
 // unless force is set, which removes them too. NotFound when there is none.
 func (p *Plane) DeleteWorkspace(ctx context.Context, n string, force bool) error {
-	p.change.Lock()
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
 	defer p.change.Unlock()
 	w, err := p.Workspace(n)
 	if err != nil {
@@ -268,7 +289,9 @@ func (p *Plane) DeleteWorkspace(ctx context.Context, n string, force bool) error
 
 // DeleteService stops a service and removes its files. NotFound when there is none.
 func (p *Plane) DeleteService(ctx context.Context, ref Ref) error {
-	p.change.Lock()
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
 	defer p.change.Unlock()
 	if _, err := p.Service(ref); err != nil {
 		return err
@@ -298,6 +321,11 @@ func (p *Plane) finishDelete(ctx context.Context, ref Ref) error {
 	if err := p.runner.Remove(ctx, ref); err != nil {
 		return fault.Wrap("manage: remove the files of a service", err)
 	}
+	if p.shared { // another node may have saved while the files were removed
+		if err := p.refresh(ctx); err != nil {
+			return err
+		}
+	}
 	list := p.copyList()
 	wi, ok := search(list, ref.Workspace)
 	if !ok {
@@ -316,6 +344,81 @@ func (p *Plane) save(ctx context.Context, list []Workspace) error {
 	p.list = list
 	p.mu.Unlock()
 	return nil
+}
+
+// begin takes the lock of changes, with the newest list.
+func (p *Plane) begin(ctx context.Context) error {
+	p.change.Lock()
+	if !p.shared {
+		return nil
+	}
+	if err := p.refresh(ctx); err != nil {
+		p.change.Unlock()
+		return err
+	}
+	return nil
+}
+
+// Follow takes over what other nodes change, until ctx ends. It returns at once
+// when there are none.
+func (p *Plane) Follow(ctx context.Context, failed func(error)) {
+	f, ok := p.store.(Follower)
+	if !ok {
+		return
+	}
+	f.Follow(ctx, func(ctx context.Context) {
+		p.change.Lock()
+		defer p.change.Unlock()
+		if err := p.refresh(ctx); err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+	})
+}
+
+// refresh loads the list and starts, changes and stops services as it says.
+// The files of a deleted service are removed by the node that deletes it. The
+// caller holds change.
+func (p *Plane) refresh(ctx context.Context) error {
+	list, _, err := p.store.Load(ctx)
+	if err != nil {
+		return fault.Wrap("manage: load", err)
+	}
+	before := p.copyList()
+	p.mu.Lock()
+	p.list = list
+	p.mu.Unlock()
+	var errs []error
+	for _, w := range list {
+		for _, s := range w.Services {
+			ref := Ref{w.Name, s.Name}
+			old, had := running(before, ref)
+			if s.State == StateRunning && (!had || !old.equal(s.Spec) || !old.Created.Equal(s.Created)) {
+				if had && !old.Created.Equal(s.Created) { // deleted and created again
+					errs = append(errs, p.runner.Stop(ctx, ref))
+				}
+				errs = append(errs, p.runner.Start(ctx, ref, s.Spec))
+			}
+		}
+	}
+	for _, w := range before {
+		for _, s := range w.Services {
+			ref := Ref{w.Name, s.Name}
+			if _, still := running(list, ref); !still && s.State == StateRunning {
+				errs = append(errs, p.runner.Stop(ctx, ref))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// running finds a service that is not being deleted.
+func running(list []Workspace, ref Ref) (Service, bool) {
+	if i, ok := search(list, ref.Workspace); ok {
+		if j, ok := list[i].find(ref.Service); ok {
+			return list[i].Services[j], list[i].Services[j].State == StateRunning
+		}
+	}
+	return Service{}, false
 }
 
 func (p *Plane) copyList() []Workspace { return p.Workspaces() }

@@ -12,6 +12,13 @@ type Store interface {
 	Save(ctx context.Context, list []Workspace) error
 }
 
+// Follower is a Store that several nodes share. Its Save is Conflict when
+// another node saved after the last Load or Save of this one.
+type Follower interface {
+	// Follow calls changed when another node may have saved, until ctx ends.
+	Follow(ctx context.Context, changed func(context.Context))
+}
+
 // Runner runs services; the server is one.
 type Runner interface {
 	// Start makes a service answer, or takes over a change of its Spec. It

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,6 +20,7 @@ import (
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
 	"github.com/hygeia-health/hygeia/platform/blob/s3"
+	"github.com/hygeia-health/hygeia/platform/db"
 )
 
 // Config is the whole configuration. The tags are its documentation: yaml is
@@ -26,7 +29,7 @@ import (
 type Config struct {
 	Listen         string            `yaml:"listen" default:"127.0.0.1:8080" flag:"--listen" doc:"Address and port to answer on. Port 0 takes a free one. With --insecure it must be a loopback one."`
 	Data           string            `yaml:"data" default:"./hygeia-data" flag:"--data" doc:"Folder that holds everything: the list of workspaces and one folder per service. Created when it does not exist."`
-	Database       string            `yaml:"database" secret:"url" doc:"Empty: SQLite files below the data folder. Nothing else is supported by this version."`
+	Database       string            `yaml:"database" secret:"url" doc:"Empty: SQLite files below the data folder. postgres://user@host/database: one schema per service there, which several nodes may share, and the list of workspaces; see docs/postgresql.md. A password belongs into HYGEIA_DATABASE or a PostgreSQL password file."`
 	Blobs          string            `yaml:"blobs" secret:"url" doc:"Where large objects lie. Empty: a folder below the data folder. s3://BUCKET/PREFIX?region=REGION&endpoint=URL: a bucket that speaks the protocol of S3, with path_style=true or false, signed_urls=true to let clients fetch exports from it, and credentials=env, file or iam; by default the key comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else from the file of the AWS tools."`
 	Bus            string            `yaml:"bus" secret:"url" doc:"Empty: in process. Nothing else is supported by this version."`
 	TLS            TLSConfig         `yaml:"tls"`
@@ -66,6 +69,7 @@ type LimitsConfig struct {
 	HandleTime              time.Duration `yaml:"handle_time" default:"2m" doc:"How long an answer may take before its work is given up. 0 is no limit."`
 	StallTime               time.Duration `yaml:"stall_time" default:"20s" doc:"How long a client may take nothing of a large answer before the connection is given up. 0 is no limit."`
 	IdleTime                time.Duration `yaml:"idle_time" default:"2m" doc:"How long an idle connection is kept open."`
+	DrainTime               time.Duration `yaml:"drain_time" default:"0s" doc:"How long requests are still taken after SIGTERM, while /readyz fails, so that a load balancer can turn to other nodes first."`
 	ShutdownTime            time.Duration `yaml:"shutdown_time" default:"30s" doc:"How long requests in flight may take after SIGTERM before they are cut off."`
 }
 
@@ -232,7 +236,12 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data: a folder is needed")
 	}
-	for _, e := range []struct{ key, value string }{{"database", c.Database}, {"bus", c.Bus}} {
+	if c.Database != "" {
+		if _, err := db.InSchema(c.Database, "x"); err != nil {
+			return fmt.Errorf("database: %s is not supported; use postgres://user@host/database, or leave it empty", scheme(c.Database))
+		}
+	}
+	for _, e := range []struct{ key, value string }{{"bus", c.Bus}} {
 		if e.value != "" {
 			return fmt.Errorf("%s: %s is not supported by this version; leave it empty", e.key, scheme(e.value))
 		}
@@ -278,7 +287,10 @@ func (c *Config) Validate() error {
 	if c.Log.Format != "json" && c.Log.Format != "text" {
 		return fmt.Errorf("log.format: %q is neither json nor text", c.Log.Format)
 	}
-	return validateWorkspaces(c.Workspaces)
+	if err := validateWorkspaces(c.Workspaces); err != nil {
+		return err
+	}
+	return c.validateShared()
 }
 
 // validateListen refuses, without authentication, addresses that others can reach.
@@ -383,7 +395,7 @@ func (l LimitsConfig) validate() error {
 		zero  bool
 	}{
 		{"header_time", l.HeaderTime, false}, {"read_time", l.ReadTime, false}, {"handle_time", l.HandleTime, true}, {"stall_time", l.StallTime, true},
-		{"idle_time", l.IdleTime, false}, {"shutdown_time", l.ShutdownTime, false},
+		{"idle_time", l.IdleTime, false}, {"drain_time", l.DrainTime, true}, {"shutdown_time", l.ShutdownTime, false},
 	} {
 		if d.value < 0 || d.value == 0 && !d.zero {
 			return fmt.Errorf("limits.%s: %s is too short", d.key, d.value)
@@ -441,6 +453,24 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 // spec returns the service in the terms of the management plane.
 func (s ServiceConfig) spec() manage.Spec {
 	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Partitions: s.Partitions, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
+}
+
+// place returns where a database of the platform is: the file of this name
+// below the data folder, or the schema of the shared database that is called
+// like it: default/fhir/fhir.db is default.fhir.fhir, identity.db is hygeia.identity.
+func (c *Config) place(name string) string {
+	if c.Database == "" {
+		return filepath.Join(c.Data, filepath.FromSlash(name))
+	}
+	schema := strings.ReplaceAll(strings.TrimSuffix(name, path.Ext(name)), "/", ".")
+	if !strings.Contains(schema, ".") {
+		schema = "hygeia." + strings.TrimPrefix(schema, "_")
+	}
+	address, err := db.InSchema(c.Database, schema)
+	if err != nil { // Validate saw it before
+		return ""
+	}
+	return address
 }
 
 // scheme names a store by the beginning of its URL, without what may be secret.

@@ -268,6 +268,10 @@ func (rt *router) eventRoom(w http.ResponseWriter, r *http.Request, workspace st
 		web.Problem(w, r, fault.From(err))
 		return nil
 	}
+	if rt.services.shared { // each node would have subscriptions of its own
+		web.Problem(w, r, fault.New(fault.NotImplemented, "events need the embedded database in this version: database has to be empty"))
+		return nil
+	}
 	room, err := rt.events.room(r.Context(), workspace)
 	if err != nil {
 		rt.log.LogAttrs(r.Context(), slog.LevelError, "events cannot be opened", slog.String("workspace", workspace), slog.Any("err", err))

@@ -52,6 +52,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	run("data", s.checkData)
+	if s.shared != nil {
+		run("database", s.shared.Check)
+	}
 	for _, sv := range s.services.list() {
 		run("service "+sv.ref.String(), sv.check)
 	}

@@ -49,7 +49,7 @@ func openIdentity(ctx context.Context, s *Server) (*identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity.key: %w", err)
 	}
-	d, err := db.Open(filepath.Join(cfg.Data, identityDB), db.Options{Readers: 2})
+	d, err := db.Open(cfg.place(identityDB), db.Options{Readers: 2})
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"strconv"
 
 	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -25,14 +25,15 @@ type queue struct {
 	done   chan struct{}
 }
 
-// openQueue opens the table. What ran when the last process died goes on at once.
+// openQueue opens the table. What ran when the last process died goes on at
+// once, or, where other nodes may still run it, when its lease is over.
 func openQueue(ctx context.Context, cfg *Config) (*queue, error) {
-	d, err := db.Open(filepath.Join(cfg.Data, jobsFile), db.Options{Readers: 2, ReaderCache: 512, WriterCache: 512})
+	d, err := db.Open(cfg.place(jobsFile), db.Options{Readers: 2, ReaderCache: 512, WriterCache: 512})
 	if err != nil {
 		return nil, err
 	}
 	s, err := jobs.New(ctx, d, nil)
-	if err == nil {
+	if err == nil && cfg.Database == "" {
 		err = s.Recover(ctx) // the data folder is locked, so nobody else runs jobs
 	}
 	if err != nil {
@@ -47,7 +48,7 @@ func (q *queue) run(kinds map[string]jobs.Handler, log *slog.Logger) {
 	if err != nil {
 		host = "node"
 	}
-	q.runner = jobs.NewRunner(q.store, kinds, jobs.Options{Worker: host, Log: log})
+	q.runner = jobs.NewRunner(q.store, kinds, jobs.Options{Worker: host + "-" + strconv.Itoa(os.Getpid()), Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	q.stop, q.done = cancel, make(chan struct{})
 	go func() {

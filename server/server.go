@@ -20,8 +20,8 @@ import (
 
 	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/manage"
-	"github.com/hygeia-health/hygeia/manage/managefile"
 	"github.com/hygeia-health/hygeia/manage/managehttp"
+	"github.com/hygeia-health/hygeia/manage/managesql"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
 	"github.com/hygeia-health/hygeia/platform/telemetry"
 	"github.com/hygeia-health/hygeia/platform/web"
@@ -53,6 +53,9 @@ type Server struct {
 	handler  http.Handler
 	lock     *os.File
 	stopping atomic.Bool
+
+	shared   *managesql.Store // the list of workspaces of several nodes; nil on files
+	unfollow func()           // ends following the other nodes, and waits
 }
 
 // New opens the data folder and joins the rooms. Close gives the folder back
@@ -100,9 +103,13 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.trail, err = openTrail(s); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	store, err := s.openPlane(ctx)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	s.plane, err = manage.New(ctx, manage.Deps{
-		Store: managefile.New(filepath.Join(cfg.Data, "manage.json")), Runner: s.services, Now: time.Now, Guarded: s.identity != nil,
-		First: cfg.first(), Always: asWorkspaces(cfg.Workspaces),
+		Store: store, Runner: s.services, Now: time.Now, Guarded: s.identity != nil,
+		First: cfg.onlyShareable(cfg.first()), Always: asWorkspaces(cfg.Workspaces),
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -115,6 +122,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	}
 	s.handler = s.join()
 	s.queue.run(bulk.Handlers(s.services.bulk), log)
+	s.follow()
 	return s, nil
 }
 
@@ -245,7 +253,13 @@ func (s *Server) Close() error {
 	if s.services != nil {
 		s.services.events.close()
 	}
+	if s.unfollow != nil {
+		s.unfollow()
+	}
 	err := errors.Join(s.services.closeAll(context.Background()), s.identity.Close(), s.trail.Close())
+	if s.shared != nil {
+		err = errors.Join(err, s.shared.Close())
+	}
 	s.buffered.Flush()
 	return errors.Join(err, s.queue.Close(), s.blobs.Close(), s.lock.Close())
 }
@@ -302,6 +316,10 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 func (s *Server) stop(hs *http.Server, served <-chan error) error {
 	s.stopping.Store(true)
 	s.log.LogAttrs(context.Background(), slog.LevelInfo, "stopping")
+	if d := s.cfg.Limits.DrainTime; d > 0 {
+		hs.SetKeepAlivesEnabled(false) // clients connect anew after their next answer, and elsewhere
+		time.Sleep(d)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.ShutdownTime)
 	defer cancel()
 	err := hs.Shutdown(ctx)

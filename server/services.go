@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -25,6 +26,7 @@ import (
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/blob"
+	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/telemetry"
 	"github.com/hygeia-health/hygeia/platform/web"
@@ -34,6 +36,8 @@ import (
 // services are the running services. It is the Runner of the management plane.
 type services struct {
 	data    string
+	shared  bool                     // the databases are on a server that other nodes may use
+	place   func(name string) string // of a database
 	version string
 	maxBody int64
 	limits  LimitsConfig
@@ -61,7 +65,7 @@ type table struct {
 var _ manage.Runner = (*services)(nil)
 
 func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store, q *queue) *services {
-	s := &services{data: cfg.Data, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
+	s := &services{data: cfg.Data, shared: cfg.Database != "", place: cfg.place, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
 	s.events = newEventRooms(cfg, s)
 	return s
@@ -110,6 +114,9 @@ func (s *service) label() string { return s.ref.Workspace + "-" + s.ref.Service 
 
 // Start implements manage.Runner.
 func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) error {
+	if s.shared && !shareable(spec.Kind) {
+		return fault.New(fault.NotImplemented, "services of kind %s need the embedded database in this version: database has to be empty", spec.Kind)
+	}
 	s.change.Lock()
 	defer s.change.Unlock()
 	if sv, ok := s.table.Load().byPath[ref.String()]; ok {
@@ -175,6 +182,9 @@ func (s *services) Remove(ctx context.Context, ref manage.Ref) error {
 	if err := s.queue.store.Forget(ctx, ref.String()); err != nil {
 		return err
 	}
+	if err := db.Drop(ctx, s.place(storeName(ref))); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(s.folder(ref)); err != nil {
 		return err
 	}
@@ -200,6 +210,9 @@ func (s *services) replace(edit func(*table)) {
 	edit(t)
 	s.table.Store(t)
 }
+
+// storeName names the database of a FHIR service, see Config.place.
+func storeName(ref manage.Ref) string { return path.Join(ref.Workspace, ref.Service, "fhir.db") }
 
 func (s *services) folder(ref manage.Ref) string {
 	return filepath.Join(s.data, ref.Workspace, ref.Service)
@@ -313,9 +326,9 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 }
 
 // openFHIR opens a FHIR service; the caller holds opening.
-func (s *service) openFHIR(ctx context.Context, folder string) error {
+func (s *service) openFHIR(ctx context.Context, _ string) error {
 	s.params = search.NewRegistry() // of its own: a service may define search parameters
-	store, err := fhirsql.Open(ctx, filepath.Join(folder, "fhir.db"), s.params, fhirsql.Options{Log: s.all.log.With(slog.String("service", s.ref.String()))})
+	store, err := fhirsql.Open(ctx, s.all.place(storeName(s.ref)), s.params, fhirsql.Options{Log: s.all.log.With(slog.String("service", s.ref.String()))})
 	if err != nil {
 		return err
 	}

@@ -208,6 +208,7 @@ func (r *run) included(found []int64) error {
 		r.page.NextIncluded = encodeCursor(print, []any{found[n-1]})
 	}
 	r.page.Included = make([]fhir.Record, 0, len(found))
+	r.expect(found)
 	size := 0
 	for i, rid := range found {
 		rec, err := r.record(rid)

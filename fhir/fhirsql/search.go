@@ -97,6 +97,9 @@ type run struct {
 	seen  int // candidates looked at
 	kept  int // bytes of the bodies that hits hold
 	look  reader
+
+	expected []int64               // resources whose bodies are going to be read
+	fetched  map[int64]fhir.Record // those of them that were read together
 }
 
 // row is one candidate: the values it is ordered by, rid last.
@@ -290,6 +293,13 @@ func (r *run) finish(hits []hit) error {
 		hits = hits[:r.q.Count]
 		r.page.Next = r.behind(&hits[len(hits)-1])
 	}
+	var missing []int64
+	for i := range hits {
+		if hits[i].rec.Version == 0 {
+			missing = append(missing, hits[i].row.rid())
+		}
+	}
+	r.expect(missing)
 	r.page.Records = make([]fhir.Record, 0, len(hits))
 	size := 0
 	for i := range hits {
@@ -335,6 +345,13 @@ func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
 	}
 	batch := want
 	for {
+		if len(pl.post) > 0 {
+			rids := make([]int64, len(rows))
+			for i := range rows {
+				rids[i] = rows[i].rid()
+			}
+			r.expect(rids)
+		}
 		for _, x := range rows {
 			h := hit{pl: pl, row: x}
 			ok, err := r.holds(&h)
@@ -421,6 +438,9 @@ func (r *run) load(h *hit) (err error) {
 
 // record reads the current version of a resource.
 func (r *run) record(rid int64) (rec fhir.Record, err error) {
+	if rec, ok, err := r.take(rid); ok || err != nil {
+		return rec, err
+	}
 	st, err := r.c.Prepare("SELECT ver, seq, op, z, id, t FROM body WHERE rid=$1")
 	if err != nil {
 		return rec, err
@@ -434,6 +454,11 @@ func (r *run) record(rid int64) (rec fhir.Record, err error) {
 	if !ok {
 		return rec, fault.Wrap("fhirsql: search", fmt.Errorf("index row without a body: rid %d", rid))
 	}
+	return r.body(st)
+}
+
+// body reads the columns ver, seq, op, z, id, t.
+func (r *run) body(st *db.Stmt) (rec fhir.Record, err error) {
 	id := zPool.get()
 	defer zPool.put(id)
 	*id = st.ColBlob(4, (*id)[:0])

@@ -306,3 +306,55 @@ LEFT JOIN key k ON k.t=q.t AND k.id=q.id ORDER BY q.i`)
 	}
 	return nil
 }
+
+// expect says which bodies record is going to be asked for, in this order.
+// Where each statement is a round trip, they are read a chunk at a time.
+func (r *run) expect(rids []int64) {
+	if r.s.shared && len(rids) > 1 {
+		r.expected = rids
+	}
+}
+
+// fetchChunk is how many bodies are read together.
+const fetchChunk = 50
+
+// take returns an expected record, reading it with those that follow.
+func (r *run) take(rid int64) (rec fhir.Record, ok bool, err error) {
+	if rec, ok = r.fetched[rid]; ok {
+		delete(r.fetched, rid)
+		return rec, true, nil
+	}
+	i := slices.Index(r.expected, rid)
+	if i < 0 {
+		return rec, false, nil
+	}
+	chunk := r.expected[i:min(i+fetchChunk, len(r.expected))]
+	r.expected = r.expected[i+len(chunk):]
+	if err := r.fetch(chunk); err != nil {
+		return rec, false, err
+	}
+	rec, ok = r.fetched[rid]
+	delete(r.fetched, rid)
+	return rec, ok, nil
+}
+
+func (r *run) fetch(rids []int64) error {
+	r.fetched = make(map[int64]fhir.Record, len(rids))
+	st, err := r.c.Prepare("SELECT b.ver, b.seq, b.op, b.z, b.id, b.t, b.rid FROM unnest($1::bigint[]) q(rid) CROSS JOIN body b WHERE b.rid=q.rid")
+	if err != nil {
+		return err
+	}
+	defer st.Reset()
+	st.Array(0, rids)
+	for {
+		ok, err := st.Step()
+		if err != nil || !ok {
+			return err
+		}
+		rec, err := r.body(st)
+		if err != nil {
+			return err
+		}
+		r.fetched[st.ColInt(6)] = rec
+	}
+}

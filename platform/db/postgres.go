@@ -198,6 +198,7 @@ func pgError(op string, err error) error {
 	case pe.Code == "53100":
 		return gone("the disk of the database is full; nothing was stored")
 	case pe.Code == "40001", pe.Code == "40P01", pe.Code == "55P03", pe.Code == "25006", pe.Code == "25P03",
+		pe.Code == "42P01", pe.Code == "3F000", // the schema was dropped by another node
 		strings.HasPrefix(pe.Code, "08"), strings.HasPrefix(pe.Code, "53"), strings.HasPrefix(pe.Code, "57P"), strings.HasPrefix(pe.Code, "58"):
 		return gone("the database is not available now; nothing was stored")
 	}

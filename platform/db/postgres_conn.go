@@ -195,12 +195,16 @@ func (c *pgConn) enqueue(text string, args ...int64) error {
 // writer asks a new one how it ended.
 func (c *pgConn) commit() error {
 	if !c.write {
-		if err := c.enqueue("COMMIT"); err != nil {
-			return err
-		}
-		err := c.sync()
+		// Nobody waits for the end of a snapshot; the next statement reads the answer.
+		err := c.enqueue("COMMIT")
 		c.inTx = false
-		return err
+		if err == nil && c.pipe != nil {
+			err = c.pipe.Flush()
+		}
+		if err != nil {
+			c.drop()
+		}
+		return nil
 	}
 	if err := c.enqueue(sqlGroup, c.eng.node, c.group); err != nil {
 		return err
@@ -355,7 +359,12 @@ func (c *pgConn) revive() error {
 func (s *pgStmt) prepare() error {
 	c := s.c
 	if err := c.sync(); err != nil {
-		return err
+		if !isConnError(err) || c.revive() != nil {
+			return err
+		}
+		if err := c.sync(); err != nil {
+			return err
+		}
 	}
 	if c.dead() {
 		if err := c.revive(); err != nil {

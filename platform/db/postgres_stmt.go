@@ -75,8 +75,14 @@ func (s *pgStmt) unbind() {
 }
 
 // hold keeps bytes until the statement is sent. Growing the buffer leaves
-// earlier parameters in the old one, which is still right.
-func (s *pgStmt) hold(i int, from int) { s.params[i] = s.buf[from:len(s.buf):len(s.buf)] }
+// earlier parameters in the old one, which is still right. An empty value is
+// not NULL.
+func (s *pgStmt) hold(i int, from int) {
+	if s.buf == nil {
+		s.buf = make([]byte, 0, 64)
+	}
+	s.params[i] = s.buf[from:len(s.buf):len(s.buf)]
+}
 
 func (s *pgStmt) bindNull(i int) { s.params[i] = nil }
 

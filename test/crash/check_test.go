@@ -108,7 +108,7 @@ func (c *checker) resource(r *resourceState, search bool) {
 		}
 	}
 	// What is there now is what the next round builds on.
-	r.version, r.asked, r.deleted, r.removal = version, version, !live, !live
+	r.version, r.asked, r.deleted, r.removal, r.unsure = version, version, !live, !live, false
 }
 
 // history checks that the versions of a resource are there without a gap.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -13,9 +15,18 @@ import (
 
 const (
 	writers = 8
-	rounds  = 5
 	budget  = 12 * time.Second // after two rounds, no new one begins later than this
 )
+
+// rounds is how often the server is killed.
+var rounds = number("HYGEIA_CRASH_ROUNDS", 5)
+
+func number(name string, def int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return def
+}
 
 // TestKill kills the server under load, again and again on the same data.
 func TestKill(t *testing.T) {
@@ -49,7 +60,7 @@ func TestKill(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("after round %d\n%s", round, p.log)
 		}
-		last := round == rounds-1 || round > 0 && time.Since(begin) > budget
+		last := round == rounds-1 || rounds == 5 && round > 0 && time.Since(begin) > budget
 		if last {
 			c.systemHistory(all)
 			p.stop(t)

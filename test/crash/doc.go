@@ -10,6 +10,11 @@
 // that nothing is acknowledged before it is written and that recovery is right;
 // the loss of power is left to the fsync of the database.
 //
+// TestNodes does the same with several nodes on one PostgreSQL: nodes are killed
+// and stopped, and the server of the database crashes, while the writers use
+// the others. HYGEIA_CRASH_ROUNDS makes both tests longer.
+//
 // Reading order: crash_test.go (the rounds), process_test.go (the server),
-// writer_test.go (what the writers do and remember), check_test.go (what must hold).
+// writer_test.go (what the writers do and remember), check_test.go (what must hold),
+// nodes_test.go (several nodes).
 package crash

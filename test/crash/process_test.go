@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -42,11 +43,18 @@ type process struct {
 
 var serverURL = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
 
-// start starts the server on a folder and waits until it says that it is ready.
-func start(t *testing.T, bin, data string) *process {
+// start starts the server on a folder, with more environment, and waits until it
+// says that it is ready.
+func start(t *testing.T, bin, data string, env ...string) *process {
 	t.Helper()
 	p := &process{log: &logBuffer{}, done: make(chan struct{})}
 	p.cmd = exec.Command(bin, "serve", "--insecure", "--data", data, "--listen", "127.0.0.1:0")
+	for _, e := range os.Environ() { // those of the tests are unknown to the program
+		if !strings.HasPrefix(e, "HYGEIA_") {
+			p.cmd.Env = append(p.cmd.Env, e)
+		}
+	}
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // system is the identifier system of everything that the writers make.
@@ -28,6 +29,7 @@ type resourceState struct {
 	deleted bool   // the deletion was acknowledged
 	removal bool   // a deletion was asked for
 	checked bool   // nothing was asked for since the last check
+	unsure  bool   // a change got no answer; it is left alone until the next check
 }
 
 // transaction is what a writer knows about one transaction.
@@ -47,6 +49,11 @@ type writer struct {
 	resources []*resourceState
 	txs       []*transaction
 	lost      []string // tokens of creates without an answer
+
+	// quit, if set, ends run between two requests. Such a writer goes on
+	// after a 503: it does not say that nothing was stored.
+	quit    <-chan struct{}
+	refused bool // the last request got a 503
 }
 
 // run writes until a request fails without an answer: the server is gone.
@@ -63,10 +70,37 @@ func (w *writer) run(ctx context.Context, t *testing.T) {
 		default:
 			alive = w.transact(ctx, t)
 		}
-		if !alive {
+		if !alive && !w.refused || w.quitted() {
 			return
 		}
+		if w.refused {
+			w.refused = false
+			time.Sleep(20 * time.Millisecond)
+		}
 	}
+}
+
+func (w *writer) quitted() bool {
+	select {
+	case <-w.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// any returns one of the resources whose state is known, or nil.
+func (w *writer) any() *resourceState {
+	if len(w.resources) == 0 {
+		return nil
+	}
+	at := w.rnd.IntN(len(w.resources))
+	for i := range w.resources {
+		if r := w.resources[(at+i)%len(w.resources)]; !r.unsure {
+			return r
+		}
+	}
+	return nil
 }
 
 // observation is the text of an Observation. id and subject may be empty.
@@ -108,11 +142,15 @@ func (w *writer) create(ctx context.Context, t *testing.T) bool {
 
 // update replaces one of the writer's own resources; its value is its version.
 func (w *writer) update(ctx context.Context, t *testing.T) bool {
-	r := w.resources[w.rnd.IntN(len(w.resources))]
+	r := w.any()
+	if r == nil {
+		return w.create(ctx, t)
+	}
 	_, id, _ := strings.Cut(r.key, "/")
 	r.asked, r.checked = r.version+1, false
 	a, alive := w.send(ctx, "PUT", "/"+r.key, observation(id, r.token, "", r.asked))
 	if !alive {
+		r.unsure = true
 		return false
 	}
 	if a.status != http.StatusOK && !(r.deleted && a.status == http.StatusCreated) {
@@ -125,13 +163,14 @@ func (w *writer) update(ctx context.Context, t *testing.T) bool {
 
 // remove deletes one of the writer's own resources.
 func (w *writer) remove(ctx context.Context, t *testing.T) bool {
-	r := w.resources[w.rnd.IntN(len(w.resources))]
-	if r.deleted {
+	r := w.any()
+	if r == nil || r.deleted {
 		return true
 	}
 	r.removal, r.asked, r.checked = true, r.version+1, false
 	a, alive := w.send(ctx, "DELETE", "/"+r.key, "")
 	if !alive {
+		r.unsure = true
 		return false
 	}
 	if a.status != http.StatusNoContent {
@@ -197,7 +236,8 @@ type reply struct {
 // send sends a request; alive is false when no whole answer came back.
 func (w *writer) send(ctx context.Context, method, path, body string) (a reply, alive bool) {
 	a, err := exchange(ctx, w.client, method, w.base+path, body)
-	return a, err == nil
+	w.refused = err == nil && w.quit != nil && a.status == http.StatusServiceUnavailable
+	return a, err == nil && !w.refused
 }
 
 // exchange sends one request and reads the whole answer.

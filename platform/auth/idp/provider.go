@@ -114,6 +114,11 @@ func (p *Provider) load(ctx context.Context) error {
 	if err := p.store.sweep(ctx, p.d.Now()); err != nil {
 		return err
 	}
+	return p.read(ctx)
+}
+
+// read fills the empty maps of a provider.
+func (p *Provider) read(ctx context.Context) error {
 	for kind, read := range map[string]func(id string, body []byte) error{
 		kindClient:     func(id string, b []byte) error { return into(p.clients, id, b) },
 		kindUser:       func(id string, b []byte) error { return into(p.users, id, b) },

@@ -68,7 +68,7 @@ func (s *store) save(ctx context.Context, edits ...edit) error {
 				return &db.Broken{Err: err} // the edits belong together
 			}
 		}
-		return nil
+		return announce(c)
 	})
 }
 
@@ -103,6 +103,11 @@ func (s *store) put(ctx context.Context, t ticket) (fresh bool, err error) {
 	}
 	err = s.write(ctx, func(c *db.Conn) error {
 		fresh = false
+		if t.kind == ticketRevoked {
+			if err := announce(c); err != nil {
+				return err
+			}
+		}
 		return c.Query("INSERT INTO ticket (hash, kind, family, expires, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (hash) DO NOTHING RETURNING 1",
 			func(*db.Stmt) error { fresh = true; return nil }, t.hash, t.kind, t.family, t.expires.Unix(), string(text))
 	})

@@ -14,7 +14,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -37,25 +36,16 @@ func Postgres(t testing.TB) string {
 	base := Server(t)
 	var b [6]byte
 	_, _ = rand.Read(b[:])
-	address := WithSchema(base, "t"+hex.EncodeToString(b[:]))
+	address, err := db.InSchema(base, "t"+hex.EncodeToString(b[:]))
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := db.Drop(context.Background(), address); err != nil {
 			t.Log(err)
 		}
 	})
 	return address
-}
-
-// WithSchema returns the address of a schema of a server.
-func WithSchema(base, schema string) string {
-	u, err := url.Parse(base)
-	if err != nil {
-		return base
-	}
-	q := u.Query()
-	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
-	return u.String()
 }
 
 // Server returns the address of the server that tests share.

@@ -1,0 +1,44 @@
+package dbtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/url"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Database returns the address of a PostgreSQL database for the test alone, for
+// those that name schemas themselves. It is dropped when the test ends.
+func Database(t testing.TB) string {
+	t.Helper()
+	base := Server(t)
+	var b [6]byte
+	_, _ = rand.Read(b[:])
+	name := "hygeia_" + hex.EncodeToString(b[:])
+	run := func(text string) error {
+		pc, err := pgconn.Connect(context.Background(), base)
+		if err != nil {
+			return err
+		}
+		defer pc.Close(context.Background())
+		_, err = pc.Exec(context.Background(), text).ReadAll()
+		return err
+	}
+	if err := run("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := run("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Log(err)
+		}
+	})
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}

@@ -1,0 +1,143 @@
+package server_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
+	"github.com/hygeia-health/hygeia/server"
+)
+
+// eventually asks until the answer is the wanted one. A node follows the others
+// within a second; a loaded machine gets more.
+func eventually(t *testing.T, p platform, url string, status int, contains string) {
+	t.Helper()
+	var last string
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		rec := p.do("GET", url, "")
+		if last = rec.Body.String(); rec.Code == status && strings.Contains(last, contains) {
+			return
+		}
+	}
+	t.Fatalf("GET %s: not %d with %q, but %s", url, status, contains, last)
+}
+
+func shared(address string) func(*server.Config) {
+	return func(c *server.Config) { c.Database = address }
+}
+
+// TestNodes: what one node is told, the others do.
+func TestNodes(t *testing.T) {
+	address := dbtest.Database(t)
+	nodes := make([]platform, 3)
+	var wg sync.WaitGroup
+	for i := range nodes { // together, on an empty database
+		wg.Go(func() { nodes[i] = open(t, t.TempDir(), shared(address)) })
+	}
+	wg.Wait()
+	a, b, c := nodes[0], nodes[1], nodes[2]
+	for _, p := range nodes { // the first one made it
+		eventually(t, p, "/default/fhir/Patient", 200, `"searchset"`)
+		eventually(t, p, "/readyz", 200, `"name":"database","status":"ok"`)
+	}
+
+	if rec := a.do("PUT", "/default/fhir/Patient/p1", patient); rec.Code != 201 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	for range 3 { // read, change and read again on the next node, without waiting
+		for i, p := range nodes {
+			if rec := p.do("GET", "/default/fhir/Patient/p1", ""); rec.Code != 200 {
+				t.Fatalf("node %d: %d %s", i, rec.Code, rec.Body)
+			}
+			text := strings.Replace(patient, `"Chalmers"`, `"`+strings.Repeat("x", i+1)+`"`, 1)
+			if rec := p.do("PUT", "/default/fhir/Patient/p1", text); rec.Code != 200 {
+				t.Fatalf("node %d: %d %s", i, rec.Code, rec.Body)
+			}
+			rec := nodes[(i+1)%3].do("GET", "/default/fhir/Patient/p1", "")
+			if want := `"` + strings.Repeat("x", i+1) + `"`; !strings.Contains(rec.Body.String(), want) {
+				t.Fatalf("the node after %d answers %s", i, rec.Body)
+			}
+		}
+	}
+
+	if rec := a.do("GET", "/default/events?after=0", ""); rec.Code != http.StatusNotImplemented {
+		t.Errorf("events: %d %s", rec.Code, rec.Body)
+	}
+	if rec := b.do("PUT", "/manage/v1/workspaces/clinic/medtechservices/devices", `{"destination":"records"}`); rec.Code < 400 {
+		t.Errorf("a MedTech service: %d %s", rec.Code, rec.Body)
+	}
+	if rec := b.do("PUT", "/manage/v1/workspaces/clinic", `{}`); rec.Code != 201 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	if rec := b.do("PUT", "/manage/v1/workspaces/clinic/fhirservices/records", `{}`); rec.Code != 201 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	for _, p := range nodes {
+		eventually(t, p, "/clinic/records/Patient", 200, `"searchset"`)
+	}
+	if rec := c.do("POST", "/clinic/records/Patient", `{"resourceType":"Patient"}`); rec.Code != 201 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	if rec := a.do("DELETE", "/manage/v1/workspaces/clinic?force=true", ""); rec.Code >= 300 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	for _, p := range nodes {
+		eventually(t, p, "/clinic/records/Patient", 404, "no service")
+	}
+	// Made again it is empty.
+	for _, url := range []string{"/manage/v1/workspaces/clinic", "/manage/v1/workspaces/clinic/fhirservices/records"} {
+		if rec := c.do("PUT", url, `{}`); rec.Code != 201 {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+	}
+	eventually(t, b, "/clinic/records/Patient?_total=accurate", 200, `"total":0`)
+}
+
+// TestNodesChangeTogether: changes on several nodes at once are all kept.
+func TestNodesChangeTogether(t *testing.T) {
+	address := dbtest.Database(t)
+	a, b := open(t, t.TempDir(), shared(address)), open(t, t.TempDir(), shared(address))
+	var wg sync.WaitGroup
+	for i, p := range []platform{a, b} {
+		wg.Go(func() {
+			for n := range 5 {
+				name := "w" + string(rune('a'+i)) + string(rune('a'+n))
+				for try := 0; ; try++ {
+					rec := p.do("PUT", "/manage/v1/workspaces/"+name, `{}`)
+					if rec.Code == http.StatusCreated || rec.Code == http.StatusOK {
+						break
+					}
+					if rec.Code != http.StatusConflict || try > 20 {
+						t.Errorf("%s: %d %s", name, rec.Code, rec.Body)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, p := range []platform{a, b} {
+		for _, name := range []string{"waa", "wae", "wba", "wbe"} {
+			eventually(t, p, "/manage/v1/workspaces/"+name, 200, name)
+		}
+	}
+}
+
+// TestDatabaseIsNotThere: a server that cannot reach its database says so, and
+// does not show the password.
+func TestDatabaseIsNotThere(t *testing.T) {
+	cfg := server.Defaults()
+	cfg.Data, cfg.Database = t.TempDir(), "postgres://u:secret@127.0.0.1:1/none"
+	s, err := server.New(context.Background(), cfg, server.Options{Log: &syncBuffer{}})
+	if err == nil {
+		_ = s.Close()
+		t.Fatal("started without its database")
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("the error shows the password: %v", err)
+	}
+}
