@@ -133,6 +133,7 @@ func (s *Store) applyInOrder(c *db.Conn, ch *change) error {
 		return &db.Broken{Err: err}
 	}
 	dicts := s.dicts()
+	last := s.last
 	var marks [4]int
 	for i, d := range dicts {
 		marks[i] = len(d.fresh)
@@ -154,6 +155,7 @@ func (s *Store) applyInOrder(c *db.Conn, ch *change) error {
 		}
 		clear(s.rids.cache)
 		s.rids.next = s.rids.limit
+		s.last = last // nobody has seen what was given since
 		for i, d := range dicts {
 			d.forget(marks[i])
 		}

@@ -22,6 +22,7 @@ type tail struct {
 	mu    sync.Mutex
 	at    fhir.Seq // the read cache is right up to here
 	begin fhir.Seq // the newest change when the open transaction began; writer only
+	known fhir.Seq // the change up to which the writer knows the end of the rids; writer only
 
 	rounds sync.Mutex
 	next   *round // a check that has not begun
@@ -36,6 +37,31 @@ type round struct {
 
 const sqlTail = `SELECT coalesce((SELECT max(seq) FROM chg), 0), coalesce((SELECT max(id) FROM type), 0),
 coalesce((SELECT max(id) FROM param), 0), coalesce((SELECT max(id) FROM sys), 0), coalesce((SELECT max(id) FROM unit), 0), coalesce((SELECT v FROM meta WHERE k='rid'), 1)`
+
+// newest returns the newest change on c. Names and rids are given together with
+// a change, so that nothing is new when it is not.
+func newest(c *db.Conn) (seq fhir.Seq, err error) {
+	err = c.Query("SELECT coalesce(max(seq), 0) FROM chg", func(st *db.Stmt) error {
+		seq = fhir.Seq(st.ColInt(0))
+		return nil
+	})
+	return seq, err
+}
+
+// follows is follow when there is something new.
+func (s *Store) follows(c *db.Conn) error {
+	seq, err := newest(c)
+	if err != nil {
+		return err
+	}
+	s.tail.mu.Lock()
+	same := seq == s.tail.at
+	s.tail.mu.Unlock()
+	if !same {
+		_, _, err = s.follow(c)
+	}
+	return err
+}
 
 // follow reads the tail on c and brings the dictionaries and the cache up to
 // it. It returns the newest change and the end of the rids.
@@ -131,8 +157,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 	t.rounds.Unlock()
 	// Others wait for this round, so it does not end with one request.
 	r.err = s.db.Read(context.WithoutCancel(ctx), func(c *db.Conn) error {
-		_, _, err := s.follow(c)
-		return err
+		return s.follows(c)
 	})
 	t.turn.Unlock()
 	close(r.done)
@@ -143,7 +168,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 func (s *Store) snapshot(ctx context.Context, f func(*db.Conn) error) error {
 	return s.db.ReadTx(ctx, func(c *db.Conn) error {
 		if s.shared {
-			if _, _, err := s.follow(c); err != nil {
+			if err := s.follows(c); err != nil {
 				return err
 			}
 		}
@@ -162,12 +187,15 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 	if !s.opened {
 		return nil
 	}
-	seq, rid, err := s.follow(c)
+	seq, err := newest(c)
+	if err == nil && seq != s.tail.known {
+		seq, s.rids.top, err = s.follow(c)
+	}
 	if err != nil {
 		return err
 	}
-	s.tail.begin = seq
-	s.last, s.rids.top = max(s.last, seq), rid
+	s.tail.begin, s.tail.known = seq, seq
+	s.last = max(s.last, seq)
 	return s.readAhead(c, group)
 }
 
@@ -179,6 +207,7 @@ func (s *Store) endShared(committed bool) {
 	if !s.shared || !s.opened || !committed {
 		return
 	}
+	s.tail.known = s.last
 	s.tail.mu.Lock()
 	if s.tail.at == s.tail.begin {
 		s.tail.at = s.last

@@ -205,6 +205,9 @@ func (s *Store) beforeCommit(c *db.Conn) error {
 
 // afterRollback forgets what the transaction gave: names, rids, rows.
 func (s *Store) afterRollback() {
+	if s.shared { // another node may give the same places and rids now
+		s.last, s.tail.known = s.tail.begin, -1
+	}
 	s.pending.clear()
 	clear(s.rids.cache)
 	s.pids.Clear()
