@@ -115,11 +115,23 @@ func (c *Cluster) run(name string, args ...string) error {
 	defer os.Remove(out.Name())
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
+	keepFiles()
 	if err := cmd.Run(); err != nil {
 		text, _ := os.ReadFile(out.Name())
 		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(text)))
 	}
 	return nil
+}
+
+// keepFiles keeps the files that this process inherited from the server, which
+// lives on: one of them may be the lock of whoever runs the tests.
+func keepFiles() {
+	list, _ := os.ReadDir("/dev/fd")
+	for _, e := range list {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
 }
 
 // program finds a program of PostgreSQL; Debian keeps them out of the path.
@@ -174,6 +186,7 @@ func startShared() (string, error) {
 	watch := exec.Command("flock", "-x", users.Name(), ctl, "-D", c.data(), "-m", "immediate", "stop")
 	watch.Dir = dir
 	watch.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred, Setsid: true}
+	keepFiles()
 	if err := watch.Start(); err != nil {
 		return "", errors.Join(err, c.Stop("immediate"))
 	}
