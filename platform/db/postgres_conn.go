@@ -209,15 +209,17 @@ func (c *pgConn) commit() error {
 	if err := c.enqueue(sqlGroup, c.eng.node, c.group); err != nil {
 		return err
 	}
-	if err := c.enqueue("COMMIT"); err != nil {
-		return err
+	err := c.enqueue("COMMIT")
+	if err == nil {
+		err = c.sync()
 	}
-	err := c.sync()
 	if err == nil {
 		c.inTx = false
 		return nil
 	}
-	if !isConnError(err) {
+	// A server that stops says so by an error that ends the connection (57P01,
+	// 57P02), and may say it after it has committed.
+	if !isConnError(err) && !c.dead() {
 		return err
 	}
 	switch done, known := c.outcome(); {
