@@ -71,7 +71,7 @@ func TestSchedule(t *testing.T) {
 		begin := time.Now()
 		r.src.add(events.FHIRCreated, "Patient/p1", 1)
 		r.Wake()
-		wait(25 * time.Hour)
+		wait(26 * time.Hour)
 		var got []time.Duration
 		for i, at := range in.at {
 			if i > 0 {
@@ -79,15 +79,17 @@ func TestSchedule(t *testing.T) {
 			}
 		}
 		want := []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour}
-		if len(got) != len(want) {
+		// The waits are up to a tenth longer, so that the last attempt may be past
+		// the day in which an event is tried.
+		if len(got) != len(want) && len(got) != len(want)-1 {
 			t.Fatalf("%d waits: %v", len(got), got)
 		}
-		for i := range want {
+		for i := range got {
 			if got[i] < want[i] || got[i] > want[i]*11/10+100*time.Millisecond {
 				t.Errorf("wait %d is %v, want %v", i+1, got[i], want[i])
 			}
 		}
-		wait(12 * time.Hour)
+		wait(14 * time.Hour)
 		if len(r.blobs.m) != 1 {
 			t.Fatalf("%d dead letters after %v", len(r.blobs.m), time.Since(begin))
 		}
@@ -100,7 +102,7 @@ func TestSchedule(t *testing.T) {
 				t.Fatal(err)
 			}
 			e := list[0]
-			if e["deadLetterReason"] != "TimeToLiveExceeded" || e["deliveryAttempts"] != 11.0 || e["lastDeliveryOutcome"] != "GenericError" || e["publishTime"] != "2000-01-01T00:00:00.000Z" || e["lastDeliveryAttemptTime"] == nil {
+			if e["deadLetterReason"] != "TimeToLiveExceeded" || e["deliveryAttempts"] != float64(len(got)+1) || e["lastDeliveryOutcome"] != "GenericError" || e["publishTime"] != "2000-01-01T00:00:00.000Z" || e["lastDeliveryAttemptTime"] == nil {
 				t.Errorf("dead letter %v", e)
 			}
 		}
