@@ -23,6 +23,9 @@ type Options struct {
 	// StatementTime is how long PostgreSQL works on one statement before it
 	// gives up, and how long a transaction may hold the others up; default 30 s.
 	StatementTime time.Duration
+	// LeaseTime is after how long without a sign of life another node takes over
+	// what Lead gave to one, on PostgreSQL; default 5 s.
+	LeaseTime time.Duration
 }
 
 // DB is one database: a file, or a schema of a server.
@@ -55,12 +58,15 @@ func Open(path string, opt Options) (*DB, error) {
 	def(&opt.MaxGroup, 500)
 	def(&opt.QueueLimit, 4096)
 	def(&opt.CheckpointKB, 65536)
+	if opt.StatementTime <= 0 {
+		opt.StatementTime = 30 * time.Second
+	}
+	if opt.LeaseTime <= 0 {
+		opt.LeaseTime = 5 * time.Second
+	}
 	d := &DB{path: path, opt: opt, readers: make(chan *Conn, opt.Readers), slots: make(chan struct{}, opt.Readers), closed: make(chan struct{})}
 	for range opt.Readers {
 		d.slots <- struct{}{}
-	}
-	if opt.StatementTime <= 0 {
-		opt.StatementTime = 30 * time.Second
 	}
 	d.eng = &sqliteEngine{path: path, opt: opt}
 	if isPostgres(path) {

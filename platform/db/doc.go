@@ -14,6 +14,32 @@
 // store keeps in memory it must compare with the tables at the beginning of a
 // transaction (OnBegin), because another node may have written in between.
 //
+// # One owner among the nodes
+//
+// What only one node may do at a time - deliver events, read a broker, move files -
+// runs inside Lead:
+//
+//	d.Lead(ctx, "pipeline", func(ctx context.Context, term *db.Term) {
+//		for ctx.Err() == nil {
+//			... read what is next, do it ...
+//			err := d.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
+//				if err := term.Check(c); err != nil {
+//					return err // db.ErrNotLeading: another node goes on
+//				}
+//				return ... write how far it is ...
+//			}})
+//		}
+//	})
+//
+// The term ends by itself when the node cannot renew its lease, and Check fences off
+// an owner that did not notice: what is written in the schema is written by one
+// owner at a time. What it does elsewhere between two checks, such as a
+// request to somebody else, may be done again by the next owner; so it has to
+// do no harm twice. Other nodes are woken by Notify and Listen (a node that stores
+// a message tells the owner), and must not wait for it longer than a poll would
+// take: a notification is lost with its connection. On a file the same code runs
+// alone.
+//
 // # SQL that every engine takes
 //
 // The exported types mention no driver: below them lies a small engine. Stores
@@ -33,6 +59,6 @@
 // database, or takes it back in OnEnd.
 //
 // Reading order: db.go (open, readers), writer.go (group commit), stmt.go
-// (statements), migrate.go, engine.go (what an engine is), sqlite.go, postgres.go
+// (statements), migrate.go, listen.go and lead.go (several nodes), engine.go (what an engine is), sqlite.go, postgres.go
 // (sessions and errors), postgres_conn.go (round trips), postgres_stmt.go (values).
 package db

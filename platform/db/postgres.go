@@ -128,7 +128,7 @@ type unsure struct{ err error }
 func (e *unsure) Error() string { return e.err.Error() }
 func (e *unsure) Unwrap() error { return e.err }
 
-// prepareSchema makes the schema and the table of writers, once per DB.
+// prepareSchema makes the schema and the tables of writers and leases, once per DB.
 func (e *pgEngine) prepareSchema(c *pgConn) error {
 	steps := []string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", e.lock)}
 	var have bool
@@ -142,6 +142,7 @@ func (e *pgEngine) prepareSchema(c *pgConn) error {
 	steps = append(steps,
 		"SET client_min_messages=warning",
 		"CREATE TABLE IF NOT EXISTS hygeia_writer (node BIGINT PRIMARY KEY, grp BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL) WITH (fillfactor=50)",
+		"CREATE TABLE IF NOT EXISTS hygeia_lease (name TEXT PRIMARY KEY, fence BIGINT NOT NULL, until TIMESTAMPTZ NOT NULL) WITH (fillfactor=50)",
 		"DELETE FROM hygeia_writer WHERE at < now() - interval '7 days'",
 		fmt.Sprintf("SELECT pg_advisory_unlock(%d)", e.lock))
 	for _, s := range steps {
