@@ -137,7 +137,25 @@ func (s *Service) haltAll() {
 	}
 }
 
-// look follows what other nodes changed, and ends handshakes that nobody answered.
+// overdue ends a record whose time is over: a handshake that nobody answered, a
+// subscription that expired. It reports whether it did.
+func (s *Service) overdue(r *Record) bool {
+	now := s.now()
+	switch {
+	case r.State != Succeeded && r.State != AwaitingManualAction:
+		return false
+	case r.ExpirationTimeUTC != nil && now.After(*r.ExpirationTimeUTC):
+		r.State, r.Reason = Disabled, "it expired at "+r.ExpirationTimeUTC.UTC().Format(time.RFC3339)
+	case r.State == AwaitingManualAction && now.Sub(r.Changed) > manualTime:
+		r.State, r.Reason = Failed, "the destination was not validated within five minutes"
+	default:
+		return false
+	}
+	r.Code, r.Changed = "", now
+	return true
+}
+
+// look follows what other nodes changed, and ends what is overdue.
 func (s *Service) look(ctx context.Context) {
 	if !s.change.TryLock() {
 		return // somebody is at it
@@ -156,8 +174,7 @@ func (s *Service) look(ctx context.Context) {
 	for i := range list {
 		r := &list[i]
 		seen[r.Name] = true
-		if r.State == AwaitingManualAction && s.now().Sub(r.Changed) > manualTime {
-			r.State, r.Reason, r.Code = Failed, "the destination was not validated within five minutes", ""
+		if s.overdue(r) {
 			if err := s.store.PutSubscription(ctx, r); err != nil {
 				continue
 			}

@@ -45,10 +45,12 @@ func unreachable(err error) error {
 
 // validation sends the event SubscriptionValidationEvent.
 func (s *Service) validation(ctx context.Context, sub *Subscription, baseURL, code string) (State, error) {
+	const dataVersion = "2" // of the validation event (Event Grid, validation details)
 	type data struct {
 		Code string `json:"validationCode"`
 		URL  string `json:"validationUrl"`
 	}
+	id := newCode()
 	event := []any{struct {
 		ID      string `json:"id"`
 		Topic   string `json:"topic"`
@@ -59,8 +61,8 @@ func (s *Service) validation(ctx context.Context, sub *Subscription, baseURL, co
 		Meta    string `json:"metadataVersion"`
 		Version string `json:"dataVersion"`
 	}{
-		newCode(), s.names.Topic, "", data{code, s.validationURL(baseURL, sub.Name, code)},
-		"Microsoft.EventGrid.SubscriptionValidationEvent", s.now().UTC().Format(timeLayout), "1", "2",
+		id, s.names.Topic, "", data{code, s.validationURL(baseURL, sub.Name, code)},
+		"Microsoft.EventGrid.SubscriptionValidationEvent", s.now().UTC().Format(timeLayout), "1", dataVersion,
 	}}
 	body, err := json.Marshal(event)
 	if err != nil {
@@ -70,11 +72,12 @@ func (s *Service) validation(ctx context.Context, sub *Subscription, baseURL, co
 	if err != nil {
 		return "", refused("the address is not usable")
 	}
-	d := delivery{sub: sub, names: &s.names, events: []*Event{{}}, tries: []int{0}}
-	d.events[0].Kind = FHIRCreated
-	d.headers(req.Header, body, s.now())
-	req.Header["aeg-event-type"] = []string{"SubscriptionValidation"}
-	delete(req.Header, "aeg-output-event-id")
+	sub.baseHeaders(req.Header, "SubscriptionValidation")
+	req.Header["aeg-delivery-count"] = []string{"0"}
+	req.Header["aeg-data-version"] = []string{dataVersion}
+	if key := sub.Destination.Properties.SigningSecret; key != "" {
+		sign(req.Header, key, id, s.now(), body)
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return "", unreachable(err)
@@ -109,8 +112,8 @@ func (s *Service) abuseCheck(ctx context.Context, sub *Subscription, baseURL str
 	if u, err := url.Parse(baseURL); err == nil && u.Hostname() != "" {
 		origin = u.Hostname()
 	}
+	sub.baseHeaders(req.Header, "SubscriptionValidation")
 	req.Header.Set("WebHook-Request-Origin", origin)
-	req.Header.Set("User-Agent", "Hygeia")
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return "", unreachable(err)

@@ -8,8 +8,9 @@ import (
 // State is how a subscription stands.
 type State string
 
-// The provisioning states of Event Grid. Disabled is a subscription whose
-// destination said that it is gone (CloudEvents webhook, status 410).
+// The provisioning states of Event Grid. Disabled is a subscription that
+// expired, or whose destination said that it is gone (CloudEvents webhook,
+// status 410).
 const (
 	AwaitingManualAction State = "AwaitingManualAction"
 	Succeeded            State = "Succeeded"
@@ -21,7 +22,7 @@ const (
 type Record struct {
 	Subscription
 	State   State
-	Reason  string // why it Failed or was Disabled
+	Reason  string // why it is not Succeeded
 	Code    string // of the handshake, while AwaitingManualAction
 	Created time.Time
 	Changed time.Time

@@ -1,8 +1,10 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"regexp"
 	"strings"
@@ -91,29 +93,46 @@ var (
 var reservedHeaders = []string{"content-type", "content-length", "host", "connection", "transfer-encoding", "te", "upgrade", "trailer", "keep-alive", "proxy-", "aeg-", "webhook-", "ce-"}
 
 // ParseSubscription reads a subscription, bare or inside a member properties as
-// the management API of Azure has it. Unknown members are errors; what the
-// members say is checked when it is put.
+// the management API of Azure has it; beside that only id, name and type may
+// stand. Unknown members are errors; what the members say is checked when it is put.
 func ParseSubscription(name string, body []byte) (*Subscription, error) {
 	var outer struct {
+		ID         string          `json:"id"`
+		Name       string          `json:"name"`
+		Type       string          `json:"type"`
 		Properties json.RawMessage `json:"properties"`
 	}
-	if err := json.Unmarshal(body, &outer); err == nil && outer.Properties != nil {
+	var members map[string]json.RawMessage
+	if json.NewDecoder(bytes.NewReader(body)).Decode(&members) == nil && members["properties"] != nil {
+		if err := decodeStrictly(body, &outer); err != nil {
+			return nil, err
+		}
 		body = outer.Properties
 	}
 	s := &Subscription{}
-	dec := json.NewDecoder(strings.NewReader(string(body)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(s); err != nil {
-		return nil, fault.New(fault.Invalid, "the subscription cannot be read: %s", strings.TrimPrefix(err.Error(), "json: "))
+	if err := decodeStrictly(body, s); err != nil {
+		return nil, err
 	}
-	if dec.More() {
-		return nil, fault.New(fault.Invalid, "the subscription is followed by something else")
-	}
-	if s.Name != "" && s.Name != name {
-		return nil, fault.New(fault.Invalid, "the body names %.64q, the address %.64q", s.Name, name)
+	for _, n := range []string{outer.Name, s.Name} {
+		if n != "" && n != name {
+			return nil, fault.New(fault.Invalid, "the body names %.64q, the address %.64q", n, name)
+		}
 	}
 	s.Name = name
 	return s, nil
+}
+
+// decodeStrictly reads one JSON value without members that v does not have.
+func decodeStrictly(body []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fault.New(fault.Invalid, "the subscription cannot be read: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fault.New(fault.Invalid, "the subscription is followed by something else")
+	}
+	return nil
 }
 
 // check fills in defaults and refuses what cannot be done.

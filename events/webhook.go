@@ -194,7 +194,10 @@ func (d *delivery) send(ctx context.Context, c *http.Client, now time.Time) answ
 	if err != nil {
 		return answer{outcome: GenericError}
 	}
-	d.headers(req.Header, body, now)
+	d.headers(req.Header)
+	if p.SigningSecret != "" {
+		sign(req.Header, p.SigningSecret, d.events[0].ID(), now, body)
+	}
 	resp, err := c.Do(req)
 	if err != nil {
 		return answer{outcome: failure(err)}
@@ -205,42 +208,46 @@ func (d *delivery) send(ctx context.Context, c *http.Client, now time.Time) answ
 	return answer{outcome: classify(resp.StatusCode), after: retryAfter(resp.Header, now)}
 }
 
-// headers sets those of Event Grid, of Standard Webhooks and one's own.
-func (d *delivery) headers(h http.Header, body []byte, now time.Time) {
+// baseHeaders sets those that do not depend on events: they are on handshakes too.
+func (s *Subscription) baseHeaders(h http.Header, eventType string) {
+	h.Set("User-Agent", "Hygeia")
+	h["aeg-subscription-name"] = []string{strings.ToUpper(s.Name)}
+	h["aeg-event-type"] = []string{eventType}
+	if s.EventDeliverySchema == EventGrid {
+		h.Set("Content-Type", "application/json; charset=utf-8")
+		h["aeg-metadata-version"] = []string{"1"}
+	}
+	for i := range s.Destination.Properties.DeliveryAttributeMappings {
+		if m := &s.Destination.Properties.DeliveryAttributeMappings[i]; m.Type == "Static" {
+			h.Set(m.Name, m.Properties.Value)
+		}
+	}
+}
+
+// headers sets those of a delivery.
+func (d *delivery) headers(h http.Header) {
+	d.sub.baseHeaders(h, "Notification")
 	first, p := d.events[0], &d.sub.Destination.Properties
+	h["aeg-delivery-count"] = []string{strconv.Itoa(d.tries[0])}
 	switch {
 	case d.sub.EventDeliverySchema == EventGrid:
-		h.Set("Content-Type", "application/json; charset=utf-8")
+		h["aeg-data-version"] = []string{strconv.FormatInt(first.Version, 10)}
 	case p.MaxEventsPerBatch == 1:
 		h.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
 	default:
 		h.Set("Content-Type", "application/cloudevents-batch+json; charset=utf-8")
-	}
-	h.Set("User-Agent", "Hygeia")
-	h["aeg-subscription-name"] = []string{strings.ToUpper(d.sub.Name)}
-	h["aeg-delivery-count"] = []string{strconv.Itoa(d.tries[0])}
-	h["aeg-event-type"] = []string{"Notification"}
-	if d.sub.EventDeliverySchema == EventGrid {
-		h["aeg-metadata-version"] = []string{"1"}
-		h["aeg-data-version"] = []string{strconv.FormatInt(first.Version, 10)}
 	}
 	if len(d.events) == 1 {
 		h["aeg-output-event-id"] = []string{first.ID()}
 	}
 	for i := range p.DeliveryAttributeMappings {
 		m := &p.DeliveryAttributeMappings[i]
-		v := m.Properties.Value
-		if m.Type == "Dynamic" {
-			x := d.names.field(first, strings.ToLower(m.Properties.SourceField))
-			if x == nil {
-				continue
-			}
-			v = fmt.Sprint(x)
+		if m.Type != "Dynamic" {
+			continue
 		}
-		h.Set(m.Name, v)
-	}
-	if p.SigningSecret != "" {
-		sign(h, p.SigningSecret, first.ID(), now, body)
+		if x := d.names.field(first, strings.ToLower(m.Properties.SourceField)); x != nil {
+			h.Set(m.Name, fmt.Sprint(x))
+		}
 	}
 }
 

@@ -180,13 +180,20 @@ func (s *Store) Bounds(ctx context.Context) (first, last int64, err error) {
 	return first, last, err
 }
 
+// needed are the positions that deliveries go on from. What waits for a
+// subscription that ended (Failed, Disabled) keeps nothing.
+var needed = []string{
+	"SELECT min(try.seq) FROM try JOIN sub ON sub.name = try.sub WHERE sub.state='Succeeded'",
+	"SELECT min(pos)+1 FROM sub WHERE state='Succeeded'",
+}
+
 // Prune implements events.Store. It removes from the old end of the log, up to
 // the first event that is needed.
 func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	err = s.write(ctx, func(c *db.Conn) error {
 		n = 0
 		stop := int64(1<<63 - 1)
-		for _, text := range []string{"SELECT min(seq) FROM try", "SELECT min(pos)+1 FROM sub WHERE state='Succeeded'"} {
+		for _, text := range needed {
 			err := c.Query(text, func(st *db.Stmt) error {
 				if !st.ColNull(0) {
 					stop = min(stop, st.ColInt(0))
@@ -199,11 +206,12 @@ func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (n int, 
 		}
 		last := int64(0)
 		err := c.Query("SELECT seq, t FROM log ORDER BY seq LIMIT $1", func(st *db.Stmt) error {
-			if last >= 0 && st.ColInt(1) < ms(before) && st.ColInt(0) < stop {
+			if st.ColInt(1) >= ms(before) {
+				stop = min(stop, st.ColInt(0)) // nothing behind the first that stays
+			}
+			if st.ColInt(0) < stop {
 				last = st.ColInt(0)
 				n++
-			} else if last == 0 || n > 0 {
-				stop = min(stop, st.ColInt(0)) // nothing behind the first that stays
 			}
 			return nil
 		}, limit)

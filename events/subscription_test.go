@@ -1,0 +1,113 @@
+package events_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hygeia-health/hygeia/events"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// TestParseSubscription has both forms, and what may not stand in them.
+func TestParseSubscription(t *testing.T) {
+	const dest = `"destination":{"endpointType":"WebHook","properties":{"endpointUrl":"https://a/in"}}`
+	for _, c := range []struct{ name, body, problem string }{
+		{"bare", `{` + dest + `}`, ""},
+		{"wrapped", `{"id":"/x","name":"sub-a","type":"Microsoft.EventGrid/eventSubscriptions","properties":{` + dest + `}}`, ""},
+		{"beside properties", `{"ordered":true,"properties":{` + dest + `}}`, `unknown field "ordered"`},
+		{"filter beside properties", `{"filter":{},"properties":{` + dest + `}}`, `unknown field "filter"`},
+		{"another name", `{"name":"sub-b","properties":{` + dest + `}}`, `the body names "sub-b"`},
+		{"another name inside", `{"properties":{"name":"sub-b",` + dest + `}}`, `the body names "sub-b"`},
+		{"unknown", `{"colour":1,` + dest + `}`, `unknown field "colour"`},
+		{"unknown inside", `{"properties":{"colour":1}}`, `unknown field "colour"`},
+		{"two", `{` + dest + `}{}`, "followed by something else"},
+		{"two wrapped", `{"properties":{` + dest + `}} x`, "followed by something else"},
+		{"properties are no object", `{"properties":[]}`, "cannot be read"},
+		{"no object", `[]`, "cannot be read"},
+	} {
+		sub, err := events.ParseSubscription("sub-a", []byte(c.body))
+		switch {
+		case c.problem == "" && (err != nil || sub.Name != "sub-a" || sub.Destination.Properties.EndpointURL != "https://a/in"):
+			t.Errorf("%s: %+v %v", c.name, sub, err)
+		case c.problem != "" && (!fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.problem)):
+			t.Errorf("%s: %v, want %s", c.name, err, c.problem)
+		}
+	}
+}
+
+// TestExpired ends a subscription at its time, and then it keeps no event.
+func TestExpired(t *testing.T) {
+	simulate(t, func(t *testing.T, r *room) {
+		var in inbox
+		r.web.set("a", in.hook(500))
+		r.put(t, "sub-a", to("a", `,"expirationTimeUtc":"2000-01-01T01:00:00Z"`))
+		r.src.add(events.FHIRCreated, "Patient/p1", 1)
+		r.Wake()
+		wait(59 * time.Minute)
+		info, err := r.Subscription(t.Context(), "sub-a")
+		if err != nil || info.ProvisioningState != events.Succeeded || in.count() == 0 {
+			t.Fatalf("before its time: %+v %v after %d requests", info, err, in.count())
+		}
+		wait(3 * time.Minute)
+		if info, err = r.Subscription(t.Context(), "sub-a"); err != nil || info.ProvisioningState != events.Disabled || info.Reason != "it expired at 2000-01-01T01:00:00Z" {
+			t.Errorf("after its time: %+v %v", info, err)
+		}
+		before := in.count()
+		wait(8 * 24 * time.Hour)
+		if in.count() != before {
+			t.Error("an expired subscription still delivers")
+		}
+		if _, _, err := r.Pull(t.Context(), 0, nil, 5); err != nil {
+			t.Error(err)
+		}
+		r.src.add(events.FHIRCreated, "Patient/p2", 1)
+		r.Wake()
+		wait(time.Second)
+		if list, _, err := r.Pull(t.Context(), 0, nil, 5); err != nil || len(list) != 1 || list[0].Seq != 2 {
+			t.Errorf("the log keeps what an expired subscription was to try again: %v %v", list, err)
+		}
+		// With a new end it goes on with what is still there.
+		r.web.set("a", in.hook(200))
+		if again := r.put(t, "sub-a", to("a", "")); again.ProvisioningState != events.Succeeded {
+			t.Errorf("%+v", again)
+		}
+		r.src.add(events.FHIRCreated, "Patient/p3", 1)
+		r.Wake()
+		wait(time.Minute)
+		if got := in.subjects()[before:]; strings.Join(got, " ") != "p2 p3" {
+			t.Errorf("after a new beginning %v", got)
+		}
+	})
+}
+
+// TestHandshakeHeaders: a receiver that asks for a key of its own gets it with
+// the handshake, and no handshake speaks of an event that is none.
+func TestHandshakeHeaders(t *testing.T) {
+	const keys = `,"deliveryAttributeMappings":[
+ {"name":"X-Key","type":"Static","properties":{"value":"k1","isSecret":true}},
+ {"name":"X-Type","type":"Dynamic","properties":{"sourceField":"data.resourceType"}}]`
+	for schema, want := range map[string]string{"EventGridSchema": "2", "CloudEventSchemaV1_0": ""} {
+		simulate(t, func(t *testing.T, r *room) {
+			var seen []*http.Request
+			next := welcome(func(*http.Request, []byte) (int, string, http.Header) { return 200, "", nil })
+			r.web.set("a", func(q *http.Request, body []byte) (int, string, http.Header) {
+				seen = append(seen, q)
+				if q.Header.Get("X-Key") != "k1" {
+					return 401, "", nil
+				}
+				return next(q, body)
+			})
+			spec := strings.Replace(to("a", `,"eventDeliverySchema":"`+schema+`"`), `/in"`, `/in"`+keys, 1)
+			if info := r.put(t, "sub-a", spec); info.ProvisioningState != events.Succeeded || len(seen) != 1 {
+				t.Fatalf("%s: %+v after %d requests", schema, info, len(seen))
+			}
+			h := seen[0].Header
+			if strings.Join(h["aeg-event-type"], "") != "SubscriptionValidation" || strings.Join(h["aeg-subscription-name"], "") != "SUB-A" ||
+				strings.Join(h["aeg-data-version"], "") != want || h.Get("X-Type") != "" || h["aeg-output-event-id"] != nil {
+				t.Errorf("%s: %v", schema, h)
+			}
+		})
+	}
+}
