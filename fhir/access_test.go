@@ -430,6 +430,23 @@ func TestCreateOnly(t *testing.T) {
 	})
 }
 
+// TestUnlinkNeedsUpdate deletes a patient with the references to it: who may
+// not update what refers to it deletes nothing, whatever else is allowed.
+func TestUnlinkNeedsUpdate(t *testing.T) {
+	wards(t, func(w ward) {
+		for _, c := range []struct {
+			without auth.Actions
+			want    bool
+		}{{auth.FHIRUpdate, false}, {auth.FHIRWrite, false}, {auth.FHIRCreate, true}} {
+			ctx := auth.WithPrincipal(context.Background(), &auth.Principal{ID: "u", Grants: []auth.Grant{{Scope: "/", Actions: auth.All &^ c.without}}})
+			in := &fhir.Interaction{Verb: fhir.VerbDelete, Method: "DELETE", Type: "Patient", ID: "p1", HardDelete: true, Unlink: true, Base: "http://h/fhir"}
+			if _, err := w.s.Do(ctx, in); (err == nil) != c.want || err != nil && !fault.Is(err, fault.Forbidden) {
+				w.Errorf("without %s: %v", c.without, err)
+			}
+		}
+	})
+}
+
 // TestPatientPatches: a patch must not tell what it cannot show. Its tests, and
 // its errors, would.
 func TestPatientPatches(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/url"
 
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
@@ -79,6 +80,9 @@ func (s *Service) referrers(ctx context.Context, in *Interaction, k Key) ([]Reco
 func (s *Service) unlink(ctx context.Context, in *Interaction, rec *Record, k Key, asked map[string]bool) (Op, error) {
 	if !asked[rec.Type] {
 		asked[rec.Type] = true
+		if err := s.guard.Authorize(ctx, auth.FHIRUpdate); err != nil {
+			return Op{}, err // to create is not enough: the resource is there
+		}
 		if err := s.authorize(ctx, &Interaction{Verb: VerbUpdate, Type: rec.Type}); err != nil {
 			return Op{}, err
 		}
