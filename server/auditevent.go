@@ -94,6 +94,8 @@ func asAuditEvent(r *audit.Record) auditEvent {
 		e.Entity = []auditEntity{{What: &reference{Reference: r.Type + "/" + r.ID}}}
 	case r.Type != "":
 		e.Entity = []auditEntity{{Name: r.Type}}
+	case r.ID != "": // no FHIR resource: a study, a path of the management API
+		e.Entity = []auditEntity{{Name: r.ID}}
 	}
 	return e
 }

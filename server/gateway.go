@@ -100,6 +100,7 @@ func (rt *router) enter(w http.ResponseWriter, r *http.Request, sv *service) (*w
 	}
 	pass, err := sv.gateway.Load().gate.Enter(client)
 	if err != nil {
+		q.Operation = "admit"
 		rt.refuse(w, r, err)
 		return nil, false
 	}

@@ -229,6 +229,9 @@ func (rt *router) authenticate(w http.ResponseWriter, r *http.Request, realm *au
 		web.From(r.Context()).Principal = p
 		return r
 	}
+	if q := web.From(r.Context()); q.Operation == "" { // the edge, which knows, is not reached
+		q.Operation = "authenticate"
+	}
 	e := fault.From(err)
 	switch {
 	case e.Kind == fault.Unauthenticated && r.Header.Get("Authorization") == "":

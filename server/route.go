@@ -79,6 +79,7 @@ func (rt *router) serveService(w http.ResponseWriter, r *http.Request, sv *servi
 		return
 	}
 	if err := sv.gateway.Load().gate.Admit(web.From(r.Context()).ClientIP); err != nil {
+		web.From(r.Context()).Operation = "admit"
 		rt.refuse(w, r, err)
 		return
 	}

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +50,7 @@ func TestTrail(t *testing.T) {
 		{"request":{"method":"GET","url":"Patient/p1"}},{"request":{"method":"GET","url":"Patient/p3"}}]}`)
 	got := x.trailOf("service=default/fhir")
 	want := []string{
-		"bootstrap update Patient/p1 201", "reader read Patient/p1 200", "reader delete Patient/p1 403", "- unknown -/- 401",
+		"bootstrap update Patient/p1 201", "reader read Patient/p1 200", "reader delete Patient/p1 403", "- authenticate -/- 401",
 		"reader read Patient/p2 404", "reader search Patient/- 200", "bootstrap bundle -/- 200",
 		"bootstrap create Organization/", "bootstrap read Patient/p1 200", "bootstrap read Patient/p3 404",
 	}
@@ -135,5 +137,60 @@ func TestTrailCounts(t *testing.T) {
 	line := 1 + strings.Count(string(text[:len(text)/2]), "\n")
 	if _, err := audit.Verify(copied); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("line %d", line)) {
 		t.Errorf("got %v, want line %d", err, line)
+	}
+}
+
+// TestTrailOfKinds asks each kind of service without a token, without an action
+// and with both, and finds a record that says what was asked.
+func TestTrailOfKinds(t *testing.T) {
+	x := openSecured(t, nil)
+	nobody, _ := x.client("nobody", "", "")
+	const study = "1.2.826.0.1.3680043.10.1499.1.1"
+	want := map[string][]string{} // by service
+	for _, c := range []struct {
+		service, method, path, body string
+		status                      int
+		want                        string // action type/id
+	}{
+		{"default/fhir", "GET", "/default/fhir/Patient?name=x", "", 200, "search Patient/-"},
+		{"default/dicom", "GET", "/default/dicom/v2/studies", "", 204, "query -/-"},
+		{"default/dicom", "GET", "/default/dicom/v2/studies/" + study + "/series/1.2.3", "", 404, "retrieve -/" + study + "/1.2.3"},
+		{"default/dicom", "GET", "/default/dicom/v2/changefeed", "", 200, "change-feed -/-"},
+		{"default/dicom", "GET", "/default/dicom/v2/extendedquerytags", "", 200, "get-all-extended-query-tag -/-"},
+		{"default/dicom", "DELETE", "/default/dicom/v2/studies/" + study, "", 404, "delete -/" + study},
+		{"default/medtech", "GET", "/default/medtech/status", "", 200, "status -/-"},
+		{"default/medtech", "GET", "/default/medtech/deadletters/7", "", 404, "deadletter -/7"},
+		{"default/medtech", "POST", "/default/medtech/messages", "{}", 202, "messages -/-"},
+		{"default/events", "GET", "/default/events?after=0", "", 200, "events -/-"},
+		{"", "GET", "/manage/v1/workspaces/default", "", 200, "manage -//manage/v1/workspaces/default"},
+	} {
+		for _, who := range []struct {
+			name, token string
+			status      int
+		}{{"-", "", 401}, {"nobody", nobody, 403}, {"bootstrap", x.owner, c.status}} {
+			if res := x.do(c.method, c.path, who.token, c.body); res.StatusCode != who.status {
+				t.Errorf("%s %s as %s: %s, want %d", c.method, c.path, who.name, res.Status, who.status)
+			}
+			asked := c.want
+			if who.token == "" && c.service != "" && c.service != "default/events" {
+				asked = "authenticate -/-" // before the service has read what is asked
+			}
+			want[c.service] = append(want[c.service], fmt.Sprintf("%s %s %d", who.name, asked, who.status))
+		}
+	}
+	for service, want := range want {
+		query, got := url.Values{"service": {service}, "limit": {"1000"}}.Encode(), []string(nil)
+		if service == "" {
+			query = "action=manage"
+		}
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if got = x.trailOf(query); len(got) >= len(want) {
+				break
+			}
+		}
+		got = slices.DeleteFunc(got, func(s string) bool { return service == "" && !slices.Contains(want, s) }) // clients were made
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %s\nwant %s", service, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
 	}
 }
