@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -123,47 +123,29 @@ func (c exportCmd) kickOff(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close()
-	status := res.Header.Get("Content-Location")
-	if res.StatusCode != http.StatusAccepted || status == "" {
-		return "", fmt.Errorf("%s does not export: it answers %s", c.To, res.Status)
-	}
-	return status, nil
+	return c.job().statusOf(res)
 }
 
-// wait asks until the export has ended. When it is interrupted, the export is cancelled.
+// job describes the export.
+func (c exportCmd) job() asyncJob {
+	return asyncJob{to: c.To, verb: "export", poll: c.Poll, quiet: c.Output != "text", get: func(ctx context.Context, address string) (*http.Response, error) {
+		return c.request(ctx, http.MethodGet, address, true)
+	}}
+}
+
+// wait waits until the export has ended. When it is interrupted, the export is cancelled.
 func (c exportCmd) wait(ctx context.Context, std stdio, status string) (*manifest, error) {
-	last := ""
-	for {
-		res, err := c.request(ctx, http.MethodGet, status, true)
+	var m manifest
+	err := c.job().wait(ctx, std, status, &m)
+	if err != nil && ctx.Err() != nil {
+		res, err := c.request(context.WithoutCancel(ctx), http.MethodDelete, status, true)
 		if err != nil {
-			return nil, err
-		}
-		if res.StatusCode == http.StatusOK {
-			defer res.Body.Close()
-			var m manifest
-			err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&m)
-			return &m, err
+			return nil, fmt.Errorf("interrupted; the export goes on, as it cannot be cancelled: %w", err)
 		}
 		_ = res.Body.Close()
-		if p := res.Header.Get("X-Progress"); p != last && c.Output == "text" {
-			fmt.Fprintln(std.err, p)
-			last = p
-		}
-		pause := c.Poll
-		if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
-			pause = time.Duration(n) * time.Second
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			res, err := c.request(context.WithoutCancel(ctx), http.MethodDelete, status, true)
-			if err == nil {
-				_ = res.Body.Close()
-			}
-			return nil, fmt.Errorf("interrupted; the export is cancelled")
-		}
+		return nil, errors.New("interrupted; the export is cancelled")
 	}
+	return &m, err
 }
 
 // fetch writes one file.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -117,43 +116,24 @@ func (c importCmd) kickOff(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close()
-	status := res.Header.Get("Content-Location")
-	if res.StatusCode != http.StatusAccepted || status == "" {
-		return "", fmt.Errorf("%s does not import: it answers %s", c.To, res.Status)
-	}
-	return status, nil
+	return c.job().statusOf(res)
 }
 
-// wait asks until the import has ended. When it is interrupted, the import goes on.
+// job describes the import.
+func (c importCmd) job() asyncJob {
+	return asyncJob{to: c.To, verb: "import", poll: c.Poll, quiet: c.Output != "text", get: func(ctx context.Context, address string) (*http.Response, error) {
+		return c.request(ctx, http.MethodGet, address, nil)
+	}}
+}
+
+// wait waits until the import has ended. When it is interrupted, the import goes on.
 func (c importCmd) wait(ctx context.Context, std stdio, status string) (*importResult, error) {
-	last := ""
-	for {
-		res, err := c.request(ctx, http.MethodGet, status, nil)
-		if err != nil {
-			return nil, err
-		}
-		if res.StatusCode == http.StatusOK {
-			defer res.Body.Close()
-			var r importResult
-			err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&r)
-			return &r, err
-		}
-		_ = res.Body.Close()
-		if p := res.Header.Get("X-Progress"); p != last && c.Output == "text" {
-			fmt.Fprintln(std.err, p)
-			last = p
-		}
-		pause := c.Poll
-		if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
-			pause = time.Duration(n) * time.Second
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, errors.New("interrupted; the import goes on, see hygeia job list")
-		}
+	var r importResult
+	err := c.job().wait(ctx, std, status, &r)
+	if err != nil && ctx.Err() != nil {
+		return nil, errors.New("interrupted; the import goes on, see hygeia job list")
 	}
+	return &r, err
 }
 
 // request does one request; an answer that is not 2xx is an error.
