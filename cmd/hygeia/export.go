@@ -43,6 +43,10 @@ type manifest struct {
 	RequiresAccessToken bool           `json:"requiresAccessToken"`
 	Output              []manifestFile `json:"output"`
 	Deleted             []manifestFile `json:"deleted"`
+
+	Issues []struct {
+		Diagnostics string `json:"diagnostics"`
+	} `json:"issues"`
 }
 
 type manifestFile struct {
@@ -65,6 +69,9 @@ func (c exportCmd) Run(std stdio) error {
 	m, err := c.wait(ctx, std, status)
 	if err != nil {
 		return err
+	}
+	for _, i := range m.Issues {
+		fmt.Fprintln(std.err, "hygeia:", i.Diagnostics)
 	}
 	total := int64(0)
 	for i, f := range append(m.Output, m.Deleted...) {
