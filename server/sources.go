@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/medtech/ingest"
@@ -31,9 +33,40 @@ func sourceOptions(ref manage.Ref, s manage.MedTechSource) ingest.Options {
 func checkSources(list []manage.MedTechSource) error {
 	for _, s := range list {
 		o := sourceOptions(manage.Ref{}, s)
-		if err := o.Check(); err != nil {
+		err := o.Check()
+		if err == nil {
+			err = checkIdle(s)
+		}
+		if err != nil {
 			return fault.New(fault.Invalid, "source %s: %v", s.Name, err)
 		}
+	}
+	return nil
+}
+
+// checkIdle refuses settings that would do nothing: a password on a broker that
+// asks for tokens, or tls on a connection without it, promise what is not there.
+func checkIdle(s manage.MedTechSource) error {
+	clients := []ingest.Type{ingest.MQTT, ingest.Kafka, ingest.NATS}
+	for _, m := range []struct {
+		name  string
+		given bool
+		of    []ingest.Type
+	}{
+		{"listen", s.Listen != "", []ingest.Type{ingest.Broker}},
+		{"urls", len(s.URLs) > 0, clients},
+		{"stream", s.Stream != "", []ingest.Type{ingest.NATS}},
+		{"group", s.Group != "", clients},
+		{"user", s.User != "", clients},
+		{"password", s.Password != "", clients},
+		{"tls", s.TLS, []ingest.Type{ingest.Kafka, ingest.NATS}},
+	} {
+		if m.given && !slices.Contains(m.of, ingest.Type(s.Type)) {
+			return fmt.Errorf("%s: has no meaning for the type %s", m.name, s.Type)
+		}
+	}
+	if s.Password != "" && s.User == "" {
+		return errors.New("password: there is no user that it belongs to")
 	}
 	return nil
 }
