@@ -350,5 +350,6 @@ func (s *Service) Trial(ctx context.Context, in mapping.Trial) (mapping.Result, 
 	if len(in.Device) == 0 && len(in.FHIR) == 0 {
 		return mapping.Result{}, fault.New(fault.Invalid, "there is no mapping to try: give deviceMapping and fhirMapping, or put them first")
 	}
+	in.Arrived, in.DeviceSystem = s.now().Truncate(time.Millisecond), s.cfg.DeviceSystem
 	return mapping.Validate(in), nil
 }

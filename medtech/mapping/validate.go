@@ -14,6 +14,7 @@ type Trial struct {
 	Options      Options
 	Aggregate    bool      // group the measurements of all events together
 	Arrived      time.Time // when the events arrived; zero leaves it out
+	DeviceSystem string    // of the identifiers of devices; "" is any
 }
 
 // Result is the answer of Validate, with the names of the validator of AHDS. All
@@ -172,8 +173,8 @@ func (in *Trial) transform(fhir *FHIR, r *EventResult) {
 		r.Exceptions = append(r.Exceptions, fromError(e.Err, FHIRTransformation))
 	}
 	for _, g := range groups {
-		id := func(value string) string { return ResourceID(in.Options, "", value) }
-		text, err := g.Observation(Identity{id(g.PatientID), id(g.DeviceID), id(g.EncounterID)}, in.Arrived)
+		id := func(system, value string) string { return ResourceID(in.Options, system, value) }
+		text, err := g.Observation(Identity{id("", g.PatientID), id(in.DeviceSystem, g.DeviceID), id("", g.EncounterID)}, in.Arrived)
 		if err != nil {
 			r.Exceptions = append(r.Exceptions, fromError(err, FHIRTransformation))
 			continue

@@ -104,6 +104,7 @@ func TestScenario(t *testing.T) {
 		{"POST", "/$test", js, `{"deviceEvents":[{"d":"d1","t":"2020-01-01T00:00:00Z","hr":5}]}`, 200, `"valueQuantity":{"value":5}`},
 		{"POST", "/$test", js, `{"message":{"d":"d1","t":"2020-01-01T00:00:00Z","hr":5},"fhirMapping":` + fhir + `}`, 200, `"Class":"TemplateNotFound"`},
 		{"POST", "/$test", js, `{"message":{"d":"d1","time":"2020-01-01T00:00:00Z","hr":5}}`, 200, `"Unused":["$.time"]`},
+		{"POST", "/$test", js, `{"message":{"d":"d1","hr":5},"deviceMapping":` + strings.Replace(device, "$.t", "$.SystemProperties.iothub-enqueuedtime", 1) + `}`, 200, `"issued":`},
 		{"POST", "/$test", js, `{"messages":{}}`, 400, "must be an array"},
 		{"POST", "/$test", js, `{"what":1}`, 400, "has no member"},
 		{"GET", "/deadletters", "", "", 200, `{"value":[]}`},
