@@ -57,8 +57,12 @@ func (e *eventRooms) path(workspace string) string {
 	return filepath.Join(e.services.data, workspace, eventsName, "events.db")
 }
 
-// resume opens the rooms that have subscriptions or readers from before.
+// resume opens the rooms that have subscriptions or readers from before. On a
+// shared database there are none: files that a data folder still has are from before.
 func (e *eventRooms) resume(ctx context.Context, workspaces []manage.Workspace) error {
+	if e.services.shared {
+		return nil
+	}
 	for _, w := range workspaces {
 		if _, err := os.Stat(e.path(w.Name)); err != nil {
 			continue

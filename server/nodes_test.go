@@ -3,6 +3,8 @@ package server_test
 import (
 	"context"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -124,6 +126,24 @@ func TestNodesChangeTogether(t *testing.T) {
 		for _, name := range []string{"waa", "wae", "wba", "wbe"} {
 			eventually(t, p, "/manage/v1/workspaces/"+name, 200, name)
 		}
+	}
+}
+
+// TestEventsStayBehind: events of a data folder from before it had a database
+// are not gone on with, because their services are not served.
+func TestEventsStayBehind(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "default", "events", "events.db")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, dir, shared(dbtest.Database(t)))
+	eventually(t, p, "/default/fhir/Patient", 200, `"searchset"`)
+	if info, err := os.Stat(file); err != nil || info.Size() != 0 {
+		t.Errorf("the file was opened: %v %v", info, err)
 	}
 }
 
