@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -144,6 +146,28 @@ func TestEventsStayBehind(t *testing.T) {
 	eventually(t, p, "/default/fhir/Patient", 200, `"searchset"`)
 	if info, err := os.Stat(file); err != nil || info.Size() != 0 {
 		t.Errorf("the file was opened: %v %v", info, err)
+	}
+}
+
+// TestArchivesOfNodes: nodes with one bucket do not write over each other's
+// archive of the audit trail; a node finds its own again.
+func TestArchivesOfNodes(t *testing.T) {
+	_, a, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, b, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, several := server.Defaults(), server.Defaults()
+	several.Database = "postgres://u@127.0.0.1/db"
+	if got := server.ArchiveOf(&alone, a); got != "_audit" {
+		t.Errorf("without a database the archive is %s", got)
+	}
+	of := server.ArchiveOf(&several, a)
+	if of != server.ArchiveOf(&several, a) || of == server.ArchiveOf(&several, b) || !strings.HasPrefix(of, "_audit/") {
+		t.Errorf("archives: %s, %s", of, server.ArchiveOf(&several, b))
 	}
 }
 

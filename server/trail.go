@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,8 +63,18 @@ func openTrail(s *Server) (*trail, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	go t.retain(ctx, blob.Sub(s.blobs, trailArchive))
+	go t.retain(ctx, blob.Sub(s.blobs, archiveOf(&s.cfg, key)))
 	return t, nil
+}
+
+// archiveOf returns where the archive of the trail is below the blobs. Nodes that
+// share a database may share a bucket, and each has a trail of its own with the
+// same names of files: it is below the name of its key.
+func archiveOf(cfg *Config, key ed25519.PrivateKey) string {
+	if cfg.Database == "" {
+		return trailArchive
+	}
+	return trailArchive + "/" + hex.EncodeToString(key[ed25519.SeedSize:][:8])
 }
 
 // trailSigner reads or makes the key that signs the heads; it is sealed like

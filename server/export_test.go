@@ -1,0 +1,4 @@
+package server
+
+// ArchiveOf is for the tests.
+var ArchiveOf = archiveOf
