@@ -26,7 +26,12 @@ func (p *pred) merge() error {
 func merged(alts []alt) []alt {
 	var out []alt
 	at := map[any]int{}
+	var done []alt // lists that a clause inside a group was merged to before
 	for _, a := range alts {
+		if a.list {
+			done = append(done, a)
+			continue
+		}
 		key, list := a.listed()
 		if key == nil {
 			out = append(out, a)
@@ -45,7 +50,7 @@ func merged(alts []alt) []alt {
 			a.k.text += marks(n) + ")"
 		}
 	}
-	return out
+	return append(out, done...)
 }
 
 // listed returns a range with the one value at the end of its arguments and its
