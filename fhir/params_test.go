@@ -102,6 +102,19 @@ func TestCustomParameter(t *testing.T) {
 	}
 }
 
+// TestUnlinkedParameter takes the definition away with its resource.
+func TestUnlinkedParameter(t *testing.T) {
+	r, _ := sqlRig(t, filepath.Join(t.TempDir(), "fhir.db"))
+	r.do(201, "PUT", "SearchParameter/eyes", eyes)
+	r.do(204, "DELETE", "SearchParameter/eyes", "", func(in *fhir.Interaction) { in.HardDelete, in.Unlink = true, true })
+	if list, err := r.svc.Params(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("still defined: %+v, %v", list, err)
+	}
+	if resp := r.do(200, "GET", "Patient?eye-colour=blue", ""); len(resp.Dropped) != 1 || resp.Used.Has("eye-colour") {
+		t.Errorf("still searched by: %+v", resp.Dropped)
+	}
+}
+
 // TestNewParameterOfNothing needs no reindex.
 func TestNewParameterOfNothing(t *testing.T) {
 	r, _ := sqlRig(t, filepath.Join(t.TempDir(), "fhir.db"))

@@ -44,7 +44,7 @@ func (s *Service) deleteUnlinked(ctx context.Context, in *Interaction) (*Respons
 		}
 		change.Ops = append(change.Ops, put)
 	}
-	done, err := s.store.Apply(ctx, &change)
+	done, err := s.commit(ctx, &change)
 	oe, ok := errors.AsType[*OpError](err)
 	switch {
 	case ok && oe.Index > 0 && fault.Is(oe.Err, fault.Precondition):
