@@ -130,3 +130,22 @@ func workspacePath(name string) string { return "/workspaces/" + url.PathEscape(
 func servicePath(kind, workspace, name string) string {
 	return workspacePath(workspace) + "/" + kind + "services/" + url.PathEscape(name)
 }
+
+// keepUnsaid puts the settings for which the create commands have no flag, as a
+// service that exists has them, into the body that changes it.
+func (c clientFlags) keepUnsaid(ctx context.Context, path string, body map[string]any) error {
+	var have service
+	if _, err := c.call(ctx, http.MethodGet, path, nil, &have); err != nil {
+		if isNotFound(err) {
+			return nil
+		}
+		return err
+	}
+	if have.Gateway != nil {
+		body["gateway"] = have.Gateway
+	}
+	if have.Sources != nil {
+		body["sources"] = have.Sources
+	}
+	return nil
+}

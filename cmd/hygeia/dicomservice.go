@@ -39,7 +39,11 @@ func (dicomServiceCreateCmd) Help() string {
 func (c dicomServiceCreateCmd) Run(std stdio) error {
 	var s service
 	body := map[string]any{"partitions": c.Partitions, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags}
-	status, err := c.call(context.Background(), "PUT", servicePath("dicom", c.Workspace, c.Name), body, &s)
+	path := servicePath("dicom", c.Workspace, c.Name)
+	if err := c.keepUnsaid(context.Background(), path, body); err != nil {
+		return err
+	}
+	status, err := c.call(context.Background(), "PUT", path, body, &s)
 	if err != nil {
 		return err
 	}

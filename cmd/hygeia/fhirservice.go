@@ -48,7 +48,11 @@ func (fhirServiceCreateCmd) Help() string {
 func (c fhirServiceCreateCmd) Run(std stdio) error {
 	var s service
 	body := map[string]any{"compat": c.Compat, "narrative": c.Narrative, "versioning": c.Versioning, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags}
-	status, err := c.call(context.Background(), "PUT", servicePath("fhir", c.Workspace, c.Name), body, &s)
+	path := servicePath("fhir", c.Workspace, c.Name)
+	if err := c.keepUnsaid(context.Background(), path, body); err != nil {
+		return err
+	}
+	status, err := c.call(context.Background(), "PUT", path, body, &s)
 	if err != nil {
 		return err
 	}

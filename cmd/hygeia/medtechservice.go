@@ -67,7 +67,11 @@ func (c medtechServiceCreateCmd) Run(std stdio) error {
 		"compat": c.Compat, "tags": c.Tags, "destination": c.Destination, "resolution": c.Resolution,
 		"deviceIdentifierSystem": c.DeviceIdentifierSystem, "ignorePeriod": c.IgnorePeriod, "retention": c.Retention,
 	}
-	status, err := c.call(context.Background(), "PUT", medtechPath(c.Workspace, c.Name), body, &s)
+	path := medtechPath(c.Workspace, c.Name)
+	if err := c.keepUnsaid(context.Background(), path, body); err != nil {
+		return err
+	}
+	status, err := c.call(context.Background(), "PUT", path, body, &s)
 	if err != nil {
 		return err
 	}
