@@ -1,6 +1,7 @@
 package dicom
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hygeia-health/hygeia/spec/dcm"
@@ -31,6 +32,11 @@ func (u UIDs) Level() Level {
 		return LevelSeries
 	}
 	return LevelStudy
+}
+
+// String returns the UIDs with slashes between them.
+func (u UIDs) String() string {
+	return strings.TrimRight(u.Study+"/"+u.Series+"/"+u.SOP, "/")
 }
 
 // Version counts the changes of a service: every stored instance has one of its

@@ -106,9 +106,6 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		x.fail(err)
 	}
-	if q := web.From(r.Context()); q != nil {
-		q.Route, q.Operation = h.opt.BasePath+x.rt.pattern, x.rt.op
-	}
 	if h.opt.Observe != nil {
 		h.opt.Observe(x.rt.op, x.w.status, time.Since(begin), max(r.ContentLength, 0), x.w.n)
 	}
@@ -117,6 +114,9 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 func (x *exchange) serve() error {
 	rt, err := parseRoute(x.r, x.h.opt.BasePath)
 	x.rt = rt
+	if q := web.From(x.r.Context()); q != nil { // before the answer: the trail is written first
+		q.Route, q.Operation, q.ResourceID = x.h.opt.BasePath+rt.pattern, rt.op, rt.uids.String()
+	}
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/web"
 	"github.com/hygeia-health/hygeia/spec/dcm"
 	"github.com/hygeia-health/hygeia/spec/dcm/render"
 )
@@ -27,6 +28,9 @@ func (x *exchange) wadoURI() error {
 	t := dicom.Target{Partition: x.rt.partition, UIDs: dicom.UIDs{Study: params.Get("studyUID"), Series: params.Get("seriesUID"), SOP: params.Get("objectUID")}}
 	if t.Study == "" || t.Series == "" || t.SOP == "" {
 		return fault.New(fault.Invalid, "studyUID, seriesUID and objectUID are needed.")
+	}
+	if q := web.From(x.r.Context()); q != nil {
+		q.ResourceID = t.UIDs.String()
 	}
 	var types []string
 	for part := range strings.SplitSeq(params.Get("contentType"), ",") {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-
-	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // TestMergedTwice asks for alternatives of which some were already put into a
@@ -33,14 +31,5 @@ func TestMergedTwice(t *testing.T) {
 		if len(page.Records) != 50 {
 			t.Errorf("%d patients, want 50: %s", len(page.Records), filter)
 		}
-	}
-}
-
-// TestManyRanges asks for more ranges than one statement can have.
-func TestManyRanges(t *testing.T) {
-	s := filled(t, Options{})
-	raw := "_lastUpdated=2020-01-01" + strings.Repeat(",2020-01-01", 600)
-	if _, err := s.Search(t.Context(), asked(t, raw)); !fault.Is(err, fault.TooCostly) {
-		t.Errorf("_lastUpdated: %v", err)
 	}
 }

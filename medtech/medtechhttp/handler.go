@@ -91,7 +91,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if q := web.From(r.Context()); q != nil {
-			q.Route, q.Operation = "/{workspace}/{service}"+rt.path, rt.operation
+			q.Route, q.Operation, q.ResourceID = "/{workspace}/{service}"+rt.path, rt.operation, id
 		}
 		h.answer(w, r, rt, id)
 		return
