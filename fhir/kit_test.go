@@ -27,7 +27,6 @@ type rig struct {
 	svc   *fhir.Service
 	store *fhirtest.Memory
 	now   time.Time
-	ids   int
 }
 
 func newRig(t *testing.T, cfg fhir.Config) *rig {

@@ -118,31 +118,29 @@ func readError(err error) error {
 
 // Next implements dicom.Parts.
 func (s *scanner) Next() (io.Reader, error) {
-	for {
-		if s.last {
-			return nil, io.EOF
-		}
-		if s.inPart {
-			if _, err := io.Copy(io.Discard, onlyReader{s}); err != nil {
-				return nil, err
-			}
-		}
-		if err := s.delimiter(); err != nil {
-			return nil, err
-		}
-		if s.last {
-			return nil, io.EOF
-		}
-		typ, err := s.headers()
-		if err != nil {
-			return nil, err
-		}
-		s.inPart = true
-		if typ != "" && typ != typeDICOM && typ != typeOctets {
-			return nil, fault.New(fault.Unsupported, "A part has the media type %.60q; application/dicom is supported.", typ)
-		}
-		return onlyReader{s}, nil
+	if s.last {
+		return nil, io.EOF
 	}
+	if s.inPart {
+		if _, err := io.Copy(io.Discard, onlyReader{s}); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.delimiter(); err != nil {
+		return nil, err
+	}
+	if s.last {
+		return nil, io.EOF
+	}
+	typ, err := s.headers()
+	if err != nil {
+		return nil, err
+	}
+	s.inPart = true
+	if typ != "" && typ != typeDICOM && typ != typeOctets {
+		return nil, fault.New(fault.Unsupported, "A part has the media type %.60q; application/dicom is supported.", typ)
+	}
+	return onlyReader{s}, nil
 }
 
 // onlyReader hides everything but Read.

@@ -21,7 +21,6 @@ type putting struct {
 	study  map[string]*group
 	series map[seriesKey]*group
 	used   map[int64]int64 // bytes by blob, more or fewer
-	seq    int64
 }
 
 type seriesKey struct {

@@ -84,10 +84,6 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-func itoa(n int) string {
-	return strings.TrimSpace(string(rune('0'+n/100)) + string(rune('0'+n/10%10)) + string(rune('0'+n%10)))
-}
-
 // TestPanic turns a defect into a 500 without a stack.
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer

@@ -37,7 +37,6 @@ func methodCode(m string) int64 {
 // scratch is the writer's reusable memory.
 type scratch struct {
 	reader
-	body     []byte
 	old, now rows
 	state    []state
 	seen     map[fhir.Key]struct{}

@@ -130,14 +130,6 @@ func reason(err error) string {
 	return strings.ToValidUTF8(msg[:min(len(msg), 1000)], "")
 }
 
-// millis is a time in the table; 0 is none.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
 func instant(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}

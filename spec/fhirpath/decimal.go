@@ -102,8 +102,6 @@ func (a *decimal) add(b *decimal) *decimal {
 	return (&decimal{new(big.Int).Add(x, y), s}).limited()
 }
 
-func (a *decimal) sub(b *decimal) *decimal { return a.add(b.neg()) }
-
 func (a *decimal) neg() *decimal { return &decimal{new(big.Int).Neg(a.coef), a.scale} }
 
 func (a *decimal) abs() *decimal { return &decimal{new(big.Int).Abs(a.coef), a.scale} }

@@ -20,7 +20,6 @@ type jsSuite struct {
 	l       *ledger
 	file    string
 	subject resource.Node
-	skipped int
 }
 
 // TestFHIRPathJS runs the cases of fhirpath.js. Cases for other versions of

@@ -56,11 +56,10 @@ type jpegDecoder struct {
 	jfif      bool
 	adobe     int // transform of the Adobe segment; -1 none
 
-	bits    bitReader
-	scans   int
-	blocks  [64]int32
-	eobrun  int
-	working [64]int32
+	bits   bitReader
+	scans  int
+	blocks [64]int32
+	eobrun int
 }
 
 // maxScans bounds the work of a progressive stream.

@@ -2,7 +2,6 @@ package codec
 
 import (
 	"errors"
-	"math/bits"
 )
 
 // lookBits is how many bits of a code one table access decodes.
@@ -173,6 +172,3 @@ func (b *bitReader) restarted() bool {
 	}
 	return false
 }
-
-// magnitude is the number of bits of a value.
-func magnitude(v uint32) uint { return uint(bits.Len32(v)) }
