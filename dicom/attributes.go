@@ -22,7 +22,11 @@ const bulkMark = 0x01
 // attributesOf returns the attributes of a data set for which keep is true; a
 // nil keep takes all.
 func attributesOf(d *dcm.Dataset, keep func(dcm.Tag) bool) Attributes {
-	opt := dcm.JSONOptions{Bulk: string(rune(bulkMark))}
+	return attributesWith(d, dcm.JSONOptions{Bulk: string(rune(bulkMark))}, keep)
+}
+
+// attributesWith says how bulk values are written.
+func attributesWith(d *dcm.Dataset, opt dcm.JSONOptions, keep func(dcm.Tag) bool) Attributes {
 	out := make(Attributes, 0, 64*len(d.Elements))
 	var text []byte
 	for i := range d.Elements {

@@ -17,7 +17,8 @@
 // (store), pack.go (blobs of small files), frametable.go, retrieve.go, pixels.go with
 // transcode.go, query.go
 // (parsing) and search.go, delete.go, changefeed.go,
-// operation.go, tag.go and update.go (work that outlives its request).
+// operation.go, tag.go and update.go (work that outlives its request),
+// workitem.go with workitemrules.go, workitem.rules and workitemsearch.go (the worklist).
 //
 // Invariants: an acknowledged instance is on disk with everything that belongs
 // to it; the bytes of a file are never changed but for the 128 of its preamble,

@@ -30,6 +30,7 @@ type Query struct {
 	// not be indexed for.
 	Erroneous []string
 
+	fuzzy bool
 	extra []*ExtendedTag // that can be searched by
 }
 
@@ -100,15 +101,34 @@ func (s *Service) ParseQuery(level Level, under UIDs, params url.Values) (*Query
 		return nil, err
 	}
 	q := &Query{Level: level, Under: under, Limit: defaultLimit, extra: s.tags.get()}
-	fuzzy := false
+	attributes, err := q.options(params)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	for _, name := range attributes {
+		if err := q.attribute(name, params[name], q.fuzzy, seen); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range q.Include {
+		if levelOf(t) > q.Level && !computed(t) {
+			q.Instance = true
+		}
+	}
+	q.Instance = q.Instance || q.Level == LevelInstance
+	return q, nil
+}
+
+// options reads what is no attribute: how much of the matches is wanted, and how
+// names are compared. It returns the names of the other parameters in order.
+func (q *Query) options(params url.Values) (attributes []string, err error) {
 	names := make([]string, 0, len(params))
 	for name := range params {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	var attributes []string
 	for _, name := range names {
-		var err error
 		switch values := params[name]; name {
 		case "limit":
 			q.Limit, err = intParam(name, values, 1, maxLimit)
@@ -117,7 +137,7 @@ func (s *Service) ParseQuery(level Level, under UIDs, params url.Values) (*Query
 		case "cursor":
 			q.After, err = parseCursor(values[0])
 		case "fuzzymatching":
-			fuzzy, err = strconv.ParseBool(values[0])
+			q.fuzzy, err = strconv.ParseBool(values[0])
 			if err != nil || len(values) > 1 {
 				err = invalid400("fuzzymatching is true or false.")
 			}
@@ -130,19 +150,7 @@ func (s *Service) ParseQuery(level Level, under UIDs, params url.Values) (*Query
 			return nil, err
 		}
 	}
-	seen := map[string]bool{}
-	for _, name := range attributes {
-		if err := q.attribute(name, params[name], fuzzy, seen); err != nil {
-			return nil, err
-		}
-	}
-	for _, t := range q.Include {
-		if levelOf(t) > q.Level && !computed(t) {
-			q.Instance = true
-		}
-	}
-	q.Instance = q.Instance || q.Level == LevelInstance
-	return q, nil
+	return attributes, nil
 }
 
 func intParam(name string, values []string, low, high int) (int, error) {

@@ -23,6 +23,7 @@ type Index interface {
 	Tags
 	Operations
 	Updater
+	Worklist
 }
 
 // Deps are what a service is made of.

@@ -115,7 +115,7 @@ func (x *exchange) serve() error {
 	rt, err := parseRoute(x.r, x.h.opt.BasePath)
 	x.rt = rt
 	if q := web.From(x.r.Context()); q != nil { // before the answer: the trail is written first
-		q.Route, q.Operation, q.ResourceID = x.h.opt.BasePath+rt.pattern, rt.op, rt.uids.String()
+		q.Route, q.Operation, q.ResourceID = x.h.opt.BasePath+rt.pattern, rt.op, rt.resource()
 	}
 	if err != nil {
 		return err

@@ -400,11 +400,23 @@ func TestRoles(t *testing.T) {
 		{"DICOM Data Reader", "GET", "/v2/studies", 200},
 		{"DICOM Data Reader", "GET", "/v2/studies/1.2", 200},
 		{"DICOM Data Reader", "GET", "/v2/changefeed", 200},
+		{"DICOM Data Reader", "GET", "/v2/workitems", 204},
+		{"DICOM Data Reader", "GET", "/v2/workitems/1.2", 404},
+		{"DICOM Data Reader", "POST", "/v2/workitems?1.2", 403},
+		{"DICOM Data Reader", "POST", "/v2/workitems/1.2", 403},
+		{"DICOM Data Reader", "PUT", "/v2/workitems/1.2/state", 403},
+		{"DICOM Data Reader", "POST", "/v2/workitems/1.2/cancelrequest", 403},
+		{"FHIR Data Contributor", "GET", "/v2/workitems", 403},
+		{"FHIR Data Contributor", "GET", "/v2/workitems/1.2", 403},
 		{"DICOM Data Reader", "DELETE", "/v2/studies/1.2", 403},
 		{"FHIR Data Contributor", "GET", "/v2/studies/1.2/metadata", 403},
 		{"DICOM Data Owner", "DELETE", "/v2/studies/1.2", 204},
 	} {
-		if got := as(tt.role, tt.method, tt.path, b, "Content-Type", "application/dicom"); got != tt.code {
+		body, typ := b, "application/dicom"
+		if strings.Contains(tt.path, "/workitems") {
+			body, typ = step(t).body(t), dicomJSON
+		}
+		if got := as(tt.role, tt.method, tt.path, body, "Content-Type", typ); got != tt.code {
 			t.Errorf("%s %s %s: %d, want %d", tt.role, tt.method, tt.path, got, tt.code)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
@@ -30,6 +31,11 @@ func (x *exchange) search() error {
 	if len(q.Erroneous) > 0 {
 		x.w.Header().Set("Erroneous-Dicom-Attributes", strings.Join(q.Erroneous, ","))
 	}
+	return x.matches(p, params, list)
+}
+
+// matches answers with a page of data sets.
+func (x *exchange) matches(p *dicom.Page, params url.Values, list []mediaRange) error {
 	if p.Count == 0 {
 		x.w.WriteHeader(http.StatusNoContent)
 		return nil

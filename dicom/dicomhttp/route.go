@@ -15,6 +15,7 @@ type route struct {
 	prefix    string // "/v2"
 	partition string
 	uids      dicom.UIDs
+	workitem  string // its UID
 	rest      string // the list of frames, the path of bulk data
 	level     dicom.Level
 	pattern   string // for the log
@@ -109,6 +110,8 @@ func (rt route) find(r *http.Request, seg []string) (route, error) {
 		return rt.method(r, map[string]action{"GET": {"retrieve", (*exchange).wadoURI}}, "/wado")
 	case len(seg) >= 1 && seg[0] == "studies":
 		return rt.studies(r, seg[1:])
+	case seg[0] == "workitems" && len(seg) <= 3:
+		return rt.workitems(r, seg[1:])
 	case rt.partition != "":
 		return rt, errNoRoute
 	case len(seg) == 1 && seg[0] == "changefeed":
@@ -143,6 +146,28 @@ func (rt route) tags(r *http.Request, seg []string) (route, error) {
 		}, pattern+"/{tag}")
 	case seg[1] == "errors":
 		return rt.method(r, map[string]action{"GET": {"get-errors-extended-query-tag", (*exchange).tagErrors}}, pattern+"/{tag}/errors")
+	}
+	return rt, errNoRoute
+}
+
+// workitems walks the path below /workitems.
+func (rt route) workitems(r *http.Request, seg []string) (route, error) {
+	const pattern = "/workitems"
+	if len(seg) == 0 {
+		return rt.method(r, map[string]action{
+			"GET": {"query-workitem", (*exchange).searchWorkitems}, "POST": {"add-workitem", (*exchange).addWorkitem},
+		}, pattern)
+	}
+	rt.workitem = seg[0]
+	switch {
+	case len(seg) == 1:
+		return rt.method(r, map[string]action{
+			"GET": {"retrieve-workitem", (*exchange).workitem}, "POST": {"update-workitem", (*exchange).updateWorkitem},
+		}, pattern+"/{workitem}")
+	case seg[1] == "state":
+		return rt.method(r, map[string]action{"PUT": {"change-state-workitem", (*exchange).changeWorkitemState}}, pattern+"/{workitem}/state")
+	case seg[1] == "cancelrequest":
+		return rt.method(r, map[string]action{"POST": {"cancel-workitem", (*exchange).cancelWorkitem}}, pattern+"/{workitem}/cancelrequest")
 	}
 	return rt, errNoRoute
 }
@@ -216,6 +241,14 @@ func (rt route) below(r *http.Request, seg []string, pattern string) (route, err
 		return one("retrieve", (*exchange).bulkData)
 	}
 	return rt, errNoRoute
+}
+
+// resource names what the request is about for the audit trail.
+func (rt *route) resource() string {
+	if rt.workitem != "" {
+		return "workitems/" + rt.workitem
+	}
+	return rt.uids.String()
 }
 
 // frameList reads "1,3,7"; every number is at least 1.

@@ -8,7 +8,8 @@
 // also the version of the instance and its key.
 //
 // Files in reading order: migrations, store.go, put.go, read.go, search.go with
-// sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go, object.go.
+// sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
+// workitem.go, object.go.
 //
 // Invariants: rows of an instance, its metadata, the use of its blob and its
 // change row are written in one transaction; a row of a study or series exists
