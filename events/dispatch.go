@@ -39,6 +39,8 @@ type dispatcher struct {
 	sub     Subscription
 	names   *Names
 	match   *matcher
+	carrier carrier
+	ordered bool
 	created time.Time
 	changed time.Time
 	ttl     time.Duration
@@ -70,12 +72,35 @@ type dispatcher struct {
 	last      time.Time
 }
 
-// result is what a sender reports.
+// result is what a sender reports: there is one answer for each item, or one for all.
 type result struct {
+	items   []*item
+	answers []answer
+	at      time.Time
+	gone    bool
+}
+
+// verdict is the answer to some of the items of a result.
+type verdict struct {
 	items  []*item
 	answer answer
 	at     time.Time
-	gone   bool
+}
+
+// verdicts puts the items together that have the same answer.
+func (r *result) verdicts() []verdict {
+	if len(r.answers) == 1 {
+		return []verdict{{r.items, r.answers[0], r.at}}
+	}
+	var list []verdict
+	for i, it := range r.items {
+		j := slices.IndexFunc(list, func(v verdict) bool { return v.answer == r.answers[i] })
+		if j < 0 {
+			j, list = len(list), append(list, verdict{answer: r.answers[i], at: r.at})
+		}
+		list[j].items = append(list[j].items, it)
+	}
+	return list
 }
 
 func newDispatcher(s *Service, r *Record) (*dispatcher, error) {
@@ -83,8 +108,12 @@ func newDispatcher(s *Service, r *Record) (*dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, err := s.carrier(&r.Subscription)
+	if err != nil {
+		return nil, err
+	}
 	return &dispatcher{
-		s: s, sub: r.Subscription, names: &s.names, match: m, created: r.Created.Truncate(time.Millisecond), changed: r.Changed,
+		s: s, sub: r.Subscription, names: &s.names, match: m, carrier: c, ordered: r.Ordered || r.Destination.EndpointType != webHook, created: r.Created.Truncate(time.Millisecond), changed: r.Changed,
 		ttl:  time.Duration(r.RetryPolicy.EventTimeToLiveInMinutes) * time.Minute,
 		more: make(chan struct{}, 1), results: make(chan result, senders), read: max(r.Position, r.From), tails: map[string]*item{},
 	}, nil
@@ -166,6 +195,7 @@ func (d *dispatcher) finish() {
 	for d.inFlight > 0 {
 		d.settle(<-d.results)
 	}
+	d.carrier.close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	d.save(ctx, d.s.now(), true)
@@ -219,7 +249,7 @@ func (d *dispatcher) add(it *item) {
 	if !it.saved {
 		d.fresh = append(d.fresh, it)
 	}
-	if d.sub.Ordered {
+	if d.ordered {
 		key := it.event.Source + "/" + it.event.Ref
 		tail := d.tails[key]
 		d.tails[key] = it
@@ -235,7 +265,7 @@ func (d *dispatcher) add(it *item) {
 func (d *dispatcher) release(it *item) {
 	it.done = true
 	d.held--
-	if !d.sub.Ordered {
+	if !d.ordered {
 		return
 	}
 	key := it.event.Source + "/" + it.event.Ref
@@ -312,8 +342,9 @@ func (d *dispatcher) send(ctx context.Context, items []*item) {
 	for i, it := range items {
 		dl.events[i], dl.tries[i] = it.event, it.attempts
 	}
-	a := dl.send(ctx, d.s.client, d.s.now())
-	d.results <- result{items: items, answer: a, at: d.s.now(), gone: ctx.Err() != nil && a.outcome != Delivered}
+	answers := d.carrier.send(ctx, &dl, d.s.now())
+	failed := slices.ContainsFunc(answers, func(a answer) bool { return a.outcome != Delivered })
+	d.results <- result{items: items, answers: answers, at: d.s.now(), gone: ctx.Err() != nil && failed}
 }
 
 // settle takes the result of a request.
@@ -325,6 +356,13 @@ func (d *dispatcher) settle(r result) {
 		}
 		return
 	}
+	for _, v := range r.verdicts() {
+		d.conclude(v)
+	}
+}
+
+// conclude does what an answer says.
+func (d *dispatcher) conclude(r verdict) {
 	n, o := len(r.items), r.answer.outcome
 	d.mu.Lock()
 	d.outcome, d.last = o, r.at
@@ -360,11 +398,11 @@ func (d *dispatcher) settle(r result) {
 }
 
 // again plans the next attempt, if there is one.
-func (d *dispatcher) again(it *item, r result) {
+func (d *dispatcher) again(it *item, r verdict) {
 	it.attempts++
 	it.last, it.outcome = r.at, r.answer.outcome
 	switch {
-	case r.answer.outcome.final():
+	case r.answer.final():
 		d.giveUp(it, reasonFinal, r.at)
 	case it.attempts >= d.sub.RetryPolicy.MaxDeliveryAttempts:
 		d.giveUp(it, reasonAttempts, r.at)

@@ -135,7 +135,11 @@ func TestAddresses(t *testing.T) {
 		{[]string{"hooks.internal"}, "http://Hooks.internal/", true},
 		{[]string{"10.0.0.0/8"}, "http://hooks.internal/", false},
 	} {
-		if got := (Outbound{c.allow}).mayUseHTTP(c.url); got != c.http {
+		g, err := Outbound{c.allow}.guard()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := g.mayUseHTTP(c.url); got != c.http {
 			t.Errorf("%v %s: %v", c.allow, c.url, got)
 		}
 	}

@@ -26,6 +26,9 @@ const manualTime = 5 * time.Minute
 func (s *Service) handshake(ctx context.Context, sub *Subscription, baseURL, code string) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, deliveryTime)
 	defer cancel()
+	if sub.Destination.EndpointType != webHook {
+		return s.reach(ctx, sub)
+	}
 	if sub.EventDeliverySchema == CloudEvent {
 		return s.abuseCheck(ctx, sub, baseURL)
 	}

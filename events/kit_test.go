@@ -17,6 +17,7 @@ import (
 	"github.com/hygeia-health/hygeia/events"
 	"github.com/hygeia-health/hygeia/events/eventssql"
 	"github.com/hygeia-health/hygeia/platform/blob"
+	"github.com/hygeia-health/hygeia/platform/bus"
 	"github.com/hygeia-health/hygeia/platform/db"
 )
 
@@ -133,6 +134,9 @@ type room struct {
 	blobs *memory
 	path  string
 	nodes bool // several on one store
+	// Brokers: nil and none means those of bus.NewWriter.
+	writers func(bus.Options) (bus.Writer, error)
+	allow   []string
 }
 
 var names = events.Names{
@@ -150,6 +154,7 @@ func (r *room) start(t *testing.T, node string) {
 	}
 	r.Service, err = events.New(t.Context(), events.Deps{
 		Workspace: "ws", Store: store, Names: names, Blobs: r.blobs, Shared: r.nodes, Node: node,
+		Writers: r.writers, Outbound: events.Outbound{Allow: r.allow}, Secret: func(ref string) (string, error) { return strings.TrimPrefix(ref, "env:"), nil },
 		Client: &http.Client{Transport: r.web, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	})
 	if err != nil {
@@ -173,9 +178,15 @@ func simulate(t *testing.T, f func(t *testing.T, r *room)) {
 
 func simulateNodes(t *testing.T, nodes bool, f func(t *testing.T, r *room)) {
 	t.Helper()
-	dir := t.TempDir()
+	simulateWith(t, room{nodes: nodes}, f)
+}
+
+func simulateWith(t *testing.T, with room, f func(t *testing.T, r *room)) {
+	t.Helper()
+	with.path = filepath.Join(t.TempDir(), "events.db")
 	synctest.Test(t, func(t *testing.T) {
-		r := &room{src: &source{}, web: &web{hooks: map[string]hook{}}, blobs: &memory{m: map[string]string{}}, path: filepath.Join(dir, "events.db"), nodes: nodes}
+		r := &with
+		r.src, r.web, r.blobs = &source{}, &web{hooks: map[string]hook{}}, &memory{m: map[string]string{}}
 		r.start(t, "n1")
 		defer func() { r.stop(t) }()
 		f(t, r)

@@ -43,7 +43,10 @@ const (
 type answer struct {
 	outcome Outcome
 	after   time.Duration // Retry-After
+	again   bool          // worth another attempt although the outcome is final for a webhook
 }
+
+func (a answer) final() bool { return a.outcome.final() && !a.again }
 
 // final reports whether the same request would be refused again: then it is not
 // tried a second time.
@@ -76,7 +79,7 @@ func (o Outcome) probation() time.Duration {
 		return 10 * time.Second
 	case SocketError:
 		return 30 * time.Second
-	case NotFound, ResolutionError:
+	case NotFound, ResolutionError, Unauthorized, Forbidden:
 		return 5 * time.Minute
 	}
 	return 0

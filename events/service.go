@@ -12,6 +12,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/blob"
+	"github.com/hygeia-health/hygeia/platform/bus"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
@@ -43,10 +44,14 @@ type Deps struct {
 	Blobs     blob.Store // dead letters
 	Outbound  Outbound
 	Client    *http.Client // nil: NewClient(Outbound)
-	Guard     *auth.Guard  // of the workspace
-	Meter     Meter        // nil: none
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Writers connects to brokers; nil: bus.NewWriter. Secret resolves a reference
+	// to a password; nil: there are none.
+	Writers func(bus.Options) (bus.Writer, error)
+	Secret  func(ref string) (string, error)
+	Guard   *auth.Guard // of the workspace
+	Meter   Meter       // nil: none
+	Log     *slog.Logger
+	Now     func() time.Time
 	// Shared says that other nodes have the same store: then one of them does the
 	// work, and what the others change is looked for. Node is the name of this one.
 	Shared    bool
@@ -63,8 +68,10 @@ type Service struct {
 	store     Store
 	names     Names
 	blobs     blob.Store
-	outbound  Outbound
+	guardian  *guard
 	client    *http.Client
+	writers   func(bus.Options) (bus.Writer, error)
+	secret    func(ref string) (string, error)
 	guard     *auth.Guard
 	meter     Meter
 	log       *slog.Logger
@@ -89,7 +96,7 @@ type Service struct {
 // New starts the service of a workspace.
 func New(ctx context.Context, d Deps) (*Service, error) {
 	s := &Service{
-		workspace: d.Workspace, store: d.Store, names: d.Names, blobs: d.Blobs, outbound: d.Outbound, client: d.Client, guard: d.Guard,
+		workspace: d.Workspace, store: d.Store, names: d.Names, blobs: d.Blobs, client: d.Client, writers: d.Writers, secret: d.Secret, guard: d.Guard,
 		meter: d.Meter, log: d.Log, now: d.Now, shared: d.Shared, node: d.Node, retention: d.Retention,
 		wake: make(chan struct{}, 1), sources: map[string]Source{}, grown: make(chan struct{}), subs: map[string]*dispatcher{},
 	}
@@ -105,7 +112,16 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	if s.writers == nil {
+		s.writers = bus.NewWriter
+	}
+	if s.secret == nil {
+		s.secret = func(string) (string, error) { return "", errors.New("there are no secrets here") }
+	}
 	var err error
+	if s.guardian, err = d.Outbound.guard(); err != nil {
+		return nil, err
+	}
 	if s.client == nil {
 		if s.client, err = NewClient(d.Outbound); err != nil {
 			return nil, err
@@ -295,7 +311,7 @@ func (s *Service) PutSubscription(ctx context.Context, sub *Subscription, baseUR
 	if err := sub.check(); err != nil {
 		return nil, false, err
 	}
-	if !s.outbound.mayUseHTTP(sub.Destination.Properties.EndpointURL) {
+	if sub.Destination.EndpointType == webHook && !s.guardian.mayUseHTTP(sub.Destination.Properties.EndpointURL) {
 		return nil, false, fault.New(fault.Invalid, "destination.properties.endpointUrl: http is only for destinations that the operator allows (events.allow); use https")
 	}
 	if sub.ExpirationTimeUTC != nil && sub.ExpirationTimeUTC.Before(now) {
@@ -314,9 +330,16 @@ func (s *Service) PutSubscription(ctx context.Context, sub *Subscription, baseUR
 	return s.info(r), old == nil, nil
 }
 
+// same reports whether two destinations are one place, which was asked already.
+func (d *Destination) same(o *Destination) bool {
+	p, q := &d.Properties, &o.Properties
+	return d.EndpointType == o.EndpointType && p.EndpointURL == q.EndpointURL && slices.Equal(p.URLs, q.URLs) &&
+		p.Topic == q.Topic && p.User == q.User && p.Password == q.Password && p.TLS == q.TLS
+}
+
 // connect fills in the record of a subscription and shakes hands with its destination.
 func (s *Service) connect(ctx context.Context, r, old *Record, sub *Subscription, baseURL string) error {
-	same := old != nil && old.Destination.Properties.EndpointURL == sub.Destination.Properties.EndpointURL &&
+	same := old != nil && old.Destination.same(&sub.Destination) &&
 		old.EventDeliverySchema == sub.EventDeliverySchema && (old.State == Succeeded)
 	r.Subscription = *sub
 	if same {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/bus"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
@@ -31,19 +32,35 @@ type Subscription struct {
 
 // Destination is where events go.
 type Destination struct {
-	EndpointType string                `json:"endpointType"` // WebHook
+	EndpointType string                `json:"endpointType"` // WebHook, Kafka or NATS
 	Properties   DestinationProperties `json:"properties"`
 }
 
-// DestinationProperties are those of a webhook.
+// The types of destinations. Those of brokers are our own.
+const (
+	webHook   = "WebHook"
+	kafkaType = "Kafka"
+	natsType  = "NATS"
+)
+
+var brokerKinds = map[string]bus.Kind{kafkaType: bus.Kafka, natsType: bus.NATS}
+
+// DestinationProperties are those of a webhook or of a broker.
 type DestinationProperties struct {
-	EndpointURL                   string             `json:"endpointUrl"`
+	EndpointURL                   string             `json:"endpointUrl,omitempty"` // WebHook
 	MaxEventsPerBatch             int                `json:"maxEventsPerBatch,omitempty"`
 	PreferredBatchSizeInKilobytes int                `json:"preferredBatchSizeInKilobytes,omitempty"`
 	DeliveryAttributeMappings     []AttributeMapping `json:"deliveryAttributeMappings,omitempty"`
 	// SigningSecret signs every delivery as Standard Webhooks describes. It is
 	// never shown.
 	SigningSecret string `json:"signingSecret,omitempty"`
+
+	// Of Kafka and NATS.
+	URLs     []string `json:"urls,omitempty"`  // host:9092, nats://host:4222
+	Topic    string   `json:"topic,omitempty"` // of Kafka; the subject of NATS, which a stream has
+	User     string   `json:"user,omitempty"`
+	Password string   `json:"password,omitempty"` // a reference, such as env:NAME
+	TLS      bool     `json:"tls,omitempty"`
 }
 
 // AttributeMapping is a header of one's own.
@@ -79,6 +96,9 @@ const (
 	maxBatch       = 5000
 	maxBatchKB     = 1024
 	defaultBatchKB = 64
+	// defaultBrokerBatch is how many messages are written together.
+	defaultBrokerBatch = 500
+
 	maxHeaders     = 10
 	maxHeaderValue = 4096
 )
@@ -86,11 +106,15 @@ const (
 var (
 	nameForm      = regexp.MustCompile(`^[A-Za-z0-9-]{3,64}$`)
 	containerForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
-	headerForm    = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
+	topicForms    = map[string]*regexp.Regexp{
+		kafkaType: regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`),
+		natsType:  regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`),
+	}
+	headerForm = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
 )
 
 // reservedHeaders are those that a delivery sets itself.
-var reservedHeaders = []string{"content-type", "content-length", "host", "connection", "transfer-encoding", "te", "upgrade", "trailer", "keep-alive", "proxy-", "aeg-", "webhook-", "ce-"}
+var reservedHeaders = []string{"content-type", "content-length", "host", "connection", "transfer-encoding", "te", "upgrade", "trailer", "keep-alive", "proxy-", "aeg-", "webhook-", "ce-", "nats-"}
 
 // ParseSubscription reads a subscription, bare or inside a member properties as
 // the management API of Azure has it; beside that only id, name and type may
@@ -149,6 +173,9 @@ func (s *Subscription) check() error {
 	switch s.EventDeliverySchema {
 	case "":
 		s.EventDeliverySchema = EventGrid
+		if s.Destination.EndpointType != webHook {
+			s.EventDeliverySchema = CloudEvent
+		}
 	case EventGrid, CloudEvent:
 	default:
 		return bad("eventDeliverySchema is EventGridSchema or CloudEventSchemaV1_0")
@@ -178,28 +205,21 @@ func (d *Destination) check() error {
 	bad := func(format string, args ...any) error {
 		return fault.New(fault.Invalid, "destination.%s", fmt.Sprintf(format, args...))
 	}
-	if d.EndpointType != "WebHook" {
-		return bad("endpointType is WebHook; to read events yourself use the pull cursor /{workspace}/events")
-	}
 	p := &d.Properties
-	u, err := url.Parse(p.EndpointURL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Fragment != "" {
-		return bad("properties.endpointUrl is an absolute http or https address without user and fragment")
+	var err error
+	switch d.EndpointType {
+	case webHook:
+		err = d.checkWebhook()
+	case kafkaType, natsType:
+		err = d.checkBroker()
+	default:
+		err = bad("endpointType is WebHook, Kafka or NATS; to read events yourself use the pull cursor /{workspace}/events")
 	}
-	if p.MaxEventsPerBatch == 0 {
-		p.MaxEventsPerBatch = 1
-	}
-	if p.PreferredBatchSizeInKilobytes == 0 {
-		p.PreferredBatchSizeInKilobytes = defaultBatchKB
+	if err != nil {
+		return err
 	}
 	if p.MaxEventsPerBatch < 1 || p.MaxEventsPerBatch > maxBatch {
 		return bad("properties.maxEventsPerBatch is between 1 and %d", maxBatch)
-	}
-	if p.PreferredBatchSizeInKilobytes < 1 || p.PreferredBatchSizeInKilobytes > maxBatchKB {
-		return bad("properties.preferredBatchSizeInKilobytes is between 1 and %d", maxBatchKB)
-	}
-	if p.SigningSecret != "" && signingKey(p.SigningSecret) == nil {
-		return bad("properties.signingSecret is whsec_ followed by 24 to 64 bytes in base64")
 	}
 	if len(p.DeliveryAttributeMappings) > maxHeaders {
 		return bad("properties.deliveryAttributeMappings: at most %d are allowed", maxHeaders)
@@ -210,6 +230,44 @@ func (d *Destination) check() error {
 		}
 	}
 	return nil
+}
+
+// checkWebhook fills in defaults of a webhook and refuses what it does not have.
+func (d *Destination) checkWebhook() error {
+	bad := func(format string, args ...any) error {
+		return fault.New(fault.Invalid, "destination.properties.%s", fmt.Sprintf(format, args...))
+	}
+	p := &d.Properties
+	u, err := url.Parse(p.EndpointURL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Fragment != "" {
+		return bad("endpointUrl is an absolute http or https address without user and fragment")
+	}
+	if p.URLs != nil || p.Topic != "" || p.User != "" || p.Password != "" || p.TLS {
+		return bad("urls, topic, user, password and tls are those of Kafka and NATS; a WebHook has endpointUrl")
+	}
+	if p.MaxEventsPerBatch == 0 {
+		p.MaxEventsPerBatch = 1
+	}
+	if p.PreferredBatchSizeInKilobytes == 0 {
+		p.PreferredBatchSizeInKilobytes = defaultBatchKB
+	}
+	if p.PreferredBatchSizeInKilobytes < 1 || p.PreferredBatchSizeInKilobytes > maxBatchKB {
+		return bad("preferredBatchSizeInKilobytes is between 1 and %d", maxBatchKB)
+	}
+	if p.SigningSecret != "" && signingKey(p.SigningSecret) == nil {
+		return bad("signingSecret is whsec_ followed by 24 to 64 bytes in base64")
+	}
+	return nil
+}
+
+// value returns what a header says about an event; not ok when the event does
+// not have it.
+func (a *AttributeMapping) value(n *Names, e *Event) (text string, ok bool) {
+	if a.Type == "Static" {
+		return a.Properties.Value, true
+	}
+	x := n.field(e, strings.ToLower(a.Properties.SourceField))
+	return fmt.Sprint(x), x != nil
 }
 
 func (a *AttributeMapping) check() error {

@@ -5,18 +5,11 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -26,137 +19,25 @@ const deliveryTime = 30 * time.Second
 // maxAnswer is how much of an answer is read.
 const maxAnswer = 64 << 10
 
-var errAddress = errors.New("the address is private, and the operator has not allowed it")
-
-// Outbound says where events may be sent. The zero value allows what is public, by https.
-type Outbound struct {
-	// Allow are networks and host names that may be called although they are
-	// private, and by http: 10.1.0.0/16, 127.0.0.1/32, hooks.internal.
-	Allow []string
+// carrier takes deliveries to a destination. It may be used by many goroutines.
+type carrier interface {
+	// send delivers; there is one answer for each event, or one for all.
+	send(ctx context.Context, d *delivery, now time.Time) []answer
+	close()
 }
 
-// networks splits Allow.
-func (o Outbound) networks() (nets []netip.Prefix, hosts []string, err error) {
-	for _, a := range o.Allow {
-		if p, err := netip.ParsePrefix(a); err == nil {
-			nets = append(nets, p.Masked())
-		} else if ip, err := netip.ParseAddr(a); err == nil {
-			nets = append(nets, netip.PrefixFrom(ip, ip.BitLen()))
-		} else if a != "" && !strings.ContainsAny(a, "/ :") {
-			hosts = append(hosts, strings.ToLower(a))
-		} else {
-			return nil, nil, fmt.Errorf("%q is neither a network nor a host name", a)
-		}
+// carrier returns that of a subscription.
+func (s *Service) carrier(sub *Subscription) (carrier, error) {
+	if sub.Destination.EndpointType == webHook {
+		return webhook{s.client}, nil
 	}
-	return nets, hosts, nil
+	return s.broker(sub)
 }
 
-// Check reports what is wrong with the list.
-func (o Outbound) Check() error {
-	_, _, err := o.networks()
-	return err
-}
+// webhook is the carrier of webhooks.
+type webhook struct{ client *http.Client }
 
-// NewClient returns a client for deliveries. It follows no redirects, uses no
-// proxy of the environment, and looks at the address that a name was resolved
-// to, so that a name that changes its mind reaches nothing else.
-func NewClient(o Outbound) (*http.Client, error) {
-	nets, hosts, err := o.networks()
-	if err != nil {
-		return nil, err
-	}
-	listed := func(ip netip.Addr) bool {
-		for _, n := range nets {
-			if n.Contains(ip) {
-				return true
-			}
-		}
-		return false
-	}
-	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, err
-		}
-		named := false
-		for _, h := range hosts {
-			named = named || strings.EqualFold(h, host)
-		}
-		d := net.Dialer{Timeout: 10 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
-			ap, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return err
-			}
-			if ip := ap.Addr().Unmap(); !named && !listed(ip) && !public(ip) {
-				return errAddress
-			}
-			return nil
-		}}
-		return d.DialContext(ctx, network, addr)
-	}
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext: dial, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: senders, IdleConnTimeout: 90 * time.Second,
-			TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: deliveryTime, MaxResponseHeaderBytes: 64 << 10,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       deliveryTime,
-	}, nil
-}
-
-// public reports whether an address belongs to everybody.
-func public(ip netip.Addr) bool {
-	if !ip.IsValid() || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || ip.IsInterfaceLocalMulticast() {
-		return false
-	}
-	for _, n := range special {
-		if n.Contains(ip) {
-			return false
-		}
-	}
-	return true
-}
-
-// special are further networks that are nobody's on the Internet (RFC 6890), or
-// lead to others by translation.
-var special = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("2002::/16"),
-}
-
-// mayUseHTTP reports whether an address may be called without TLS.
-func (o Outbound) mayUseHTTP(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return false
-	}
-	if u.Scheme == "https" {
-		return true
-	}
-	nets, hosts, err := o.networks()
-	if err != nil {
-		return false
-	}
-	for _, h := range hosts {
-		if strings.EqualFold(h, u.Hostname()) {
-			return true
-		}
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	if err != nil {
-		return strings.EqualFold(u.Hostname(), "localhost") && len(nets) > 0
-	}
-	for _, n := range nets {
-		if n.Contains(ip.Unmap()) {
-			return true
-		}
-	}
-	return false
-}
+func (webhook) close() {}
 
 // delivery is one request: an event, or a batch of them.
 type delivery struct {
@@ -186,8 +67,12 @@ func (d *delivery) body() []byte {
 	return b
 }
 
-// send delivers and says how it ended.
-func (d *delivery) send(ctx context.Context, c *http.Client, now time.Time) answer {
+// send implements carrier.
+func (w webhook) send(ctx context.Context, d *delivery, now time.Time) []answer {
+	return []answer{w.post(ctx, d, now)}
+}
+
+func (w webhook) post(ctx context.Context, d *delivery, now time.Time) answer {
 	body := d.body()
 	p := &d.sub.Destination.Properties
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.EndpointURL, bytes.NewReader(body))
@@ -198,7 +83,7 @@ func (d *delivery) send(ctx context.Context, c *http.Client, now time.Time) answ
 	if p.SigningSecret != "" {
 		sign(req.Header, p.SigningSecret, d.events[0].ID(), now, body)
 	}
-	resp, err := c.Do(req)
+	resp, err := w.client.Do(req)
 	if err != nil {
 		return answer{outcome: failure(err)}
 	}
@@ -242,11 +127,8 @@ func (d *delivery) headers(h http.Header) {
 	}
 	for i := range p.DeliveryAttributeMappings {
 		m := &p.DeliveryAttributeMappings[i]
-		if m.Type != "Dynamic" {
-			continue
-		}
-		if x := d.names.field(first, strings.ToLower(m.Properties.SourceField)); x != nil {
-			h.Set(m.Name, fmt.Sprint(x))
+		if v, ok := m.value(d.names, first); ok {
+			h.Set(m.Name, v)
 		}
 	}
 }

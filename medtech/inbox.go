@@ -47,23 +47,21 @@ func (s *Service) NewInbox() *Inbox {
 	return b
 }
 
-// Put hands a message over. An array of objects becomes one message each. kept,
-// which may be nil, is called when all is on disk; it is not called when the
-// Inbox is closed before. Put fails when ctx or the Inbox ends.
-func (b *Inbox) Put(ctx context.Context, m Raw, kept func()) error {
-	return b.put(ctx, Split(m), kept)
-}
-
-func (b *Inbox) put(ctx context.Context, list []Raw, kept func()) error {
+// Put hands over messages that came together. An array of objects becomes one
+// message each. kept, which may be nil, is called when all are on disk; it is not
+// called when the Inbox is closed before. Put fails when ctx or the Inbox ends.
+func (b *Inbox) Put(ctx context.Context, list []Raw, kept func()) error {
+	var all []Raw
 	size := 0
-	for i := range list {
-		size += len(list[i].Body)
+	for _, m := range list {
+		all = append(all, Split(m)...)
+		size += len(m.Body)
 	}
 	if !b.gate.enter(ctx.Done(), b.ctx.Done(), size) {
 		return fault.New(fault.Transient, "the service stops")
 	}
 	select {
-	case b.in <- letterIn{list, size, kept}:
+	case b.in <- letterIn{all, size, kept}:
 		return nil
 	case <-ctx.Done():
 		b.gate.leave(size)
@@ -113,29 +111,6 @@ func (g *gate) leave(n int) {
 	if g.freed != nil {
 		close(g.freed)
 		g.freed = nil
-	}
-}
-
-// Keep puts messages and waits until they are on disk.
-func (b *Inbox) Keep(ctx context.Context, list []Raw) error {
-	var all []Raw
-	for _, m := range list {
-		all = append(all, Split(m)...)
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	kept := make(chan struct{})
-	if err := b.put(ctx, all, func() { close(kept) }); err != nil {
-		return err
-	}
-	select {
-	case <-kept:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-b.ctx.Done():
-		return fault.New(fault.Transient, "the service stops")
 	}
 }
 

@@ -84,7 +84,7 @@ type CORSConfig struct {
 
 // EventsConfig bounds where events may be sent and how long they are kept.
 type EventsConfig struct {
-	Allow     []string      `yaml:"allow" doc:"Networks and host names that webhooks may have although they are private, and by http: 10.1.0.0/16, 127.0.0.1/32, hooks.internal. All others must be public and use https."`
+	Allow     []string      `yaml:"allow" doc:"Networks and host names that webhooks may have although they are private, and by http: 10.1.0.0/16, 127.0.0.1/32, hooks.internal. All others must be public and use https. Brokers (Kafka, NATS) have to be named here wherever they are."`
 	Retention time.Duration `yaml:"retention" default:"168h" doc:"How long events can be pulled and tried again, 1h to 8760h."`
 }
 

@@ -35,8 +35,11 @@ type eventSubscription struct {
 	Reason      string `json:"reason,omitempty"`
 	Schema      string `json:"eventDeliverySchema"`
 	Destination struct {
+		Type       string `json:"endpointType"`
 		Properties struct {
-			EndpointURL string `json:"endpointUrl"`
+			EndpointURL string   `json:"endpointUrl"`
+			URLs        []string `json:"urls"`
+			Topic       string   `json:"topic"`
 		} `json:"properties"`
 	} `json:"destination"`
 	Status *struct {
@@ -48,6 +51,18 @@ type eventSubscription struct {
 		Outcome     string     `json:"lastDeliveryOutcome"`
 		Probation   *time.Time `json:"probationUntil"`
 	} `json:"status"`
+}
+
+// endpoint is where the events go, as --endpoint has it.
+func (s *eventSubscription) endpoint() string {
+	p := &s.Destination.Properties
+	switch s.Destination.Type {
+	case "Kafka":
+		return "kafka://" + strings.Join(p.URLs, ",") + "/" + p.Topic
+	case "NATS":
+		return strings.Join(p.URLs, ",") + "/" + p.Topic
+	}
+	return p.EndpointURL
 }
 
 // eventSubscriptionArgs name an event subscription.
@@ -67,12 +82,15 @@ func eventSubscriptionPath(workspace, name string) string {
 type eventSubscriptionCreateCmd struct {
 	clientFlags
 	eventSubscriptionArgs
-	Endpoint      string   `placeholder:"URL" help:"The webhook."`
+	Endpoint      string   `placeholder:"URL" help:"The webhook, or a broker with its topic: kafka://HOST:9092/TOPIC, nats://HOST:4222/SUBJECT."`
+	User          string   `help:"User at a broker."`
+	Password      string   `placeholder:"REF" help:"Where the server finds the password of the user: env:NAME or file:PATH."`
+	TLS           bool     `name:"tls" help:"Speak TLS with a broker."`
 	Type          []string `help:"Event types, such as FhirResourceCreated; default all."`
 	SubjectBegins string   `help:"What the subject begins with."`
 	SubjectEnds   string   `help:"What the subject ends with."`
-	Schema        string   `enum:",EventGridSchema,CloudEventSchemaV1_0" default:"" help:"EventGridSchema (default) or CloudEventSchemaV1_0."`
-	Batch         int      `default:"1" help:"Events per request, at most (${default})."`
+	Schema        string   `enum:",EventGridSchema,CloudEventSchemaV1_0" default:"" help:"EventGridSchema (default of a webhook) or CloudEventSchemaV1_0 (of a broker)."`
+	Batch         int      `help:"Events per request, at most (1; 500 for a broker)."`
 	Attempts      int      `default:"30" help:"Attempts for one event (${default})."`
 	TimeToLive    int      `default:"1440" help:"Minutes in which an event is tried (${default})."`
 	DeadLetters   string   `placeholder:"CONTAINER" help:"Container of the blob store for events that are given up."`
@@ -85,10 +103,11 @@ type eventSubscriptionCreateCmd struct {
 func (eventSubscriptionCreateCmd) Help() string {
 	return `Examples:
   hygeia event-subscription create default results --endpoint https://hooks.example.org/in --dead-letters failed-events
+  hygeia event-subscription create default stream --endpoint nats://bus.example.org:4222/health.events --user hygeia --password env:NATS_PASSWORD
   hygeia event-subscription create default results -f subscription.json
 
 The webhook is asked at once whether it wants events; it has to answer. A private
-address has to be allowed by the configuration key events.allow.`
+address, and every broker, has to be allowed by the configuration key events.allow.`
 }
 
 func (c eventSubscriptionCreateCmd) body(std stdio) (any, error) {
@@ -111,7 +130,10 @@ func (c eventSubscriptionCreateCmd) body(std stdio) (any, error) {
 	if c.Endpoint == "" {
 		return nil, &usageError{"an event subscription needs --endpoint URL, or -f FILE"}
 	}
-	properties := map[string]any{"endpointUrl": c.Endpoint, "maxEventsPerBatch": c.Batch}
+	kind, properties := c.destination()
+	if c.Batch != 0 {
+		properties["maxEventsPerBatch"] = c.Batch
+	}
 	if c.SecretFile != "" {
 		text, err := os.ReadFile(c.SecretFile)
 		if err != nil {
@@ -126,7 +148,7 @@ func (c eventSubscriptionCreateCmd) body(std stdio) (any, error) {
 		}
 	}
 	body := map[string]any{
-		"destination": map[string]any{"endpointType": "WebHook", "properties": properties},
+		"destination": map[string]any{"endpointType": kind, "properties": properties},
 		"filter":      map[string]any{"includedEventTypes": types, "subjectBeginsWith": c.SubjectBegins, "subjectEndsWith": c.SubjectEnds},
 		"retryPolicy": map[string]any{"maxDeliveryAttempts": c.Attempts, "eventTimeToLiveInMinutes": c.TimeToLive},
 		"ordered":     c.Ordered, "eventDeliverySchema": c.Schema,
@@ -135,6 +157,29 @@ func (c eventSubscriptionCreateCmd) body(std stdio) (any, error) {
 		body["deadLetterDestination"] = map[string]any{"endpointType": "StorageBlob", "properties": map[string]any{"blobContainerName": c.DeadLetters}}
 	}
 	return body, nil
+}
+
+// destination reads the endpoint. What is not right the server says.
+func (c *eventSubscriptionCreateCmd) destination() (kind string, properties map[string]any) {
+	scheme, rest, _ := strings.Cut(c.Endpoint, "://")
+	hosts, topic, _ := strings.Cut(rest, "/")
+	urls := strings.Split(hosts, ",")
+	switch scheme {
+	case "kafka":
+		kind = "Kafka"
+	case "nats", "tls":
+		kind = "NATS"
+		for i := range urls {
+			urls[i] = scheme + "://" + urls[i]
+		}
+	default:
+		properties = map[string]any{"endpointUrl": c.Endpoint}
+		if c.User != "" || c.Password != "" || c.TLS { // the server refuses them
+			properties["user"], properties["password"], properties["tls"] = c.User, c.Password, c.TLS
+		}
+		return "WebHook", properties
+	}
+	return kind, map[string]any{"urls": urls, "topic": topic, "user": c.User, "password": c.Password, "tls": c.TLS}
 }
 
 // Run creates.
@@ -191,7 +236,7 @@ func (c eventSubscriptionListCmd) Run(std stdio) error {
 	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "NAME\tSTATE\tSCHEMA\tENDPOINT")
 	for _, s := range subs {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", s.Name, s.State, s.Schema, s.Destination.Properties.EndpointURL)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", s.Name, s.State, s.Schema, s.endpoint())
 	}
 	return tw.Flush()
 }
@@ -227,7 +272,7 @@ func (c eventSubscriptionShowCmd) Run(std stdio) error {
 	if s.Reason != "" {
 		row("reason", s.Reason)
 	}
-	row("endpoint", s.Destination.Properties.EndpointURL)
+	row("endpoint", s.endpoint())
 	row("schema", s.Schema)
 	if t := s.Status; t != nil {
 		row("behind", t.Behind)

@@ -101,7 +101,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	qos, id := pk.FixedHeader.Qos, pk.PacketID
 	m := medtech.Raw{Source: h.o.Name, Device: cl.ID, Body: append([]byte(nil), pk.Payload...)}
-	if err := h.inbox.Put(h.ctx, m, func() { h.ack(cl, qos, id) }); err != nil {
+	if err := h.inbox.Put(h.ctx, []medtech.Raw{m}, func() { h.ack(cl, qos, id) }); err != nil {
 		cl.Stop(err) // it was not acknowledged: the client sends it again
 	}
 	return pk, packets.ErrRejectPacket

@@ -7,5 +7,6 @@
 // name their messages, so that one that comes twice is kept once.
 //
 // Reading order: source.go (what all sources share), broker.go (the built-in
-// broker), mqtt.go (the client of another broker), kafka.go, nats.go.
+// broker), mqtt.go (the client of another broker), bus.go (Kafka and NATS, which
+// platform/bus speaks).
 package ingest

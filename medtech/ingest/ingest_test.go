@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,13 +18,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/hygeia-health/hygeia/medtech"
 	"github.com/hygeia-health/hygeia/medtech/medtechsql"
+	"github.com/hygeia-health/hygeia/platform/bus"
+	"github.com/hygeia-health/hygeia/platform/bus/bustest"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
@@ -289,25 +286,23 @@ func TestMQTT(t *testing.T) {
 // TestKafka reads a topic, goes on after a restart, and keeps a record that is
 // delivered again once.
 func TestKafka(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "devicedata"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
-	producer, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.DefaultProduceTopic("devicedata"))
+	urls := bustest.Kafka(t, "devicedata")
+	producer, err := bus.NewWriter(bus.Options{Kind: bus.Kafka, URLs: urls})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer producer.Close()
 	produce := func(from, to int) {
+		list := []bus.Message{{}} // a tombstone
 		for i := from; i < to; i++ {
-			if err := producer.ProduceSync(t.Context(), kgo.StringRecord(fmt.Sprintf(`{"n":%d}`, i))).FirstErr(); err != nil {
-				t.Fatal(err)
-			}
+			list = append(list, bus.Message{Body: fmt.Appendf(nil, `{"n":%d}`, i)})
+		}
+		if err := errors.Join(producer.Write(t.Context(), "devicedata", list)...); err != nil {
+			t.Fatal(err)
 		}
 	}
 	r := open(t)
-	o := Options{Type: Kafka, URLs: cluster.ListenAddrs(), Topics: []string{"devicedata"}, Group: "g"}
+	o := Options{Type: Kafka, URLs: urls, Topics: []string{"devicedata"}, Group: "g"}
 	produce(0, 20)
 	src := r.start(o)
 	r.kept(20)
@@ -325,36 +320,11 @@ func TestKafka(t *testing.T) {
 
 // TestNATS needs the program nats-server.
 func TestNATS(t *testing.T) {
-	bin, err := exec.LookPath("nats-server")
-	if err != nil {
-		t.Skip("the test of NATS JetStream needs the program nats-server, which is not installed")
-	}
-	ports := t.TempDir()
-	cmd := exec.Command(bin, "-js", "-sd", t.TempDir(), "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", ports)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	url := natsURL(t, ports)
-	conn, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "DEVICES", Subjects: []string{"devices.>"}}); err != nil {
-		t.Fatal(err)
-	}
+	url := bustest.NATS(t)
+	const stream = `{"name":"DEVICES","subjects":["devices.>"],"storage":"memory"}`
+	bustest.Ask(t, url, "$JS.API.STREAM.CREATE.DEVICES", stream)
 	for i := range 50 {
-		if _, err := js.Publish(t.Context(), "devices.a", fmt.Appendf(nil, `{"n":%d}`, i)); err != nil {
-			t.Fatal(err)
-		}
+		bustest.Ask(t, url, "devices.a", fmt.Sprintf(`{"n":%d}`, i))
 	}
 	r := open(t)
 	o := Options{Type: NATS, URLs: []string{url}, Topics: []string{"devices.>"}, Stream: "DEVICES", Group: "g"}
@@ -366,30 +336,8 @@ func TestNATS(t *testing.T) {
 	o.Group = "h" // another consumer gets all again
 	src = r.start(o)
 	defer src.Close()
-	if _, err := js.Publish(t.Context(), "devices.b", []byte(`{"n":50}`)); err != nil {
-		t.Fatal(err)
-	}
+	bustest.Ask(t, url, "devices.b", `{"n":50}`)
 	r.kept(51)
-}
-
-// natsURL waits for the file in which the server writes its ports.
-func natsURL(t *testing.T, dir string) string {
-	t.Helper()
-	for range 2000 {
-		if files, _ := filepath.Glob(filepath.Join(dir, "*.ports")); len(files) == 1 {
-			text, err := exec.Command("cat", files[0]).Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, rest, ok := strings.Cut(string(text), `"nats://`); ok {
-				url, _, _ := strings.Cut(rest, `"`)
-				return "nats://" + url
-			}
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	t.Fatal("nats-server does not say where it listens")
-	return ""
 }
 
 func TestCheck(t *testing.T) {
@@ -401,7 +349,8 @@ func TestCheck(t *testing.T) {
 		{Options{Type: Broker, Listen: "1883"}, "is not host:port"},
 		{Options{Type: Broker, Listen: ":1883", Topics: []string{"a/#/b"}}, "is no topic filter"},
 		{Options{Type: Broker, Listen: ":1883", Topics: []string{"a+"}}, "is no topic filter"},
-		{Options{Type: MQTT}, "urls: where"},
+		{Options{Type: MQTT, Topics: []string{"a"}}, "urls: an mqtt source has one"},
+		{Options{Type: Kafka, Topics: []string{"a"}}, "urls: where"},
 		{Options{Type: MQTT, URLs: []string{"http://x"}, Topics: []string{"a"}}, "mqtt:// or mqtts://"},
 		{Options{Type: MQTT, URLs: []string{"mqtt://u:p@x"}, Topics: []string{"a"}}, "settings of their own"},
 		{Options{Type: Kafka, URLs: []string{"x"}, Topics: []string{"a"}}, "is not host:port"},

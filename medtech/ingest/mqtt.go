@@ -63,7 +63,7 @@ func subscribe(ctx context.Context, o Options, inbox *medtech.Inbox, well func()
 		if pk.FixedHeader.Qos > 0 {
 			kept = func() { c.ack(pk.PacketID) }
 		}
-		if err := inbox.Put(ctx, medtech.Raw{Source: o.Name, Body: pk.Payload}, kept); err != nil {
+		if err := inbox.Put(ctx, []medtech.Raw{{Source: o.Name, Body: pk.Payload}}, kept); err != nil {
 			return err
 		}
 	}

@@ -59,42 +59,24 @@ func (o *Options) Check() error {
 		return checkFilters(o.Topics)
 	}
 	switch {
-	case len(o.URLs) == 0:
-		return errors.New("urls: where the source is, such as " + map[Type]string{MQTT: "mqtt://host:1883", Kafka: "host:9092", NATS: "nats://host:4222"}[o.Type])
 	case len(o.Topics) == 0:
 		return errors.New("topics: at least one is needed")
 	case o.Type == NATS && o.Stream == "":
 		return errors.New("stream: the JetStream stream is needed")
-	case o.Type == MQTT && len(o.URLs) > 1:
-		return errors.New("urls: an mqtt source has one")
+	case o.Type != MQTT:
+		b := o.bus()
+		return b.Check()
+	case len(o.URLs) != 1:
+		return errors.New("urls: an mqtt source has one, such as mqtt://host:1883")
 	}
-	for _, u := range o.URLs {
-		if err := o.checkURL(u); err != nil {
-			return err
-		}
-	}
-	if o.Type == MQTT {
-		return checkFilters(o.Topics)
-	}
-	return nil
-}
-
-func (o *Options) checkURL(text string) error {
-	if o.Type == Kafka {
-		if _, _, err := net.SplitHostPort(text); err != nil {
-			return fmt.Errorf("urls: %.80q is not host:port", text)
-		}
-		return nil
-	}
-	schemes := map[Type][]string{MQTT: {"mqtt", "mqtts"}, NATS: {"nats", "tls"}}[o.Type]
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
-		return fmt.Errorf("urls: %.80q does not begin with %s://", text, strings.Join(schemes, ":// or "))
-	}
-	if u.User != nil {
+	u, err := url.Parse(o.URLs[0])
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "mqtt" && u.Scheme != "mqtts":
+		return fmt.Errorf("urls: %.80q does not begin with mqtt:// or mqtts://", o.URLs[0])
+	case u.User != nil:
 		return errors.New("urls: user and password have settings of their own")
 	}
-	return nil
+	return checkFilters(o.Topics)
 }
 
 // checkFilters refuses what is no MQTT topic filter (MQTT 5.0 section 4.7.1).
@@ -148,10 +130,8 @@ func Start(o Options, inbox *medtech.Inbox, report func(error)) (Source, error) 
 		return startBroker(o, inbox, report)
 	case MQTT:
 		return runAgain(o, report, func(ctx context.Context, well func()) error { return subscribe(ctx, o, inbox, well) }), nil
-	case Kafka:
-		return runAgain(o, report, func(ctx context.Context, well func()) error { return consume(ctx, o, inbox, well) }), nil
 	}
-	return runAgain(o, report, func(ctx context.Context, well func()) error { return pull(ctx, o, inbox, well) }), nil
+	return runAgain(o, report, func(ctx context.Context, well func()) error { return follow(ctx, o, inbox, well) }), nil
 }
 
 // loop runs a function again and again.
