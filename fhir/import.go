@@ -32,25 +32,23 @@ type Batch struct {
 	s    *Service
 	mode ImportMode
 	ws   workspace
-	docs []*resource.Doc
+	doc  resource.Doc
 	ops  []ImportOp
 	at   []int // the result that each of ops belongs to
 	out  []ImportResult
+	wait func() ([]Imported, error)
 }
 
 // NewBatch returns an empty batch.
 func (s *Service) NewBatch(mode ImportMode) *Batch { return &Batch{s: s, mode: mode} }
 
-// Len returns the number of lines added since the last Store.
+// Len returns the number of lines added since the last Reset.
 func (b *Batch) Len() int { return len(b.out) }
 
-// Add parses and validates a line. The text must not change until Store.
+// Add parses and validates a line. The text must not change until Wait has
+// returned: the index entries point into it.
 func (b *Batch) Add(ctx context.Context, line []byte) {
-	n := len(b.ops)
-	if n == len(b.docs) {
-		b.docs = append(b.docs, new(resource.Doc))
-	}
-	op, typ, err := b.prepare(ctx, b.docs[n], line)
+	op, typ, err := b.prepare(ctx, &b.doc, line)
 	b.out = append(b.out, ImportResult{Type: typ, Err: clean(err)})
 	if err == nil {
 		b.ops, b.at = append(b.ops, op), append(b.at, len(b.out)-1)
@@ -127,18 +125,25 @@ func parseError(err error) error {
 	return &fault.Error{Kind: fault.Invalid, Msg: "the line is no JSON: " + clip(err.Error()), Err: err}
 }
 
-// Store writes the batch and returns one result per line. It empties the batch,
-// also when it fails; then nothing of it was stored.
-func (b *Batch) Store(ctx context.Context) ([]ImportResult, error) {
-	im, ok := b.s.store.(Importer)
-	if !ok {
-		return nil, clean(fault.New(fault.NotImplemented, "this store cannot import"))
+// Store begins to write the batch. Batches of several calls are written in the
+// order of the calls.
+func (b *Batch) Store(ctx context.Context) {
+	switch im, ok := b.s.store.(Importer); {
+	case !ok:
+		err := fault.New(fault.NotImplemented, "this store cannot import")
+		b.wait = func() ([]Imported, error) { return nil, err }
+	case len(b.ops) == 0:
+		b.wait = func() ([]Imported, error) { return nil, nil }
+	default:
+		b.wait = im.Import(ctx, b.ops)
 	}
-	defer b.reset()
-	if len(b.ops) == 0 {
-		return b.out, nil
-	}
-	done, err := im.Import(ctx, b.ops)
+}
+
+// Wait returns one result per line when the batch is stored; they hold until
+// Reset, which has to come before the next Add. After an error nothing of the
+// batch was stored.
+func (b *Batch) Wait() ([]ImportResult, error) {
+	done, err := b.wait()
 	if err != nil {
 		return nil, clean(err)
 	}
@@ -152,10 +157,13 @@ func (b *Batch) Store(ctx context.Context) ([]ImportResult, error) {
 	return b.out, nil
 }
 
-func (b *Batch) reset() {
+// Reset empties the batch, for other lines in the same memory.
+func (b *Batch) Reset() {
 	for i := range b.ops {
 		release(&b.ops[i].Op)
 	}
 	clear(b.ops)
-	b.ops, b.at, b.out = b.ops[:0], b.at[:0], nil
+	clear(b.out)
+	b.ops, b.at, b.out = b.ops[:0], b.at[:0], b.out[:0]
+	b.ws.slab.recycle()
 }

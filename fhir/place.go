@@ -11,10 +11,11 @@ import (
 // somewhere else, with their number and their time.
 type Importer interface {
 	// Import stores each version where it belongs, in order, in one
-	// transaction. A version that is refused (Conflict, Invalid) says so in its
-	// result and changes nothing; the others are not affected. An error of
-	// Import itself means that nothing was stored.
-	Import(ctx context.Context, ops []ImportOp) ([]Imported, error)
+	// transaction, and what calls of Import got in the order of the calls. The
+	// function that it returns waits for the end. A version that is refused
+	// (Conflict, Invalid) says so in its result and changes nothing; the others
+	// are not affected. An error means that nothing was stored.
+	Import(ctx context.Context, ops []ImportOp) func() ([]Imported, error)
 }
 
 // ImportOp is one version to import. Op is prepared as for Apply, with Kind

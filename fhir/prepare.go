@@ -26,9 +26,20 @@ func release(op *Op) {
 }
 
 // slab hands out room for stored forms from large blocks.
-type slab struct{ buf []byte }
+type slab struct {
+	buf  []byte
+	used int // bytes of earlier blocks
+}
 
 const slabSize = 256 << 10
+
+// recycle hands the same room out again. One block takes the place of several.
+func (s *slab) recycle() {
+	if s.used > 0 {
+		s.buf = make([]byte, 0, s.used+len(s.buf))
+	}
+	s.buf, s.used = s.buf[:0], 0
+}
 
 // stored appends the stored form of n and returns it. The slice keeps no spare
 // room, so that nobody can write into its neighbour.
@@ -38,6 +49,7 @@ func (s *slab) stored(n resource.Node, edits []resource.Edit) []byte {
 		need += len(e.With)
 	}
 	if cap(s.buf)-len(s.buf) < need {
+		s.used += len(s.buf)
 		s.buf = make([]byte, 0, max(need, slabSize))
 	}
 	start := len(s.buf)

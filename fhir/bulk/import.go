@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/blob"
@@ -22,10 +21,11 @@ import (
 
 // The sizes of an import.
 const (
-	batchLines = 500     // one transaction: what others wait behind is short
-	batchBytes = 4 << 20 // of lines, in memory
-	saveLines  = 5000    // between checkpoints
-	maxLine    = 64 << 20
+	batchLines   = 500     // one turn of the writer: what others wait behind is short
+	batchBytes   = 1 << 20 // of lines, in memory
+	batchesAhead = 5       // batches of one part in memory
+	saveLines    = 10_000  // between checkpoints
+	maxLine      = 64 << 20
 )
 
 // importFolder holds the errors of imports in a service's part of the blob store.
@@ -118,19 +118,31 @@ func (s *Service) addUp(ctx context.Context, t *jobs.Task) (any, error) {
 	return list, nil
 }
 
-// loader imports one part.
+// loader imports one part. While the store writes some batches, the next ones
+// are read, parsed and validated.
 type loader struct {
 	s      *Service
 	t      *jobs.Task
 	part   importPart
-	mark   progressed
+	mark   progressed // up to where everything is stored
 	in     *bufio.Reader
 	at     int64 // the offset of the next line
-	batch  *fhir.Batch
-	lines  []int64 // the numbers of the lines in the batch
-	arena  []byte
+	line   int64 // the number of the last line that was read
+	free   []*slot
+	busy   []*slot // being stored, in the order of the file
 	errors bytes.Buffer
 	saved  int64
+}
+
+// slot is a batch with the memory of its lines.
+type slot struct {
+	batch *fhir.Batch
+	lines []int64 // the numbers of the lines in the batch
+	long  []int64 // of lines that were too long to be in it
+	arena []byte  // the lines
+	ends  []int   // of the lines in arena
+	next  int64   // the offset behind the batch
+	last  int64   // the number of the last line before it
 }
 
 func (s *Service) runImportPart(ctx context.Context, t *jobs.Task) (any, error) {
@@ -143,22 +155,48 @@ func (s *Service) runImportPart(ctx context.Context, t *jobs.Task) (any, error) 
 		return nil, err
 	}
 	d := &l.part.Import
-	l.batch = s.d.FHIR.NewBatch(fhir.ImportMode{Initial: d.Initial, Negative: d.Negative, Type: d.Inputs[0].Type, Base: d.Base})
-	l.saved = l.mark.Lines
+	mode := fhir.ImportMode{Initial: d.Initial, Negative: d.Negative, Type: d.Inputs[0].Type, Base: d.Base}
+	for range batchesAhead {
+		l.free = append(l.free, &slot{batch: s.d.FHIR.NewBatch(mode)})
+	}
+	l.saved, l.line = l.mark.Lines, l.mark.Lines
 	r, err := l.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	for more := true; more; {
-		if more, err = l.fill(ctx); err != nil {
-			return nil, err
-		}
-		if err := l.store(ctx, !more); err != nil {
-			return nil, err
-		}
+	err = l.run(ctx)
+	for _, x := range l.busy { // the store may still use what they hold
+		_, _ = x.batch.Wait()
+	}
+	if err != nil {
+		return nil, err
 	}
 	return l.mark, nil
+}
+
+// run reads to the end of the part.
+func (l *loader) run(ctx context.Context) error {
+	for more := true; more; {
+		if len(l.free) == 0 {
+			if err := l.settle(ctx); err != nil {
+				return err
+			}
+		}
+		x := l.free[len(l.free)-1]
+		var err error
+		if more, err = l.fill(ctx, x); err != nil {
+			return err
+		}
+		l.free, l.busy = l.free[:len(l.free)-1], append(l.busy, x)
+		x.batch.Store(ctx)
+	}
+	for len(l.busy) > 0 {
+		if err := l.settle(ctx); err != nil {
+			return err
+		}
+	}
+	return l.save(ctx)
 }
 
 // open opens the file where the part goes on. A part that begins inside the
@@ -211,16 +249,30 @@ func (l *loader) readLine(dst []byte) (_ []byte, long bool, err error) {
 	}
 }
 
-// fill reads lines into the batch; false when the part is at its end.
-func (l *loader) fill(ctx context.Context) (more bool, err error) {
-	l.arena, l.lines = l.arena[:0], l.lines[:0]
-	size := 0
-	for l.batch.Len() < batchLines && size < batchBytes {
+// fill reads lines into the batch of a slot; false when the part is at its end.
+func (l *loader) fill(ctx context.Context, x *slot) (more bool, err error) {
+	x.arena, x.ends, x.lines, x.long = x.arena[:0], x.ends[:0], x.lines[:0], x.long[:0]
+	x.batch.Reset()
+	defer func() { x.next, x.last = l.at, l.line }()
+	if more, err = l.readLines(x); err != nil {
+		return false, err
+	}
+	start := 0
+	for _, end := range x.ends {
+		x.batch.Add(ctx, x.arena[start:end])
+		start = end
+	}
+	return more, nil
+}
+
+// readLines reads the lines of a batch into the memory of a slot.
+func (l *loader) readLines(x *slot) (more bool, err error) {
+	for len(x.ends) < batchLines && len(x.arena) < batchBytes {
 		if l.part.To >= 0 && l.at >= l.part.To {
 			return false, nil
 		}
-		start := len(l.arena)
-		buf, long, err := l.readLine(l.arena)
+		start := len(x.arena)
+		buf, long, err := l.readLine(x.arena)
 		if errors.Is(err, io.EOF) {
 			return false, nil
 		}
@@ -230,43 +282,48 @@ func (l *loader) fill(ctx context.Context) (more bool, err error) {
 			}
 			return false, err
 		}
-		l.mark.Lines++
-		line := buf[start:]
+		l.line++
 		switch {
 		case long:
-			l.fail(l.mark.Lines, errLong)
+			x.long = append(x.long, l.line)
 			continue
-		case len(bytes.TrimSpace(line)) == 0:
+		case len(bytes.TrimSpace(buf[start:])) == 0:
 			continue
 		}
-		l.batch.Add(ctx, line)
-		l.lines = append(l.lines, l.mark.Lines)
-		size += len(line)
-		// Lines of the batch stay where they are: a full arena is replaced.
-		if l.arena = buf; cap(buf)-len(buf) < 16<<10 {
-			l.arena = make([]byte, 0, 1<<20)
-		}
+		x.arena = buf
+		x.ends, x.lines = append(x.ends, len(buf)), append(x.lines, l.line)
 	}
 	return true, nil
 }
 
-// store writes the batch and, now and then and at the end, the checkpoint.
-func (l *loader) store(ctx context.Context, last bool) error {
-	results, err := l.batch.Store(ctx)
+// settle waits for the first batch that is being stored and, now and then,
+// writes the checkpoint.
+func (l *loader) settle(ctx context.Context) error {
+	x := l.busy[0]
+	l.busy, l.free = l.busy[1:], append(l.free, x)
+	results, err := x.batch.Wait()
 	if err != nil {
 		return err
 	}
+	for _, n := range x.long {
+		l.fail(n, errLong)
+	}
 	for i, r := range results {
 		if r.Err != nil {
-			l.fail(l.lines[i], r.Err)
+			l.fail(x.lines[i], r.Err)
 			continue
 		}
-		l.mark.Counts[strings.Clone(r.Type)]++
+		l.mark.Counts[r.Type]++
 	}
-	l.mark.Next = l.at
-	if !last && l.mark.Lines-l.saved < saveLines {
+	l.mark.Next, l.mark.Lines = x.next, x.last
+	if l.mark.Lines-l.saved < saveLines {
 		return nil
 	}
+	return l.save(ctx)
+}
+
+// save writes the checkpoint.
+func (l *loader) save(ctx context.Context) error {
 	if l.errors.Len() > 0 {
 		key := fmt.Sprintf("%s%s/%d-%d-%d.ndjson", importFolder, l.part.Job, l.part.Input, l.part.From, len(l.mark.Blobs))
 		if _, err := l.s.d.Blobs.Put(ctx, key, bytes.NewReader(l.errors.Bytes()), blob.PutOptions{ContentType: "application/fhir+ndjson"}); err != nil {
@@ -276,7 +333,7 @@ func (l *loader) store(ctx context.Context, last bool) error {
 		l.errors.Reset()
 	}
 	l.saved = l.mark.Lines
-	return l.t.Save(ctx, l.mark, jobs.Progress{Done: l.at - l.part.From, Note: "bytes"})
+	return l.t.Save(ctx, l.mark, jobs.Progress{Done: l.mark.Next - l.part.From, Note: "bytes"})
 }
 
 // fail notes why a line was refused.

@@ -152,7 +152,7 @@ func (s *Store) applyInOrder(c *db.Conn, ch *change) error {
 		if e := c.Exec("ROLLBACK TO change"); e != nil {
 			return &db.Broken{Err: e}
 		}
-		clear(s.rids.cache)
+		s.rids.forget()
 		s.rids.next = s.rids.limit
 		s.last = last // nobody has seen what was given since
 		for i, d := range dicts {
@@ -251,6 +251,11 @@ func (s *Store) current(c *db.Conn, st *state, body bool) error {
 		*st = known
 		return nil
 	}
+	if _, ok := s.pending.put[st.rid]; ok {
+		if err := s.pending.flush(c); err != nil {
+			return err
+		}
+	}
 	q, err := c.Prepare("SELECT ver, seq, op, z FROM body WHERE rid=$1")
 	if err != nil {
 		return err
@@ -284,6 +289,9 @@ func (s *Store) current(c *db.Conn, st *state, body bool) error {
 // tick returns the next position of the change sequence.
 func (s *Store) tick() fhir.Seq {
 	s.last = max(s.last+1, fhir.SeqAt(s.opt.Now()))
+	if s.pending.tick == 0 {
+		s.pending.tick = s.last
+	}
 	return s.last
 }
 
@@ -325,7 +333,8 @@ func (s *Store) put(c *db.Conn, op *fhir.Op, z []byte, st *state) (fhir.Applied,
 	if err != nil {
 		return out, err
 	}
-	return out, logChange(c, out.Seq, st.rid, out.Version, methodCode(op.Method))
+	s.logChange(out.Seq, st.rid, out.Version, methodCode(op.Method))
+	return out, nil
 }
 
 // putAs makes a version the current one, with the number and the place that
@@ -347,8 +356,14 @@ func (s *Store) putAs(c *db.Conn, op *fhir.Op, z []byte, st *state, out fhir.App
 		if err := updateRes(c, st.rid, out.Seq, &w.now.res); err != nil {
 			return out, err
 		}
+		if err := updateBody(c, st.rid, out, methodCode(op.Method), z); err != nil {
+			return out, err
+		}
 	} else {
 		if op.NoHistory && st.ver > 0 { // it replaces a deletion
+			if err := s.pending.flush(c); err != nil {
+				return out, err
+			}
 			for _, text := range []string{"DELETE FROM hist WHERE seq=$1", "DELETE FROM chg WHERE seq=$1"} {
 				if err := c.Exec(text, int64(st.seq)); err != nil {
 					return out, err
@@ -356,14 +371,9 @@ func (s *Store) putAs(c *db.Conn, op *fhir.Op, z []byte, st *state, out fhir.App
 			}
 		}
 		s.pending.add(&w.now)
-		if err := insertRes(c, st.rid, t, out.Seq, &w.now.res); err != nil {
-			return out, err
-		}
+		s.pending.addCurrent(headRow{st.rid, t, out.Seq, w.now.res}, bodyRow{st.rid, t, out.Version, out.Seq, methodCode(op.Method), idBytes(op.Key.ID), z})
 	}
-	if err := putBody(c, st.rid, t, out, methodCode(op.Method), op.Key.ID, z, st.live); err != nil {
-		return out, err
-	}
-	if s.pending.n > pendingLimit {
+	if s.pending.full() {
 		return out, s.pending.flush(c)
 	}
 	return out, nil
@@ -444,7 +454,8 @@ func (s *Store) delete(c *db.Conn, op *fhir.Op, st *state) (fhir.Applied, error)
 	if err != nil {
 		return out, err
 	}
-	return out, logChange(c, out.Seq, st.rid, out.Version, opDelete)
+	s.logChange(out.Seq, st.rid, out.Version, opDelete)
+	return out, nil
 }
 
 // dropLive removes the current version and its index rows.
@@ -483,58 +494,37 @@ func (s *Store) erase(c *db.Conn, op *fhir.Op, st *state) (fhir.Applied, error) 
 		return out, err
 	}
 	out = fhir.Applied{Outcome: fhir.Deleted, Version: st.ver, Seq: s.tick()}
-	return out, logChange(c, out.Seq, st.rid, st.ver, opErased)
+	s.logChange(out.Seq, st.rid, st.ver, opErased)
+	return out, nil
 }
 
 // purge removes the versions in the history but the one of keep: the deletion
 // of a deleted resource is its current version. A keep of 0 spares none.
 func (s *Store) purge(c *db.Conn, rid int64, keep fhir.Seq) error {
+	if err := s.pending.flush(c); err != nil {
+		return err
+	}
 	if err := c.Exec("DELETE FROM chg WHERE seq IN (SELECT seq FROM hist WHERE rid=$1 AND seq<>$2)", rid, int64(keep)); err != nil {
 		return err
 	}
 	return c.Exec("DELETE FROM hist WHERE rid=$1 AND seq<>$2", rid, int64(keep))
 }
 
-func logChange(c *db.Conn, seq fhir.Seq, rid, ver, op int64) error {
-	st, err := c.Prepare("INSERT INTO chg (seq, rid, ver, op) VALUES ($1, $2, $3, $4)")
-	if err != nil {
-		return err
-	}
-	st.Int(0, int64(seq))
-	st.Int(1, rid)
-	st.Int(2, ver)
-	st.Int(3, op)
-	return st.Run()
+// logChange adds a row of the change sequence.
+func (s *Store) logChange(seq fhir.Seq, rid, ver, op int64) {
+	s.pending.addChange(chgRow{seq, rid, ver, op})
 }
 
-func putBody(c *db.Conn, rid, t int64, a fhir.Applied, op int64, id string, z []byte, replace bool) error {
-	text := "INSERT INTO body (rid, t, ver, seq, op, id, z) VALUES ($1, $2, $3, $4, $5, $6, $7)"
-	if replace {
-		text = "INSERT INTO body (rid, t, ver, seq, op, id, z) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (rid) DO UPDATE SET ver=excluded.ver, seq=excluded.seq, op=excluded.op, z=excluded.z"
-	}
-	st, err := c.Prepare(text)
+func updateBody(c *db.Conn, rid int64, a fhir.Applied, op int64, z []byte) error {
+	st, err := c.Prepare("UPDATE body SET ver=$1, seq=$2, op=$3, z=$4 WHERE rid=$5")
 	if err != nil {
 		return err
 	}
-	st.Int(0, rid)
-	st.Int(1, t)
-	st.Int(2, a.Version)
-	st.Int(3, int64(a.Seq))
-	st.Int(4, op)
-	st.Blob(5, idBytes(id))
-	st.Blob(6, z)
-	return st.Run()
-}
-
-func insertRes(c *db.Conn, rid, t int64, seq fhir.Seq, r *resRow) error {
-	st, err := c.Prepare("INSERT INTO res (rid, t, seq, has, st, pat, enc, d1, e1, d2, e2, d3, e3) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
-	if err != nil {
-		return err
-	}
-	st.Int(0, rid)
-	st.Int(1, t)
-	st.Int(2, int64(seq))
-	bindRes(st, 3, r)
+	st.Int(0, a.Version)
+	st.Int(1, int64(a.Seq))
+	st.Int(2, op)
+	st.Blob(3, z)
+	st.Int(4, rid)
 	return st.Run()
 }
 

@@ -2,6 +2,7 @@ package fhirsql
 
 import (
 	"encoding/hex"
+	"strings"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -190,17 +191,35 @@ func isUUID(s string) bool {
 type rids struct {
 	next, limit int64 // free ids of this node
 	top         int64 // what the database has set aside, for all nodes
-	cache       map[fhir.Key]int64
+	// The names that are remembered, in two generations: when the young one is
+	// full it becomes the old one.
+	young, old map[fhir.Key]int64
+	lost       bool // a name that is pending may not be remembered any more
 }
 
 const (
 	ridBlock = 4096  // ids set aside at once; the rest of a block is lost at a crash
-	ridCache = 50000 // names remembered
+	ridCache = 25000 // names in one generation
 )
+
+// get returns the rid of a name that is remembered, else 0.
+func (r *rids) get(k fhir.Key) int64 {
+	if rid := r.young[k]; rid != 0 {
+		return rid
+	}
+	return r.old[k]
+}
+
+// forget drops all names.
+func (r *rids) forget() {
+	clear(r.young)
+	clear(r.old)
+	r.lost = false
+}
 
 // find returns the rid of a name, 0 if it has none.
 func (s *Store) find(c *db.Conn, k fhir.Key) (int64, error) {
-	if rid := s.rids.cache[k]; rid != 0 {
+	if rid := s.rids.get(k); rid != 0 {
 		return rid, nil
 	}
 	if s.ahead.absent[k] {
@@ -209,6 +228,12 @@ func (s *Store) find(c *db.Conn, k fhir.Key) (int64, error) {
 	t := s.types.id(k.Type)
 	if t == 0 && k.Type != "" {
 		return 0, nil
+	}
+	if s.rids.lost {
+		s.rids.lost = false
+		if err := s.pending.flush(c); err != nil {
+			return 0, err
+		}
 	}
 	rid, err := lookup(c, t, k.ID)
 	if rid != 0 {
@@ -252,16 +277,7 @@ func (s *Store) intern(c *db.Conn, k fhir.Key) (int64, error) {
 		}
 	}
 	rid = s.rids.next
-	st, err := c.Prepare("INSERT INTO key (t, id, rid) VALUES ($1, $2, $3)")
-	if err != nil {
-		return 0, err
-	}
-	st.Int(0, t)
-	st.Blob(1, idBytes(k.ID))
-	st.Int(2, rid)
-	if err := st.Run(); err != nil {
-		return 0, err
-	}
+	s.pending.addKey(keyRow{t, idBytes(k.ID), rid})
 	s.rids.next++
 	delete(s.ahead.absent, k)
 	s.remember(k, rid)
@@ -269,11 +285,13 @@ func (s *Store) intern(c *db.Conn, k fhir.Key) (int64, error) {
 }
 
 func (s *Store) remember(k fhir.Key, rid int64) {
-	if len(s.rids.cache) >= ridCache {
-		clear(s.rids.cache)
+	if len(s.rids.young) >= ridCache {
+		clear(s.rids.old)
+		s.rids.young, s.rids.old = s.rids.old, s.rids.young
+		s.rids.lost = len(s.pending.keys) > 0
 	}
 	// The strings of the key may belong to a request.
-	s.rids.cache[fhir.Key{Type: s.typeName(k.Type), ID: string(append([]byte(nil), k.ID...))}] = rid
+	s.rids.young[fhir.Key{Type: s.typeName(k.Type), ID: strings.Clone(k.ID)}] = rid
 }
 
 // typeName returns the dictionary's own copy of a type name.

@@ -1,22 +1,63 @@
 package fhirsql
 
 import (
+	"bytes"
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
 )
 
-// pending are index rows of the open transaction that are not inserted yet.
-// They are inserted together, many to a statement, before the commit, before a
-// search inside the transaction and before rows are deleted.
+// pending are rows of the open transaction that are not inserted yet: index
+// rows, names, changes, and the rows of resources without a current version.
+// They are sorted and inserted together, many to a statement, before the
+// commit, before a search inside the transaction and before anything reads or
+// deletes what may be among them.
 type pending struct {
-	rows rows
-	n    int
+	rows   rows
+	keys   []keyRow
+	heads  []headRow
+	bodies []bodyRow
+	chgs   []chgRow
+	n      int                // rows
+	bytes  int                // of the bodies
+	put    map[int64]struct{} // the resources of heads and bodies
+	tick   fhir.Seq           // the first place of now that was given meanwhile; 0: none
 }
 
-const pendingLimit = 4000 // rows
+// The rows that each resource has one of.
+type (
+	keyRow struct {
+		t   int64
+		id  []byte
+		rid int64
+	}
+	headRow struct {
+		rid, t int64
+		seq    fhir.Seq
+		resRow
+	}
+	bodyRow struct {
+		rid, t, ver int64
+		seq         fhir.Seq
+		op          int64
+		id, z       []byte
+	}
+	chgRow struct {
+		seq          fhir.Seq
+		rid, ver, op int64
+	}
+)
+
+// What is kept at most: rows, and bytes of bodies.
+const (
+	pendingLimit = 30_000
+	pendingBytes = 8 << 20
+)
 
 func (p *pending) add(r *rows) {
 	p.rows.tok = append(p.rows.tok, r.tok...)
@@ -29,6 +70,27 @@ func (p *pending) add(r *rows) {
 	p.n += len(r.txt) + len(r.tok) + len(r.ref) + len(r.str) + len(r.dat) + len(r.qty) + len(r.cvq)
 }
 
+func (p *pending) addKey(k keyRow) {
+	p.keys = append(p.keys, k)
+	p.n++
+}
+
+// addCurrent adds the rows of a resource that has no current version.
+func (p *pending) addCurrent(h headRow, b bodyRow) {
+	p.heads, p.bodies = append(p.heads, h), append(p.bodies, b)
+	p.put[h.rid] = struct{}{}
+	p.n += 2
+	p.bytes += len(b.z)
+}
+
+func (p *pending) addChange(r chgRow) {
+	p.chgs = append(p.chgs, r)
+	p.n++
+}
+
+// full reports whether it is time to insert what there is.
+func (p *pending) full() bool { return p.n > pendingLimit || p.bytes > pendingBytes }
+
 func (p *pending) clear() {
 	r := &p.rows
 	clear(r.tok) // they hold strings of requests
@@ -37,36 +99,119 @@ func (p *pending) clear() {
 	clear(r.cvq)
 	clear(r.txt)
 	r.reset()
-	p.n = 0
+	clear(p.keys)
+	clear(p.bodies)
+	p.keys, p.heads, p.bodies, p.chgs = p.keys[:0], p.heads[:0], p.bodies[:0], p.chgs[:0]
+	if p.put == nil || len(p.put) > pendingLimit/8 { // a map that was large is slow to clear
+		p.put = map[int64]struct{}{}
+	}
+	clear(p.put)
+	p.n, p.bytes, p.tick = 0, 0, 0
 }
 
 func (p *pending) flush(c *db.Conn) error {
 	if p.n == 0 {
 		return nil
 	}
-	r := &p.rows
-	if c.Dialect() == db.Postgres {
-		if err := insertArrays(c, r); err != nil {
-			return err
-		}
-		p.clear()
-		return nil
+	if p.n > 64 {
+		p.sort()
 	}
+	f := p.insert
+	if c.Dialect() == db.Postgres {
+		f = p.insertArrays
+	}
+	if err := f(c); err != nil {
+		return err
+	}
+	p.clear()
+	return nil
+}
+
+// insert is flush for SQLite.
+func (p *pending) insert(c *db.Conn) error {
+	r := &p.rows
+	const again = " ON CONFLICT DO NOTHING" // equal rows of one resource say the same
 	for _, f := range []func() error{
-		func() error { return insert(c, "tok", 5, r.tok, bindTok) },
-		func() error { return insert(c, "ref", 3, r.ref, bindRef) },
-		func() error { return insert(c, "str", 3, r.str, bindStr) },
-		func() error { return insert(c, "dat", 4, r.dat, bindDat) },
-		func() error { return insert(c, "qty", 6, r.qty, bindQty) },
-		func() error { return insert(c, "cvq", 8, r.cvq, bindCvq) },
-		func() error { return insert(c, "txt", 4, r.txt, bindTxt) },
+		func() error { return insert(c, "key", 3, "", p.keys, bindKey) },
+		func() error { return insert(c, resColumns, 13, "", p.heads, bindHead) },
+		func() error { return insert(c, bodyColumns, 7, "", p.bodies, bindBody) },
+		func() error { return insert(c, "chg", 4, "", p.chgs, bindChg) },
+		func() error { return insert(c, "tok", 5, again, r.tok, bindTok) },
+		func() error { return insert(c, "ref", 3, again, r.ref, bindRef) },
+		func() error { return insert(c, "str", 3, again, r.str, bindStr) },
+		func() error { return insert(c, "dat", 4, again, r.dat, bindDat) },
+		func() error { return insert(c, "qty", 6, again, r.qty, bindQty) },
+		func() error { return insert(c, "cvq", 8, again, r.cvq, bindCvq) },
+		func() error { return insert(c, "txt", 4, again, r.txt, bindTxt) },
 	} {
 		if err := f(); err != nil {
 			return err
 		}
 	}
-	p.clear()
 	return nil
+}
+
+const (
+	resColumns  = "res (rid, t, seq, has, st, pat, enc, d1, e1, d2, e2, d3, e3)"
+	bodyColumns = "body (rid, t, ver, seq, op, id, z)"
+)
+
+// sort puts the rows into the order of the tables' keys, so that neighbours are
+// written to one page after the other.
+func (p *pending) sort() {
+	slices.SortFunc(p.keys, func(a, b keyRow) int { return cmp.Or(cmp.Compare(a.t, b.t), bytes.Compare(a.id, b.id)) })
+	slices.SortFunc(p.heads, func(a, b headRow) int { return cmp.Compare(a.rid, b.rid) })
+	slices.SortFunc(p.bodies, func(a, b bodyRow) int { return cmp.Compare(a.rid, b.rid) })
+	slices.SortFunc(p.chgs, func(a, b chgRow) int { return cmp.Compare(a.seq, b.seq) })
+	r := &p.rows
+	slices.SortFunc(r.tok, func(a, b tokRow) int {
+		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.c, b.c), cmp.Compare(a.s, b.s), cmp.Compare(a.pat, b.pat), cmp.Compare(a.rid, b.rid))
+	})
+	slices.SortFunc(r.ref, func(a, b refRow) int {
+		return cmp.Or(cmp.Compare(a.h, b.h), cmp.Compare(a.p, b.p), cmp.Compare(a.rid, b.rid))
+	})
+	slices.SortFunc(r.str, func(a, b strRow) int {
+		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.v, b.v), cmp.Compare(a.rid, b.rid))
+	})
+	slices.SortFunc(r.dat, func(a, b datRow) int {
+		return cmp.Or(cmp.Compare(a.p, b.p), cmp.Compare(a.lo, b.lo), cmp.Compare(a.rid, b.rid))
+	})
+	slices.SortFunc(r.qty, func(a, b qtyRow) int {
+		return cmp.Or(cmp.Compare(a.p, b.p), cmp.Compare(a.v, b.v), cmp.Compare(a.rid, b.rid))
+	})
+	slices.SortFunc(r.cvq, func(a, b cvqRow) int {
+		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.c, b.c), cmp.Compare(a.v, b.v), cmp.Compare(a.rid, b.rid))
+	})
+}
+
+func bindKey(s *db.Stmt, i int, r *keyRow) {
+	s.Int(i, r.t)
+	s.Blob(i+1, r.id)
+	s.Int(i+2, r.rid)
+}
+
+func bindHead(s *db.Stmt, i int, r *headRow) {
+	s.Int(i, r.rid)
+	s.Int(i+1, r.t)
+	s.Int(i+2, int64(r.seq))
+	bindRes(s, i+3, &r.resRow)
+}
+
+func bindBody(s *db.Stmt, i int, r *bodyRow) {
+	s.Int(i, r.rid)
+	s.Int(i+1, r.t)
+	s.Int(i+2, r.ver)
+	s.Int(i+3, int64(r.seq))
+	s.Int(i+4, r.op)
+	s.Blob(i+5, r.id)
+	s.Blob(i+6, r.z)
+}
+
+func bindChg(s *db.Stmt, i int, r *chgRow) {
+	s.Int(i, int64(r.seq))
+	s.Int(i+1, r.rid)
+	s.Int(i+2, r.ver)
+	s.Int(i+3, r.op)
 }
 
 func bindTok(s *db.Stmt, i int, r *tokRow) {
@@ -123,15 +268,14 @@ func bindTxt(s *db.Stmt, i int, r *txtRow) {
 	s.Int(i+3, r.s)
 }
 
-// insert inserts rows, up to 32 with one statement. A row that is there
-// already is left as it is: equal rows of one resource say the same.
-func insert[R any](c *db.Conn, table string, cols int, list []R, bind func(*db.Stmt, int, *R)) error {
+// insert inserts rows, up to 32 with one statement.
+func insert[R any](c *db.Conn, table string, cols int, clause string, list []R, bind func(*db.Stmt, int, *R)) error {
 	for len(list) > 0 {
 		n := 32
 		for n > len(list) {
 			n >>= 1
 		}
-		st, err := c.Prepare(insertText(table, cols, n))
+		st, err := c.Prepare(insertText(table, cols, n, clause))
 		if err != nil {
 			return err
 		}
@@ -153,7 +297,7 @@ type insertKey struct {
 	n     int
 }
 
-func insertText(table string, cols, n int) string {
+func insertText(table string, cols, n int, clause string) string {
 	k := insertKey{table, n}
 	if v, ok := insertTexts.Load(k); ok {
 		return v.(string)
@@ -171,7 +315,7 @@ func insertText(table string, cols, n int) string {
 		}
 		b.WriteString("$" + strconv.Itoa(i+1))
 	}
-	b.WriteString(") ON CONFLICT DO NOTHING")
+	b.WriteString(")" + clause)
 	insertTexts.Store(k, b.String())
 	return b.String()
 }

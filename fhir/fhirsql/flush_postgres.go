@@ -7,10 +7,22 @@ import (
 	"github.com/hygeia-health/hygeia/platform/db"
 )
 
-// insertArrays inserts all pending rows of PostgreSQL: one statement per
-// table, with an array per column.
-func insertArrays(c *db.Conn, r *rows) error {
-	a := arrays{c: c}
+// insertArrays is flush for PostgreSQL: one statement per table, with an array
+// per column.
+func (p *pending) insertArrays(c *db.Conn) error {
+	a, r := arrays{c: c}, &p.rows
+	insertAll(&a, "key", p.keys, func(x *keyRow) { a.ints(x.t).bytes(x.id).ints(x.rid) })
+	insertAll(&a, resColumns, p.heads, func(x *headRow) {
+		a.ints(x.rid, x.t, int64(x.seq), x.has).nullable(x.st, x.pat, x.enc)
+		for i := range x.d {
+			a.nullable(x.d[i], x.e[i])
+		}
+	})
+	insertAll(&a, bodyColumns, p.bodies, func(x *bodyRow) {
+		a.ints(x.rid, x.t, x.ver, int64(x.seq), x.op).bytes(x.id).bytes(x.z)
+	})
+	insertAll(&a, "chg", p.chgs, func(x *chgRow) { a.ints(int64(x.seq), x.rid, x.ver, x.op) })
+	a.clause = " ON CONFLICT DO NOTHING" // equal rows of one resource say the same
 	insertAll(&a, "tok", r.tok, func(x *tokRow) { a.ints(x.p).text(x.c).ints(x.s, x.pat, x.rid) })
 	insertAll(&a, "ref", r.ref, func(x *refRow) { a.ints(x.h, x.p, x.rid) })
 	insertAll(&a, "str", r.str, func(x *strRow) { a.ints(x.p).text(x.v).ints(x.rid) })
@@ -25,23 +37,35 @@ func insertArrays(c *db.Conn, r *rows) error {
 
 // arrays are the columns of the rows of one table.
 type arrays struct {
-	c    *db.Conn
-	cols []any // *[]int64, *[]float64, *[]string
-	at   int   // the next column of the row
-	err  error
+	c      *db.Conn
+	clause string // at the end of the statement
+	cols   []any  // *[]int64, *nullInts, *[]float64, *[]string, *[][]byte
+	at     int    // the next column of the row
+	err    error
 }
 
-func column[T any](a *arrays) *[]T {
+// nullInts are integers of which null is NULL.
+type nullInts []int64
+
+func column[T any](a *arrays) *T {
 	if a.at == len(a.cols) {
-		a.cols = append(a.cols, new([]T))
+		a.cols = append(a.cols, new(T))
 	}
 	a.at++
-	return a.cols[a.at-1].(*[]T)
+	return a.cols[a.at-1].(*T)
 }
 
 func (a *arrays) ints(list ...int64) *arrays {
 	for _, v := range list {
-		p := column[int64](a)
+		p := column[[]int64](a)
+		*p = append(*p, v)
+	}
+	return a
+}
+
+func (a *arrays) nullable(list ...int64) *arrays {
+	for _, v := range list {
+		p := column[nullInts](a)
 		*p = append(*p, v)
 	}
 	return a
@@ -49,20 +73,25 @@ func (a *arrays) ints(list ...int64) *arrays {
 
 func (a *arrays) floats(list ...float64) *arrays {
 	for _, v := range list {
-		p := column[float64](a)
+		p := column[[]float64](a)
 		*p = append(*p, v)
 	}
 	return a
 }
 
 func (a *arrays) text(v string) *arrays {
-	p := column[string](a)
+	p := column[[]string](a)
 	*p = append(*p, v)
 	return a
 }
 
-// insertAll inserts the rows of one table. A row that is there already is left
-// as it is, as in insert.
+func (a *arrays) bytes(v []byte) *arrays {
+	p := column[[][]byte](a)
+	*p = append(*p, v)
+	return a
+}
+
+// insertAll inserts the rows of one table.
 func insertAll[R any](a *arrays, table string, list []R, add func(*R)) {
 	if len(list) == 0 || a.err != nil {
 		return
@@ -72,18 +101,31 @@ func insertAll[R any](a *arrays, table string, list []R, add func(*R)) {
 		a.at = 0
 		add(&list[i])
 	}
-	var types []string
+	var values, types []string
 	for i, col := range a.cols {
+		name := "c" + strconv.Itoa(i)
 		t := "bigint[]"
 		switch col.(type) {
 		case *[]float64:
 			t = "double precision[]"
 		case *[]string:
 			t = "text[]"
+		case *[][]byte:
+			t = "bytea[]"
+		case *nullInts:
+			values = append(values, "nullif("+name+", "+strconv.FormatInt(null, 10)+")")
+		}
+		if len(values) == i {
+			values = append(values, name)
 		}
 		types = append(types, "$"+strconv.Itoa(i+1)+"::"+t)
 	}
-	st, err := a.c.Prepare("INSERT INTO " + table + " SELECT * FROM unnest(" + strings.Join(types, ",") + ") ON CONFLICT DO NOTHING")
+	names := make([]string, len(types))
+	for i := range names {
+		names[i] = "c" + strconv.Itoa(i)
+	}
+	st, err := a.c.Prepare("INSERT INTO " + table + " SELECT " + strings.Join(values, ",") +
+		" FROM unnest(" + strings.Join(types, ",") + ") q(" + strings.Join(names, ",") + ")" + a.clause)
 	if err != nil {
 		a.err = err
 		return
@@ -92,9 +134,13 @@ func insertAll[R any](a *arrays, table string, list []R, add func(*R)) {
 		switch v := col.(type) {
 		case *[]int64:
 			st.Array(i, *v)
+		case *nullInts:
+			st.Array(i, []int64(*v))
 		case *[]float64:
 			st.Array(i, *v)
 		case *[]string:
+			st.Array(i, *v)
+		case *[][]byte:
 			st.Array(i, *v)
 		}
 	}

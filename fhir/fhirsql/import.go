@@ -2,6 +2,8 @@ package fhirsql
 
 import (
 	"context"
+	"slices"
+	"sync"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -17,7 +19,7 @@ var _ fhir.Importer = (*Store)(nil)
 // change itself happens now: the change sequence gets two rows, one at that Seq
 // with the operation opPlaced, which only gives the order, and one at the end
 // with the real operation, for all who follow the changes.
-func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) ([]fhir.Imported, error) {
+func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.Imported, error) {
 	out := make([]fhir.Imported, len(ops))
 	ch := &change{Change: &fhir.Change{Ops: make([]fhir.Op, len(ops)), Bulk: true}, bodies: make([][]byte, len(ops))}
 	total := 0
@@ -25,7 +27,8 @@ func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) ([]fhir.Importe
 		ch.Ops[i] = ops[i].Op
 		total += len(ops[i].Stored)/2 + 64
 	}
-	buf := make([]byte, 0, total)
+	mem := bodyPool.Get().(*[]byte)
+	buf := slices.Grow((*mem)[:0], total)
 	for i := range ops {
 		if ops[i].Kind == fhir.OpPut {
 			at := len(buf)
@@ -33,7 +36,7 @@ func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) ([]fhir.Importe
 			ch.bodies[i] = buf[at:len(buf):len(buf)]
 		}
 	}
-	err := s.db.Write(ctx, &db.Work{Size: len(ops), Bulk: true, Data: ch, Do: func(c *db.Conn) error {
+	work := &db.Work{Size: len(ops), Bulk: true, Data: ch, Do: func(c *db.Conn) error {
 		for i := range ops {
 			var err error
 			if out[i].Applied, err = s.importOne(c, &ops[i], ch.bodies[i]); err == nil {
@@ -46,12 +49,23 @@ func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) ([]fhir.Importe
 			out[i].Err = err // found before the first row was written
 		}
 		return nil
-	}})
-	if err != nil {
-		return nil, err
+	}}
+	err := s.db.Submit(work)
+	return func() ([]fhir.Imported, error) {
+		if err == nil {
+			err = work.Wait(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+		*mem = buf
+		bodyPool.Put(mem)
+		return out, nil
 	}
-	return out, nil
 }
+
+// bodyPool is memory for the compressed bodies of one call of Import.
+var bodyPool = sync.Pool{New: func() any { return new([]byte) }}
 
 func (s *Store) importOne(c *db.Conn, op *fhir.ImportOp, z []byte) (fhir.Applied, error) {
 	st := &state{}
@@ -98,7 +112,8 @@ func (s *Store) importOne(c *db.Conn, op *fhir.ImportOp, z []byte) (fhir.Applied
 	if err != nil {
 		return a, err
 	}
-	return a, s.logImport(c, a, st.rid, methodCode(op.Method), past)
+	s.logImport(a, st.rid, methodCode(op.Method), past)
+	return a, nil
 }
 
 // place finds the versions that are needed and asks fhir.Place.
@@ -144,6 +159,11 @@ func (s *Store) seqWithin(c *db.Conn, op *fhir.ImportOp, p fhir.Placement) (fhir
 	first, middle, end := fhir.Within(op.Time)
 	top, ok := s.placed[first]
 	if !ok {
+		if s.pending.tick != 0 && s.pending.tick < end {
+			if err := s.pending.flush(c); err != nil {
+				return 0, err
+			}
+		}
 		top = middle - 1
 		err := c.Query("SELECT coalesce(max(seq), $1) FROM chg WHERE seq>=$2 AND seq<$3", func(q *db.Stmt) error {
 			top = max(top, fhir.Seq(q.ColInt(0)))
@@ -153,6 +173,9 @@ func (s *Store) seqWithin(c *db.Conn, op *fhir.ImportOp, p fhir.Placement) (fhir
 			return 0, err
 		}
 	}
+	if s.last < end { // this millisecond has not passed
+		top = max(top, s.last)
+	}
 	if next := max(top, p.After) + 1; next < p.Before && next < end {
 		if s.placed == nil {
 			s.placed = map[fhir.Seq]fhir.Seq{}
@@ -161,6 +184,9 @@ func (s *Store) seqWithin(c *db.Conn, op *fhir.ImportOp, p fhir.Placement) (fhir
 		return next, nil
 	}
 	// A newer version has the same millisecond: stand before it.
+	if err := s.pending.flush(c); err != nil {
+		return 0, err
+	}
 	for seq := min(p.Before, end) - 1; seq > p.After && seq >= first; seq-- {
 		free := true
 		err := c.Query("SELECT 1 FROM chg WHERE seq=$1", func(*db.Stmt) error { free = false; return nil }, int64(seq))
@@ -198,14 +224,12 @@ func (s *Store) deleteAs(c *db.Conn, op *fhir.Op, st *state, a fhir.Applied) (fh
 }
 
 // logImport writes the change rows of an imported version.
-func (s *Store) logImport(c *db.Conn, a fhir.Applied, rid, op int64, past bool) error {
-	if !past {
-		return logChange(c, a.Seq, rid, a.Version, op)
+func (s *Store) logImport(a fhir.Applied, rid, op int64, past bool) {
+	if past {
+		s.logChange(a.Seq, rid, a.Version, opPlaced)
+		a.Seq = s.tick()
 	}
-	if err := logChange(c, a.Seq, rid, a.Version, opPlaced); err != nil {
-		return err
-	}
-	return logChange(c, s.tick(), rid, a.Version, op)
+	s.logChange(a.Seq, rid, a.Version, op)
 }
 
 // settlePlaced forgets what holds inside one transaction only.

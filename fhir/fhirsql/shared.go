@@ -248,7 +248,7 @@ func (s *Store) referred(to []fhir.Key, v *search.Values) []fhir.Key {
 		if r.Type == "" && r.URL != "" {
 			k.ID = r.URL
 		}
-		if s.rids.cache[k] == 0 {
+		if s.rids.get(k) == 0 {
 			to = append(to, k)
 		}
 	}
@@ -310,7 +310,7 @@ LEFT JOIN LATERAL (SELECT x.ver, x.seq FROM hist x WHERE x.rid=k.rid AND b.rid I
 }
 
 func (s *Store) readRids(c *db.Conn, keys []fhir.Key) error {
-	keys = slices.DeleteFunc(keys, func(k fhir.Key) bool { return s.ahead.absent[k] || s.rids.cache[k] != 0 })
+	keys = slices.DeleteFunc(keys, func(k fhir.Key) bool { return s.ahead.absent[k] || s.rids.get(k) != 0 })
 	list, types, ids := s.names(keys)
 	if len(list) == 0 {
 		return nil

@@ -100,7 +100,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: dialects[d.Dialect()],
 		types: newDict("type"), params: newDict("param"), systems: newDict("sys"), units: newDict("unit"),
 		cache: newCache(opt.Cache), texts: map[txtRow]struct{}{},
-		rids: rids{next: 1, limit: 1, top: 1, cache: map[fhir.Key]int64{}},
+		rids: rids{next: 1, limit: 1, top: 1, young: map[fhir.Key]int64{}, old: map[fhir.Key]int64{}},
 	}
 	s.pending.clear()
 	if s.shared = d.Dialect() == db.Postgres; s.shared {
@@ -209,7 +209,7 @@ func (s *Store) afterRollback() {
 		s.last, s.tail.known = s.tail.begin, -1
 	}
 	s.pending.clear()
-	clear(s.rids.cache)
+	s.rids.forget()
 	s.pids.Clear()
 	clear(s.texts)
 	for _, d := range s.dicts() {

@@ -67,7 +67,7 @@ func (s *nodes) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, erro
 	return s.next().Apply(ctx, c)
 }
 
-func (s *nodes) Import(ctx context.Context, ops []fhir.ImportOp) ([]fhir.Imported, error) {
+func (s *nodes) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.Imported, error) {
 	return s.next().(fhir.Importer).Import(ctx, ops)
 }
 

@@ -65,7 +65,7 @@ func imports(k kit) {
 			if c.options != nil {
 				c.options(&op)
 			}
-			got, err := im.Import(context.Background(), []fhir.ImportOp{op})
+			got, err := im.Import(context.Background(), []fhir.ImportOp{op})()
 			if err != nil {
 				k.Fatalf("%s, step %d: %v", name, i, err)
 			}
@@ -79,7 +79,7 @@ func imports(k kit) {
 	}
 	future := k.imp("future", "A", 1, 1)
 	future.Time = time.Now().Add(time.Hour)
-	got, err := im.Import(context.Background(), []fhir.ImportOp{future, k.imp("beside", "A", 1, 1)})
+	got, err := im.Import(context.Background(), []fhir.ImportOp{future, k.imp("beside", "A", 1, 1)})()
 	if err != nil || !fault.Is(got[0].Err, fault.Invalid) || got[1].Err != nil {
 		k.Errorf("the future: %v, %+v", err, got)
 	}
@@ -161,8 +161,8 @@ func importsLikeTheModel(k kit) {
 				ops = append(ops, op)
 				m.log = append(m.log, fmt.Sprintf("  import %s %d %s day %d negative %v initial %v %s", op.Key, op.Number, op.Method, op.Time.Day(), op.Negative, op.Initial, op.Stored))
 			}
-			want, _ := m.model.Import(context.Background(), ops)
-			got, err := im.Import(context.Background(), ops)
+			want, _ := m.model.Import(context.Background(), ops)()
+			got, err := im.Import(context.Background(), ops)()
 			if err != nil {
 				m.differ("import: %v", err)
 			}
@@ -190,7 +190,7 @@ func importsOneMillisecond(k kit) {
 			op.Time = at
 			ops = append(ops, op)
 		}
-		got, err := im.Import(context.Background(), ops)
+		got, err := im.Import(context.Background(), ops)()
 		if err != nil {
 			k.Fatal(err)
 		}

@@ -13,14 +13,14 @@ import (
 var _ fhir.Importer = (*Memory)(nil)
 
 // Import implements fhir.Importer.
-func (m *Memory) Import(_ context.Context, ops []fhir.ImportOp) ([]fhir.Imported, error) {
+func (m *Memory) Import(_ context.Context, ops []fhir.ImportOp) func() ([]fhir.Imported, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := make([]fhir.Imported, len(ops))
 	for i := range ops {
 		out[i].Applied, out[i].Err = m.importOne(&ops[i])
 	}
-	return out, nil
+	return func() ([]fhir.Imported, error) { return out, nil }
 }
 
 func (m *Memory) importOne(op *fhir.ImportOp) (fhir.Applied, error) {

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,9 @@ type writer struct {
 	eng        engine
 	conn       *Conn
 	maxGroup   int
+	maxBulk    int
 	fast, bulk chan *Work
+	left       []*Work // bulk work that was taken from the queue and made room for others
 	stop       chan struct{}
 	stopped    chan struct{}
 	mu         sync.RWMutex // held for reading while submitting, for writing to close
@@ -73,7 +76,7 @@ type writer struct {
 
 func newWriter(c *Conn, eng engine, opt Options) *writer {
 	w := &writer{
-		conn: c, eng: eng, maxGroup: opt.MaxGroup,
+		conn: c, eng: eng, maxGroup: opt.MaxGroup, maxBulk: opt.MaxBulk,
 		fast: make(chan *Work, opt.QueueLimit), bulk: make(chan *Work, opt.QueueLimit),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -114,6 +117,15 @@ func (d *DB) Stats() WriterStats {
 // is never done; once the writer has taken it, Write waits for its end, so
 // that the caller always knows and may use the memory of the work again.
 func (d *DB) Write(ctx context.Context, work *Work) error {
+	if err := d.Submit(work); err != nil {
+		return err
+	}
+	return work.Wait(ctx)
+}
+
+// Submit gives work to the writer, which does all bulk work in the order in
+// which it was submitted, and all other work too. Wait tells how it ended.
+func (d *DB) Submit(work *Work) error {
 	w := d.w
 	work.done = make(chan struct{})
 	w.mu.RLock()
@@ -132,6 +144,11 @@ func (d *DB) Write(ctx context.Context, work *Work) error {
 		w.mu.RUnlock()
 		return &fault.Error{Kind: fault.Throttled, Op: "db: write", Msg: "too many writes are waiting; try again", RetryAfter: time.Second}
 	}
+	return nil
+}
+
+// Wait is the second half of Write, for work that was submitted.
+func (work *Work) Wait(ctx context.Context) error {
 	select {
 	case <-work.done:
 		return work.err
@@ -154,7 +171,7 @@ func (w *writer) run() {
 		}
 		group = w.gather(append(group[:0], first))
 		w.commit(group)
-		clear(group)
+		clear(group[:cap(group)])
 	}
 }
 
@@ -164,6 +181,9 @@ func (w *writer) next() *Work {
 	case x := <-w.fast:
 		return x
 	default:
+	}
+	if x := w.takeLeft(); x != nil {
+		return x
 	}
 	select {
 	case x := <-w.fast:
@@ -182,15 +202,32 @@ func (w *writer) next() *Work {
 	}
 }
 
+// takeLeft returns the first work of left, nil without one.
+func (w *writer) takeLeft() *Work {
+	if len(w.left) == 0 {
+		return nil
+	}
+	x := w.left[0]
+	w.left = w.left[1:]
+	return x
+}
+
 // gather adds the work that waits now, up to the size of a group. Bulk work
-// joins only when no interactive work is there.
+// joins only when no interactive work is there. A group that begins with bulk
+// work has no other and may be larger: it ends when interactive work comes.
 func (w *writer) gather(group []*Work) []*Work {
-	size := max(group[0].Size, 1)
-	for size < w.maxGroup {
+	size, limit, fast := max(group[0].Size, 1), w.maxGroup, w.fast
+	if group[0].Bulk {
+		limit, fast = w.maxBulk, nil
+	}
+	for size < limit {
 		var x *Work
 		select {
-		case x = <-w.fast:
+		case x = <-fast:
 		default:
+			if x = w.takeLeft(); x != nil {
+				break
+			}
 			select {
 			case x = <-w.bulk:
 			default:
@@ -203,6 +240,15 @@ func (w *writer) gather(group []*Work) []*Work {
 	return group
 }
 
+// bulkTime is how long a group of bulk work goes on, so that other nodes of a
+// shared database get their turn.
+const bulkTime = 300 * time.Millisecond
+
+// enough reports whether a group should end before its next work.
+func (w *writer) enough(next *Work, since time.Time) bool {
+	return next.Bulk && next.state.Load() == waiting && (len(w.fast) > 0 || time.Since(since) > bulkTime)
+}
+
 // patience is how long a group is run again and again: because another
 // transaction got in the way, or because the server is being restarted.
 const patience = 8 * time.Second
@@ -212,10 +258,14 @@ const patience = 8 * time.Second
 // the one that it belongs to.
 func (w *writer) commit(group []*Work) {
 	start := time.Now()
-	took, err := w.attempt(group)
+	took, done, err := w.attempt(group)
 	for n := 1; err != nil && w.eng.again(err) && time.Since(start) < patience; n++ {
 		time.Sleep(min(time.Duration(n)*5*time.Millisecond, 200*time.Millisecond))
-		took, err = w.attempt(group)
+		took, done, err = w.attempt(group)
+	}
+	if done < len(group) {
+		w.left = append(slices.Clone(group[done:]), w.left...)
+		group = group[:done]
 	}
 	if err != nil && len(group) > 1 && w.eng.dialect() == Postgres && !w.eng.again(err) {
 		for i := range group {
@@ -240,10 +290,11 @@ func (w *writer) commit(group []*Work) {
 	}
 }
 
-// attempt runs a group in one transaction.
-func (w *writer) attempt(group []*Work) (took time.Duration, err error) {
+// attempt runs a group in one transaction, or the first done works of it.
+func (w *writer) attempt(group []*Work) (took time.Duration, done int, err error) {
+	done = len(group)
 	if err = w.conn.c.begin(true); err == nil {
-		err = w.do(group)
+		done, err = w.do(group)
 	}
 	for _, f := range w.flush {
 		if err == nil {
@@ -261,29 +312,34 @@ func (w *writer) attempt(group []*Work) (took time.Duration, err error) {
 	for _, f := range w.end {
 		f(err == nil)
 	}
-	return took, err
+	return took, done, err
 }
 
-// do calls the works of a group. The error is one that breaks the transaction.
-func (w *writer) do(group []*Work) error {
+// do calls the works of a group, or the first ones of it when others should
+// have their turn, and returns how many. The error is one that breaks the transaction.
+func (w *writer) do(group []*Work) (int, error) {
 	for _, f := range w.begin {
 		if err := f(w.conn, group); err != nil {
-			return err
+			return len(group), err
 		}
 	}
-	for _, x := range group {
+	start := time.Now()
+	for i, x := range group {
+		if i > 0 && w.enough(x, start) {
+			return i, nil
+		}
 		if x.state.Load() != taken && !x.state.CompareAndSwap(waiting, taken) {
 			continue
 		}
 		x.err = x.Do(w.conn)
 		if b, ok := errors.AsType[*Broken](x.err); ok {
-			return b.Err
+			return len(group), b.Err
 		}
 		if x.err != nil && w.conn.c.failed() { // the server refuses all that comes after
-			return x.err
+			return len(group), x.err
 		}
 	}
-	return nil
+	return len(group), nil
 }
 
 func (w *writer) close() error {
