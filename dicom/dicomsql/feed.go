@@ -30,7 +30,7 @@ func (s *Store) Changes(ctx context.Context, q dicom.ChangeQuery) ([]dicom.Chang
 	b.arg(micros(q.From, 0))
 	b.add(" AND g.at < ")
 	b.arg(micros(q.To, 1<<62))
-	b.add(" ORDER BY g.at, g.seq LIMIT ")
+	b.add(" ORDER BY g.at, g.seq LIMIT 0+")
 	b.arg(q.Limit)
 	b.add(" OFFSET ")
 	b.arg(q.Offset)
@@ -51,7 +51,7 @@ func (s *Store) Before(ctx context.Context, t time.Time) (seq int64, err error) 
 // After returns changes after a sequence in their order, without their state.
 func (s *Store) After(ctx context.Context, seq int64, limit int) (list []dicom.Change, err error) {
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT seq, at, action, study, series, sop, (SELECT name FROM part WHERE part.pid = chg.pid) FROM chg WHERE seq > $1 ORDER BY seq LIMIT $2", func(st *db.Stmt) error {
+		return c.Query("SELECT seq, at, action, study, series, sop, (SELECT name FROM part WHERE part.pid = chg.pid) FROM chg WHERE seq > $1 ORDER BY seq LIMIT $2+0", func(st *db.Stmt) error {
 			list = append(list, dicom.Change{
 				Sequence: st.ColInt(0), At: time.UnixMicro(st.ColInt(1)).UTC(), Action: dicom.Action(st.ColInt(2)),
 				UIDs: dicom.UIDs{Study: st.ColText(3), Series: st.ColText(4), SOP: st.ColText(5)}, Partition: st.ColText(6),

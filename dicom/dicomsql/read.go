@@ -95,7 +95,7 @@ func (s *Store) List(ctx context.Context, part dicom.Partition, u dicom.UIDs, af
 	b := sqlb{args: args}
 	b.add("SELECT ", instanceColumns, from(u), where, " AND i.iid > ")
 	b.arg(int64(after))
-	b.add(" ORDER BY i.iid LIMIT ")
+	b.add(" ORDER BY i.iid LIMIT 0+")
 	b.arg(limit)
 	err = s.db.Read(ctx, func(c *db.Conn) error {
 		return c.Query(b.text.String(), func(st *db.Stmt) error {

@@ -68,7 +68,7 @@ func statement(q *dicom.Query) (b *sqlb, byDay bool) {
 	if byDay {
 		b.add("st.study_date DESC, ")
 	}
-	b.add(keys[q.Level], " DESC LIMIT ")
+	b.add(keys[q.Level], " DESC LIMIT 0+")
 	b.arg(q.Limit + 1)
 	if q.Offset > 0 {
 		b.add(" OFFSET ")

@@ -125,7 +125,7 @@ func (s *Store) Reindex(ctx context.Context, after dicom.Version, limit int, f f
 		var packed, attrs []byte
 		return c.Query("SELECT i.iid, i.eid, i.sid, st.uid, se.uid, i.uid, (SELECT attrs FROM body WHERE body.iid = i.iid) "+
 			"FROM instance i CROSS JOIN series se ON se.eid = i.eid CROSS JOIN study st ON st.sid = i.sid "+
-			"WHERE i.iid > $1 ORDER BY i.iid LIMIT $2", func(st *db.Stmt) (err error) {
+			"WHERE i.iid > $1 ORDER BY i.iid LIMIT $2+0", func(st *db.Stmt) (err error) {
 			n++
 			packed = st.ColBlob(6, packed[:0])
 			if attrs, err = unpack(attrs, packed); err != nil {
@@ -170,7 +170,7 @@ func (s *Store) reindexed(c *db.Conn, x *indexed, at int64) error {
 // TagErrors implements dicom.Tags.
 func (s *Store) TagErrors(ctx context.Context, t *dicom.ExtendedTag, limit, offset int) (list []dicom.TagError, err error) {
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT study, series, sop, at, message FROM xerror WHERE xid = $1 ORDER BY iid LIMIT $2 OFFSET $3", func(st *db.Stmt) error {
+		return c.Query("SELECT study, series, sop, at, message FROM xerror WHERE xid = $1 ORDER BY iid LIMIT $2+0 OFFSET $3", func(st *db.Stmt) error {
 			list = append(list, dicom.TagError{
 				UIDs: dicom.UIDs{Study: st.ColText(0), Series: st.ColText(1), SOP: st.ColText(2)},
 				At:   time.UnixMicro(st.ColInt(3)).UTC(), Message: st.ColText(4),

@@ -108,7 +108,7 @@ func (s *Store) SearchWorkitems(ctx context.Context, q *dicom.WorkitemQuery, f f
 		b.add(" AND w.wid < ")
 		b.arg(q.After)
 	}
-	b.add(" ORDER BY w.wid DESC LIMIT ")
+	b.add(" ORDER BY w.wid DESC LIMIT 0+")
 	b.arg(q.Limit + 1)
 	if q.Offset > 0 {
 		b.add(" OFFSET ")

@@ -135,7 +135,7 @@ func event(st *db.Stmt) events.Event {
 // Read implements events.Store.
 func (s *Store) Read(ctx context.Context, after int64, limit int) (list []events.Event, err error) {
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query(eventColumns+"WHERE seq>$1 ORDER BY seq LIMIT $2", func(st *db.Stmt) error {
+		return c.Query(eventColumns+"WHERE seq>$1 ORDER BY seq LIMIT $2+0", func(st *db.Stmt) error {
 			list = append(list, event(st))
 			return nil
 		}, after, limit)
@@ -205,7 +205,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (n int, 
 			}
 		}
 		last := int64(0)
-		err := c.Query("SELECT seq, t FROM log ORDER BY seq LIMIT $1", func(st *db.Stmt) error {
+		err := c.Query("SELECT seq, t FROM log ORDER BY seq LIMIT $1+0", func(st *db.Stmt) error {
 			if st.ColInt(1) >= ms(before) {
 				stop = min(stop, st.ColInt(0)) // nothing behind the first that stays
 			}
@@ -354,7 +354,7 @@ func putTry(c *db.Conn, name string, t *events.Try) error {
 // Letters implements events.Store.
 func (s *Store) Letters(ctx context.Context, name string, after int64, limit int) (list []events.Letter, err error) {
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT seq, reason, attempts, last, outcome, t, blob FROM dead WHERE sub=$1 AND seq>$2 ORDER BY seq LIMIT $3", func(st *db.Stmt) error {
+		return c.Query("SELECT seq, reason, attempts, last, outcome, t, blob FROM dead WHERE sub=$1 AND seq>$2 ORDER BY seq LIMIT $3+0", func(st *db.Stmt) error {
 			seq := st.ColInt(0)
 			list = append(list, events.Letter{
 				Seq: seq, Reason: st.ColText(1), Time: instant(st.ColInt(5)), Blob: st.ColText(6),

@@ -23,7 +23,7 @@ func (s *Store) Changes(ctx context.Context, after fhir.Seq, limit int) (list []
 	last = after
 	err = s.snapshot(ctx, func(c *db.Conn) error {
 		list, last = list[:0], after
-		return c.Query(`SELECT g.seq, g.ver, g.op, b.t, b.id, h.t, h.id FROM (SELECT seq, rid, ver, op FROM chg WHERE seq>$1 ORDER BY seq LIMIT $2) g
+		return c.Query(`SELECT g.seq, g.ver, g.op, b.t, b.id, h.t, h.id FROM (SELECT seq, rid, ver, op FROM chg WHERE seq>$1 ORDER BY seq LIMIT $2+0) g
 LEFT JOIN body b ON b.rid=g.rid LEFT JOIN hist h ON h.rid=g.rid AND h.ver=g.ver ORDER BY g.seq`, func(st *db.Stmt) error {
 			last = fhir.Seq(st.ColInt(0))
 			col := 3

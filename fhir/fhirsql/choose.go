@@ -268,7 +268,7 @@ func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) 
 			b.w(" WHERE ")
 		}
 		b.walk(a)
-		b.w(" LIMIT ?) n", limit)
+		b.w(" LIMIT ?+0) n", limit)
 		err := c.Query(string(b.text), func(st *db.Stmt) error { n += st.ColInt(0); return nil }, b.args...)
 		if err != nil || n >= limit {
 			return limit, err

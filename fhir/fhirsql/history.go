@@ -125,9 +125,9 @@ func (s *Store) historyPage(c *db.Conn, q fhir.HistoryQuery, parts [2]string, ar
 	var sel [2]string
 	for i, part := range parts {
 		col := seqOf(part)
-		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.rid, x.seq, x.t, x.id, %[1]d AS old %[2]s AND %[3]s>=$2 AND %[3]s<$3 ORDER BY %[3]s %[4]s LIMIT $4) p%[1]d", i, part, col, dir)
+		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.rid, x.seq, x.t, x.id, %[1]d AS old %[2]s AND %[3]s>=$2 AND %[3]s<$3 ORDER BY %[3]s %[4]s LIMIT $4+0) p%[1]d", i, part, col, dir)
 	}
-	text := sel[0] + " UNION ALL " + sel[1] + " ORDER BY 2 " + dir + " LIMIT $4"
+	text := sel[0] + " UNION ALL " + sel[1] + " ORDER BY 2 " + dir + " LIMIT $4+0"
 	var list []versionAt
 	err := c.Query(text, func(st *db.Stmt) error {
 		list = append(list, versionAt{

@@ -71,7 +71,7 @@ func (pl *plan) keys(after, end []any, part cond, limit int) *sqlb {
 		for i, k := range pl.sort {
 			b.w("c" + strconv.Itoa(i) + dir(k.desc) + nulls(k.desc) + ", ")
 		}
-		b.w("rid"+dir(pl.ridDesc())+" LIMIT ?", limit)
+		b.w("rid"+dir(pl.ridDesc())+" LIMIT ?+0", limit)
 		return b
 	}
 	if end != nil { // a walk by rid has one range
@@ -106,7 +106,7 @@ func (pl *plan) ordered(b *sqlb, limit int) {
 			b.w(nulls(false)) // as its index has them
 		}
 	}
-	b.w(" LIMIT ?", limit)
+	b.w(" LIMIT ?+0", limit)
 }
 
 // ridDesc lets ties follow the last sort key, as its index has them.

@@ -156,7 +156,7 @@ func (pl *plan) size(c *db.Conn, limit int) (n int, err error) {
 	b := &sqlb{d: pl.dialect}
 	b.w("SELECT count(*) FROM (SELECT rid FROM (")
 	pl.compound(b, nil)
-	b.w(") q LIMIT ?) q", limit)
+	b.w(") q LIMIT ?+0) q", limit)
 	err = c.Query(string(b.text), func(st *db.Stmt) error { n = int(st.ColInt(0)); return nil }, b.args...)
 	return n, err
 }

@@ -60,7 +60,7 @@ func (s *Store) forgetRows(ctx context.Context, table string, p int64) error {
 				return &db.Broken{Err: err}
 			}
 			var rids []any
-			err := c.Query("SELECT DISTINCT rid FROM "+table+" WHERE p=$1 LIMIT $2", func(st *db.Stmt) error {
+			err := c.Query("SELECT DISTINCT rid FROM "+table+" WHERE p=$1 LIMIT $2+0", func(st *db.Stmt) error {
 				rids = append(rids, st.ColInt(0))
 				return nil
 			}, p, forgetSlice)

@@ -86,7 +86,7 @@ func (cp *compiler) text(p *pred, cl *search.Clause, q *search.Param, v search.V
 	p.post = cl
 	norm := prefix(v.Norm, maxKey-1)
 	n := 0
-	err := cp.c.Query("SELECT DISTINCT c, s FROM txt WHERE p=$1 AND v>=$2 AND v<$3 LIMIT $4", func(st *db.Stmt) error {
+	err := cp.c.Query("SELECT DISTINCT c, s FROM txt WHERE p=$1 AND v>=$2 AND v<$3 LIMIT $4+0", func(st *db.Stmt) error {
 		p.alts = append(p.alts, tokAlt(id, st.ColText(0), st.ColInt(1)))
 		n++
 		return nil

@@ -51,7 +51,7 @@ func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom) (fhir.ReindexFro
 	}
 	var list []one
 	next, n := from, 0
-	err := c.Query("SELECT rid, t, id, z FROM body WHERE rid>$1 ORDER BY rid LIMIT $2", func(st *db.Stmt) error {
+	err := c.Query("SELECT rid, t, id, z FROM body WHERE rid>$1 ORDER BY rid LIMIT $2+0", func(st *db.Stmt) error {
 		o := one{rid: st.ColInt(0), t: st.ColInt(1)}
 		next.After, n = o.rid, n+1
 		if len(types) == 0 || types[o.t] {

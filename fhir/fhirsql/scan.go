@@ -93,7 +93,7 @@ type scan struct {
 func (sc *scan) current(c *db.Conn) error {
 	n, last := 0, sc.q.Last
 	err := c.Query("SELECT r.rid, r.seq, b.ver, b.op, b.id, b.z FROM res r"+dialects[sc.s.db.Dialect()].indexedBy("res_t")+
-		" CROSS JOIN body b WHERE r.t=$1 AND r.rid>$2 AND r.rid<=$3 AND r.seq>=$4 AND b.rid=r.rid ORDER BY r.rid LIMIT $5",
+		" CROSS JOIN body b WHERE r.t=$1 AND r.rid>$2 AND r.rid<=$3 AND r.seq>=$4 AND b.rid=r.rid ORDER BY r.rid LIMIT $5+0",
 		func(st *db.Stmt) error {
 			n++
 			sc.next = st.ColInt(0)
@@ -157,7 +157,7 @@ func (sc *scan) old(c *db.Conn) error {
 	}
 	n := 0
 	err := c.Query("SELECT h.seq, h.ver, h.op, h.id, h.z FROM hist h WHERE h.t=$1 AND h.seq>$2 AND h.seq<=$3 "+not+
-		"(EXISTS (SELECT 1 FROM hist n WHERE n.rid=h.rid AND n.ver>h.ver AND n.seq<=$3) OR EXISTS (SELECT 1 FROM body b WHERE b.rid=h.rid AND b.ver>h.ver AND b.seq<=$3)) ORDER BY h.seq LIMIT $4",
+		"(EXISTS (SELECT 1 FROM hist n WHERE n.rid=h.rid AND n.ver>h.ver AND n.seq<=$3) OR EXISTS (SELECT 1 FROM body b WHERE b.rid=h.rid AND b.ver>h.ver AND b.seq<=$3)) ORDER BY h.seq LIMIT $4+0",
 		func(st *db.Stmt) error {
 			n++
 			sc.next = st.ColInt(0)

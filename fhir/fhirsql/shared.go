@@ -108,7 +108,7 @@ const maxFollow = 2000
 func (s *Store) dropChanged(c *db.Conn, at fhir.Seq) error {
 	keys := []fhir.Key{}
 	all := false
-	err := c.Query(`SELECT g.op, b.t, b.id, h.t, h.id FROM (SELECT seq, rid, ver, op FROM chg WHERE seq>$1 ORDER BY seq LIMIT $2) g
+	err := c.Query(`SELECT g.op, b.t, b.id, h.t, h.id FROM (SELECT seq, rid, ver, op FROM chg WHERE seq>$1 ORDER BY seq LIMIT $2+0) g
 LEFT JOIN body b ON b.rid=g.rid LEFT JOIN hist h ON h.rid=g.rid AND h.ver=g.ver`, func(st *db.Stmt) error {
 		col := 1
 		if st.ColNull(1) {

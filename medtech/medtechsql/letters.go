@@ -75,7 +75,7 @@ func (s *Store) DeadLetters(ctx context.Context, q medtech.DeadLetterQuery) (med
 	page := medtech.DeadLetterPage{Letters: []medtech.DeadLetter{}}
 	cond, args := where(q)
 	err := s.db.Read(ctx, func(c *db.Conn) error {
-		text := fmt.Sprintf("SELECT id, %s FROM letter WHERE %s ORDER BY id DESC LIMIT $%d", letterColumns, cond, len(args)+1)
+		text := fmt.Sprintf("SELECT id, %s FROM letter WHERE %s ORDER BY id DESC LIMIT $%d+0", letterColumns, cond, len(args)+1)
 		return c.Query(text, func(r *db.Stmt) error {
 			page.Letters = append(page.Letters, scanLetter(r))
 			return nil

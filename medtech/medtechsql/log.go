@@ -66,7 +66,7 @@ func (s *Store) Read(ctx context.Context, after int64, limit int) ([]medtech.Raw
 	var out []medtech.Raw
 	size := 0
 	err := s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT off, at, src, sid, dev, body FROM raw WHERE off > $1 ORDER BY off LIMIT $2", func(r *db.Stmt) error {
+		return c.Query("SELECT off, at, src, sid, dev, body FROM raw WHERE off > $1 ORDER BY off LIMIT $2+0", func(r *db.Stmt) error {
 			out = append(out, medtech.Raw{
 				Offset: r.ColInt(0), Arrived: fromMilli(r.ColInt(1)), Source: r.ColText(2), SourceID: r.ColText(3), Device: r.ColText(4), Body: r.ColBlob(5, nil),
 			})

@@ -51,6 +51,8 @@
 //     order that is written;
 //   - a condition is a truth value, not a number: (c) IS TRUE instead of coalesce(c, 0);
 //   - ORDER BY says NULLS FIRST or NULLS LAST where a column may be NULL;
+//   - LIMIT takes a sum, LIMIT $1+0: a bare parameter there makes SQLite prepare
+//     the statement anew each time it is bound, which costs more than most searches;
 //   - ON CONFLICT and RETURNING are there; functions of SQLite alone are not;
 //   - an id is given by the program, not by an INTEGER PRIMARY KEY left out.
 //

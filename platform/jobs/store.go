@@ -230,7 +230,7 @@ func (s *Store) List(ctx context.Context, f Filter) (list []Job, err error) {
 		f.Limit = 100
 	}
 	args = append(args, f.Limit)
-	text += fmt.Sprintf(" ORDER BY id DESC LIMIT $%d", len(args))
+	text += fmt.Sprintf(" ORDER BY id DESC LIMIT $%d+0", len(args))
 	err = s.db.Read(ctx, func(c *db.Conn) error {
 		list, err = query(c, text, args...)
 		return err

@@ -256,6 +256,25 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+var bareLimit = regexp.MustCompile(`LIMIT (\$\d+|\$%d|\?|"|` + "`" + `)([^+\d]|$)`)
+
+// TestLimits forbids a bare parameter behind LIMIT: see platform/db/doc.go.
+func TestLimits(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, name := range p.GoFiles {
+			src, err := os.ReadFile(filepath.Join(p.Dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, line := range bytes.Split(src, []byte("\n")) {
+				if bareLimit.Match(line) {
+					t.Errorf("%s/%s:%d: write LIMIT $1+0", p.path(), name, i+1)
+				}
+			}
+		}
+	}
+}
+
 // TestExportedTypes reads the compiled export data of every package and reports
 // exported names whose type mentions a type of a third party.
 func TestExportedTypes(t *testing.T) {
