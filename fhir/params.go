@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -193,7 +195,7 @@ func (s *Service) checkParam(op *Op) error {
 	}
 	c, ok, err := readParam(op.Key, op.Stored)
 	if err != nil {
-		return searchError(err)
+		return definitionError(err)
 	}
 	if !ok {
 		return nil
@@ -204,24 +206,52 @@ func (s *Service) checkParam(op *Op) error {
 		}
 	}
 	if err := s.reg.Check(c.Custom); err != nil {
-		return searchError(err)
+		return definitionError(err)
 	}
 	return nil
 }
 
-// Partials returns the keys of the parameters that are not complete, and the
-// types that they are for: what a reindex is about.
-func (s *Service) Partials() (keys, types []string) {
+// definitionError locates what is wrong in the SearchParameter.
+func definitionError(err error) error {
+	e, ok := errors.AsType[*search.Error](err)
+	if !ok || !strings.HasPrefix(e.Param, "SearchParameter.") {
+		return searchError(err)
+	}
+	return fault.At(fault.Invalid, e.Code, e.Param, "%s", e.Msg)
+}
+
+// Partials returns what a reindex is about: the types whose resources it reads,
+// and the keys of the parameters that it makes complete. urls are those of custom
+// parameters; none means all that are not complete. only are the types that the
+// reindex is limited to; none means no limit. Without either, and with all
+// parameters complete, there are no types, which means all.
+func (s *Service) Partials(urls, only []string) (keys, types []string, err error) {
 	s.params.mu.Lock()
 	defer s.params.mu.Unlock()
-	for _, c := range s.params.list {
-		if c.Partial {
-			keys = append(keys, c.Key)
-			types = append(types, c.Types()...)
+	for _, u := range urls {
+		if !slices.ContainsFunc(s.params.list, func(c *custom) bool { return c.URL == u }) {
+			return nil, nil, fault.New(fault.Invalid, "%.128q is not the url of a custom search parameter; those of R4 are always complete", u)
 		}
 	}
+	for _, c := range s.params.list {
+		if len(urls) == 0 && !c.Partial || len(urls) > 0 && !slices.Contains(urls, c.URL) {
+			continue
+		}
+		outside := func(t string) bool { return len(only) > 0 && !slices.Contains(only, t) }
+		if c.Partial && !slices.ContainsFunc(c.Types(), outside) {
+			keys = append(keys, c.Key)
+		}
+		types = append(types, slices.DeleteFunc(slices.Clone(c.Types()), outside)...)
+	}
+	switch {
+	case len(urls) == 0 && len(only) > 0:
+		types = slices.Clone(only)
+	case len(urls) > 0 && len(types) == 0:
+		return nil, nil, fault.New(fault.Invalid, "the search parameters are for none of these types")
+	}
+	slices.Sort(keys)
 	slices.Sort(types)
-	return keys, slices.Compact(types)
+	return keys, slices.Compact(types), nil
 }
 
 // Reindexed marks parameters as complete after a reindex that began when they

@@ -41,7 +41,10 @@ func eyed(id, code string) string {
 
 func (r *rig) reindex(st *fhirsql.Store) {
 	r.Helper()
-	keys, types := r.svc.Partials()
+	keys, types, err := r.svc.Partials(nil, nil)
+	if err != nil {
+		r.Fatal(err)
+	}
 	for from := (fhir.ReindexFrom{Types: types, More: true}); from.More; {
 		var err error
 		if from, err = st.Reindex(context.Background(), from); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -18,6 +19,8 @@ type Reindexer interface {
 	// where to go on. A resource that is written meanwhile gets its rows from
 	// the write. It may be repeated from any place that it returned.
 	Reindex(ctx context.Context, from ReindexFrom) (next ReindexFrom, err error)
+	// ReindexOne makes the rows of one resource.
+	ReindexOne(ctx context.Context, k Key) error
 	// Size counts the current resources of some types, of all without any.
 	Size(ctx context.Context, types []string) (int64, error)
 }
@@ -26,6 +29,7 @@ type Reindexer interface {
 // Types if not all are meant, is the beginning.
 type ReindexFrom struct {
 	Types []string
+	Limit int   // resources in one turn at most; 0 leaves it to the store
 	After int64 // the store's own
 	Done  int64 // resources indexed so far
 	More  bool  // whether there are more
@@ -35,10 +39,10 @@ type ReindexFrom struct {
 type IndexEntry struct{ Code, Value string }
 
 // IndexOf returns the index entries that the current definitions find in a
-// resource, without writing anything: the dry run of a reindex.
+// resource. With POST they are also written; else it is the dry run of that.
 func (s *Service) IndexOf(ctx context.Context, in *Interaction) ([]IndexEntry, error) {
 	read := *in
-	read.Verb, read.Operation = VerbRead, ""
+	read.Verb, read.Operation, read.Method = VerbRead, "", "GET"
 	if err := s.Allow(ctx, VerbReindex); err != nil {
 		return nil, err
 	}
@@ -54,6 +58,15 @@ func (s *Service) IndexOf(ctx context.Context, in *Interaction) ([]IndexEntry, e
 	var v search.Values
 	if err := s.reg.Extract(d.Root(), nil, &v); err != nil {
 		return nil, err
+	}
+	if in.Method == "POST" {
+		store, ok := s.store.(Reindexer)
+		if !ok {
+			return nil, fault.New(fault.NotImplemented, "this store cannot be indexed again")
+		}
+		if err := store.ReindexOne(ctx, rec.Key); err != nil {
+			return nil, err
+		}
 	}
 	return entries(&v), nil
 }

@@ -15,7 +15,7 @@ import (
 
 // Reindexing does $reindex. A Bulk may be one; *bulk.Service is.
 type Reindexing interface {
-	StartReindex(ctx context.Context, requester string) (jobs.Job, error)
+	StartReindex(ctx context.Context, req *bulk.ReindexRequest) (jobs.Job, error)
 	Reindex(ctx context.Context, id string) (jobs.Job, error)
 	EndReindex(ctx context.Context, id string) error
 }
@@ -53,35 +53,20 @@ func (x *exchange) reindex() error {
 		x.sendJSON(http.StatusOK, x.out)
 		return nil
 	}
-	if err := x.noParameters(); err != nil {
-		return err
+	req := bulk.ReindexRequest{Requester: requester(ctx)}
+	if x.r.ContentLength != 0 {
+		if err := x.readFHIR(); err != nil {
+			return err
+		}
+		req.Body = x.doc.Root()
 	}
-	j, err := b.StartReindex(ctx, requester(ctx))
+	j, err := b.StartReindex(ctx, &req)
 	if err != nil {
 		return err
 	}
 	x.w.Header()["Content-Location"] = []string{x.baseURL() + "/_operations/reindex/" + j.ID}
 	x.out = appendReindex(x.out[:0], &j)
-	x.sendJSON(http.StatusAccepted, x.out)
-	return nil
-}
-
-// noParameters reads a body that may be absent or Parameters without any: a
-// reindex is always about the search parameters that need it.
-func (x *exchange) noParameters() error {
-	if x.r.ContentLength == 0 {
-		return nil
-	}
-	if err := x.readFHIR(); err != nil {
-		return err
-	}
-	n := x.doc.Root()
-	if t := n.Get("resourceType").Text(); t != "Parameters" {
-		return fault.At(fault.Invalid, "structure", "", "the body of $reindex is a Parameters resource, not %s", printable(t))
-	}
-	if p := n.Get("parameter").First(); p.Valid() {
-		return fault.At(fault.Invalid, "not-supported", p.Path(), "$reindex has no parameter %q", printable(p.Get("name").Text()))
-	}
+	x.sendJSON(http.StatusCreated, x.out)
 	return nil
 }
 
@@ -131,8 +116,8 @@ func appendReindex(dst []byte, j *jobs.Job) []byte {
 	return append(dst, `}]}`...)
 }
 
-// indexOf answers GET T/id/$reindex: the entries that the current definitions
-// find in the resource. It writes nothing.
+// indexOf answers GET and POST T/id/$reindex: the entries that the current
+// definitions find in the resource. GET writes nothing.
 func (x *exchange) indexOf() error {
 	p, ok := x.h.svc.(Params)
 	if !ok {

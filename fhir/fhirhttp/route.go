@@ -90,7 +90,7 @@ type operation struct {
 	instance   bool   // [base]/T/id/$name
 	only       string // with instance: for this T alone
 	bulk       bool   // offered where Options.Bulk is
-	route      route
+	routes     []route
 	definition string // canonical URL for the CapabilityStatement
 	about      string
 }
@@ -98,57 +98,57 @@ type operation struct {
 var operations = []operation{
 	{
 		name: "purge-history", instance: true,
-		route:      route{method: http.MethodDelete, verb: fhir.VerbPurgeHistory},
+		routes:     []route{{method: http.MethodDelete, verb: fhir.VerbPurgeHistory}},
 		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/purge-history",
 		about:      "DELETE T/id/$purge-history removes all versions but the current one.",
 	},
 	{
 		name: "versions", system: true,
-		route:      route{method: http.MethodGet, verb: fhir.VerbOperation},
+		routes:     []route{{method: http.MethodGet, verb: fhir.VerbOperation}},
 		definition: "http://hl7.org/fhir/OperationDefinition/CapabilityStatement-versions",
 		about:      "The FHIR versions of this service.",
 	},
 	{
 		name: "reindex", system: true, bulk: true,
-		route:      route{method: http.MethodPost, verb: fhir.VerbReindex},
+		routes:     []route{{method: http.MethodPost, verb: fhir.VerbReindex}},
 		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/reindex",
 		about:      "POST makes custom search parameters complete: a job.",
 	},
 	{
 		name: "reindex", instance: true,
-		route:      route{method: http.MethodGet, verb: fhir.VerbReindex},
+		routes:     []route{{method: http.MethodGet, verb: fhir.VerbReindex}, {method: http.MethodPost, verb: fhir.VerbReindex}},
 		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/resource-reindex",
-		about:      "The index entries that the search parameters find in the resource; nothing is written.",
+		about:      "GET shows the index entries that the search parameters find in the resource; POST also writes them.",
 	},
 	{
 		name: "status", typ: "SearchParameter",
-		route:      route{method: http.MethodGet, verb: fhir.VerbParamStatus},
+		routes:     []route{{method: http.MethodGet, verb: fhir.VerbParamStatus}},
 		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/SearchParameter-status",
 		about:      "Which search parameters can be used: Enabled, or Supported until a reindex has run.",
 	},
 	{
-		name: "export", system: true, bulk: true, route: exportRoute,
+		name: "export", system: true, bulk: true, routes: exportRoute,
 		definition: "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export",
 		about:      "GET with Prefer: respond-async writes everything into NDJSON files.",
 	},
 	{
-		name: "export", typ: "Patient", bulk: true, route: exportRoute,
+		name: "export", typ: "Patient", bulk: true, routes: exportRoute,
 		definition: "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/patient-export",
 		about:      "The same for the compartments of all patients.",
 	},
 	{
-		name: "export", instance: true, only: "Group", bulk: true, route: exportRoute,
+		name: "export", instance: true, only: "Group", bulk: true, routes: exportRoute,
 		definition: "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export",
 		about:      "The same for the compartments of the members of a Group.",
 	},
 	{
-		name: "import", system: true, bulk: true, route: route{method: http.MethodPost, verb: fhir.VerbImport},
+		name: "import", system: true, bulk: true, routes: []route{{method: http.MethodPost, verb: fhir.VerbImport}},
 		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/import",
 		about:      "POST of Parameters with Prefer: respond-async reads NDJSON files, as in Azure Health Data Services.",
 	},
 }
 
-var exportRoute = route{method: http.MethodGet, verb: fhir.VerbExport}
+var exportRoute = []route{{method: http.MethodGet, verb: fhir.VerbExport}}
 
 // on reports whether the operation is offered for instances of a type.
 func (op *operation) on(typ string) bool { return op.instance && (op.only == "" || op.only == typ) }
@@ -300,7 +300,7 @@ func (t *target) setOperation(name string) error {
 // routes returns the methods of the target.
 func (t *target) routes() []route {
 	if t.op != nil {
-		return []route{t.op.route}
+		return t.op.routes
 	}
 	return routes[t.place]
 }
@@ -312,20 +312,18 @@ func (t *target) interaction(method string, in *fhir.Interaction) error {
 		method = http.MethodGet
 	}
 	in.Method, in.Type, in.ID, in.VersionID, in.Compartment = method, t.typ, t.id, t.version, t.compartment
-	if t.op != nil && t.op.route.method == method {
-		in.Verb, in.Operation = t.op.route.verb, t.op.name
-		return nil
-	}
-	if t.op == nil {
-		for i := range routes[t.place] {
-			if r := &routes[t.place][i]; r.method == method {
-				in.Verb, in.Conditional = r.verb, r.conditional
-				if t.place == atIncludes {
-					in.Operation = fhir.OpIncludes
-				}
-				return nil
-			}
+	for _, r := range t.routes() {
+		if r.method != method {
+			continue
 		}
+		in.Verb, in.Conditional = r.verb, r.conditional
+		switch {
+		case t.op != nil:
+			in.Operation = t.op.name
+		case t.place == atIncludes:
+			in.Operation = fhir.OpIncludes
+		}
+		return nil
 	}
 	return &methodError{allow: t.allow(), err: fault.New(fault.NotAllowed, "%s is not offered here, only %s", printable(method), t.allow())}
 }

@@ -20,26 +20,53 @@ const reindexSlice = 100
 
 // Reindex implements fhir.Reindexer.
 func (s *Store) Reindex(ctx context.Context, from fhir.ReindexFrom) (next fhir.ReindexFrom, err error) {
+	limit := reindexSlice
+	if from.Limit > 0 {
+		limit = min(limit, from.Limit)
+	}
 	next = from
-	err = s.db.Write(ctx, &db.Work{Size: reindexSlice, Bulk: true, Do: func(c *db.Conn) error {
+	err = s.reindexing(ctx, limit, func(c *db.Conn) (err error) {
+		next, err = s.reindexSlice(c, from, limit)
+		return err
+	})
+	return next, err
+}
+
+// ReindexOne implements fhir.Reindexer.
+func (s *Store) ReindexOne(ctx context.Context, k fhir.Key) error {
+	return s.reindexing(ctx, 1, func(c *db.Conn) error {
+		rid, err := s.find(c, k)
+		if err != nil || rid == 0 {
+			return err
+		}
+		st := state{rid: rid}
+		if err := s.current(c, &st, true); err != nil || !st.live {
+			return err
+		}
+		return s.reindexBody(c, k, rid, st.old)
+	})
+}
+
+// reindexing is a turn of the writer.
+func (s *Store) reindexing(ctx context.Context, size int, do func(*db.Conn) error) error {
+	return s.db.Write(ctx, &db.Work{Size: size, Bulk: true, Do: func(c *db.Conn) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		next, err = s.reindexSlice(c, from)
+		err := s.pending.flush(c)
+		if err == nil {
+			err = do(c)
+		}
 		if err != nil {
 			return &db.Broken{Err: fault.Wrap("fhirsql: reindex", err)}
 		}
 		return nil
 	}})
-	return next, err
 }
 
 // reindexSlice adds the rows that the current definitions make of some
 // resources. Rows that are there already stay as they are.
-func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom) (fhir.ReindexFrom, error) {
-	if err := s.pending.flush(c); err != nil {
-		return from, err
-	}
+func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom, limit int) (fhir.ReindexFrom, error) {
 	types := map[int64]bool{}
 	for _, t := range from.Types {
 		types[s.types.id(t)] = true
@@ -59,36 +86,39 @@ func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom) (fhir.ReindexFro
 			list = append(list, o)
 		}
 		return nil
-	}, from.After, reindexSlice)
+	}, from.After, limit)
 	if err != nil {
 		return from, err
 	}
-	w := &s.work
 	for i := range list {
 		o := &list[i]
-		text, err := decodeBody(nil, o.z)
-		if err != nil {
-			return from, err
-		}
-		k := fhir.Key{Type: s.types.name(o.t), ID: o.id}
-		if err := s.extract(k, text, &w.reader); err != nil {
-			return from, err
-		}
-		if err := s.build(c, k.Type, o.rid, &w.values, &w.now); err != nil {
-			return from, err
-		}
-		s.pending.add(&w.now)
-		if err := c.Exec("UPDATE res SET has=$1 WHERE rid=$2", w.now.res.has, o.rid); err != nil {
-			return from, err
-		}
-		// The rows hold strings of the body, which the next one overwrites.
-		if err := s.pending.flush(c); err != nil {
+		if err := s.reindexBody(c, fhir.Key{Type: s.types.name(o.t), ID: o.id}, o.rid, o.z); err != nil {
 			return from, err
 		}
 	}
 	next.Done += int64(len(list))
-	next.More = n == reindexSlice
+	next.More = n == limit
 	return next, nil
+}
+
+// reindexBody adds the rows of one resource.
+func (s *Store) reindexBody(c *db.Conn, k fhir.Key, rid int64, z []byte) error {
+	w := &s.work
+	text, err := decodeBody(nil, z)
+	if err != nil {
+		return err
+	}
+	if err := s.extract(k, text, &w.reader); err != nil {
+		return err
+	}
+	if err := s.build(c, k.Type, rid, &w.values, &w.now); err != nil {
+		return err
+	}
+	s.pending.add(&w.now)
+	if err := c.Exec("UPDATE res SET has=$1 WHERE rid=$2", w.now.res.has, rid); err != nil {
+		return err
+	}
+	return s.pending.flush(c) // the rows hold strings of the body, which the next one overwrites
 }
 
 // Size implements fhir.Reindexer: the resources of some types, all without any.

@@ -24,6 +24,7 @@
 // A place is a chain of .name, [0], [*] (all elements, as an array), and
 // [name=value] (the first element with this member). In requests and
 // expectations ${base} is the URL of the service, ${server} of the server.
+// "poll GET ${job}" asks again while the job goes on, half a minute long.
 // "12 * POST Patient" sends a request so often, with ${n} from 1.
 // A body that is sent has the type application/fhir+json unless it says otherwise;
 // the header "Content-Type: -" sends none.

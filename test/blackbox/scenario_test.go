@@ -9,10 +9,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestScenarios runs the files of testdata on one server.
 func TestScenarios(t *testing.T) { runFolder(t, start(t, t.TempDir()), "testdata") }
+
+// TestBulk runs the files of testdata/bulk: jobs, and the files that they read and write.
+func TestBulk(t *testing.T) {
+	runFolder(t, start(t, t.TempDir(), "--config", "testdata/bulk/config.yaml"), "testdata/bulk")
+}
 
 // TestConfigured runs the files of testdata/configured on a server with the
 // configuration that lies beside them.
@@ -62,6 +68,7 @@ type check struct {
 type step struct {
 	line    int
 	times   int
+	poll    bool // again until the answer is not 202
 	method  string
 	url     string
 	header  []string // name, value, name, value
@@ -78,7 +85,7 @@ type expectation struct {
 }
 
 var (
-	requestLine = regexp.MustCompile(`^(?:(\d+) \* )?([A-Z]+) (\S+)$`)
+	requestLine = regexp.MustCompile(`^(?:(\d+) \* |(poll) )?([A-Z]+) (\S+)$`)
 	headerLine  = regexp.MustCompile(`^([A-Za-z0-9-]+): ?(.*)$`)
 	expectLine  = regexp.MustCompile(`^(\.\S*|body|[A-Z][A-Za-z0-9-]*) (=|~|absent|empty|count)(?: (.*))?$`)
 	setLine     = regexp.MustCompile(`^set (\w+) (\S+)$`)
@@ -123,7 +130,7 @@ func readScenario(file string) (*scenario, error) {
 // readStep parses a request and its expectations, from line i on.
 func readStep(file string, lines []string, i int) (st step, next int, err error) {
 	m := requestLine.FindStringSubmatch(strings.TrimRight(lines[i], " "))
-	st = step{line: i + 1, times: 1, method: m[2], url: m[3]}
+	st = step{line: i + 1, times: 1, poll: m[2] != "", method: m[3], url: m[4]}
 	if m[1] != "" {
 		st.times, _ = strconv.Atoi(m[1])
 	}
@@ -202,6 +209,9 @@ func (st *step) run(t *testing.T, file string, vars map[string]string) {
 		r.body = []byte(fill(st.body, vars))
 	}
 	a := r.do(t)
+	for end := time.Now().Add(30 * time.Second); st.poll && a.unfinished() && time.Now().Before(end); a = r.do(t) {
+		time.Sleep(20 * time.Millisecond)
+	}
 	at := fmt.Sprintf("%s:%d: %s %s", file, st.line, st.method, st.url)
 	ok := false
 	for _, want := range st.status {
@@ -224,6 +234,13 @@ func (st *step) run(t *testing.T, file string, vars map[string]string) {
 			t.Errorf("%s:%d: %s: %s\n%s", file, e.line, at, msg, a.body)
 		}
 	}
+}
+
+// unfinished reports whether the answer is about a job that goes on: 202, or
+// the Parameters of a reindex that is queued or running.
+func (a answer) unfinished() bool {
+	status, _ := a.value(".parameter[name=status].valueString")
+	return a.status == http.StatusAccepted || status == "Queued" || status == "Running"
 }
 
 // fill replaces ${name}.
