@@ -12,7 +12,11 @@ type dialect struct {
 	// page needs them. PostgreSQL would read them to their ends, so each range
 	// is cut to the size of the page first.
 	merges bool
-	instr  string // the function that finds a text in another
+	// each ends an EXISTS. PostgreSQL would make a join of it, whose ranges do not
+	// hold the row at hand when it takes them for small, and so looks at all
+	// pairs; with each it asks row by row, along the index, as the planner meant.
+	each  string
+	instr string // the function that finds a text in another
 	// cuts says that strings are indexed by their beginning only. What is
 	// searched behind it is then decided by the body.
 	cuts bool
@@ -20,7 +24,7 @@ type dialect struct {
 
 var dialects = map[db.Dialect]dialect{
 	db.SQLite:   {pins: true, merges: true, instr: "instr"},
-	db.Postgres: {instr: "strpos", cuts: true},
+	db.Postgres: {instr: "strpos", cuts: true, each: " OFFSET 0"},
 }
 
 // str is the form in which a string is indexed.

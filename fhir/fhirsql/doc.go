@@ -36,7 +36,7 @@
 //
 // store.go (open, close), layout.go (slots), dict.go (names and rids), codec.go
 // (bodies), rows.go (index entries to rows), short.go (long values), apply.go
-// (writing), shared.go (several nodes), flush.go, cache.go, read.go,
+// (writing), shared.go and rounds.go (several nodes), flush.go, cache.go, read.go,
 // history.go, sqlb.go and dialect.go (the text of statements), pred.go and
 // pred_*.go (clause to SQL predicate and access path), nest.go (chains), plan.go
 // (choice of the path), sort.go, keys.go (the plan as a statement), search.go

@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -77,10 +78,14 @@ func testPlans(t *testing.T, path, file, explain string, column int) {
 				return err
 			}
 			b := pl.keys(nil, nil, cond{}, 11)
-			return c.Query(explain+string(b.text), func(st *db.Stmt) error {
+			line := func(st *db.Stmt) error {
 				out.WriteString("  " + st.ColText(column) + "\n")
 				return nil
-			}, b.args...)
+			}
+			if c.Dialect() == db.Postgres {
+				return explainPrepared(c, explain, b, line)
+			}
+			return c.Query(explain+string(b.text), line, b.args...)
 		})
 		if err != nil {
 			t.Fatalf("%s: %v", raw, err)
@@ -99,4 +104,27 @@ func testPlans(t *testing.T, path, file, explain string, column int) {
 	if out.String() != string(want) {
 		t.Errorf("the plans changed (UPDATE=1 writes them):\n%s", out.String())
 	}
+}
+
+// explainPrepared asks for the plan of a prepared statement, which is not the one
+// for the values at hand.
+func explainPrepared(c *db.Conn, explain string, b *sqlb, line func(*db.Stmt) error) error {
+	args := make([]string, len(b.args))
+	for i, v := range b.args {
+		switch v := v.(type) {
+		case string:
+			args[i] = "'" + strings.ReplaceAll(v, "'", "''") + "'"
+		case []byte:
+			args[i] = fmt.Sprintf(`'\x%x'`, v)
+		default:
+			args[i] = fmt.Sprint(v)
+		}
+	}
+	if err := c.Script("PREPARE explained AS " + string(b.text)); err != nil {
+		return err
+	}
+	if err := c.Query(explain+"EXECUTE explained("+strings.Join(args, ",")+")", line); err != nil {
+		return err
+	}
+	return c.Script("DEALLOCATE explained")
 }

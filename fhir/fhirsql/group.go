@@ -154,5 +154,6 @@ func (b *sqlb) linked(a *alt) {
 	b.w(" WHERE ")
 	b.cond(a.k)
 	b.depth--
-	b.raw(outer + ".rid)")
+	b.raw(outer + ".rid")
+	b.closeExists()
 }

@@ -225,7 +225,8 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 	}
 	b.walk(a)
 	if alone && !a.unique && len(pl.cols) > 0 && len(pl.sort) == 0 {
-		b.w(" AND NOT EXISTS (SELECT 1 FROM "+a.table+" "+b.letter("y")+" WHERE y.rid=k.rid AND y.p=k.p AND "+a.again+")", a.againArgs...)
+		b.w(" AND NOT EXISTS (SELECT 1 FROM "+a.table+" "+b.letter("y")+" WHERE y.rid=k.rid AND y.p=k.p AND "+a.again, a.againArgs...)
+		b.closeExists()
 	}
 	for _, f := range pl.filters {
 		b.w(" AND ")
@@ -293,7 +294,7 @@ func (p *pred) filter(b *sqlb) {
 			b.w("f.pat=coalesce(r.pat,0) AND ")
 		}
 		b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
-		b.w(")")
+		b.closeExists()
 	}
 	b.w(")")
 }
@@ -316,7 +317,7 @@ func (p *pred) filterKeyed(b *sqlb) {
 		a := &p.alts[i]
 		b.w("EXISTS (SELECT 1 FROM tok " + b.letter("f") + " WHERE f.rid=k.rid AND f.pat=k.pat AND ")
 		b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
-		b.w(")")
+		b.closeExists()
 	}
 	b.w(")")
 }

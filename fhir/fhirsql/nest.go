@@ -187,7 +187,8 @@ func (n *nest) filter(b *sqlb) {
 			b.w(" WHERE ")
 			b.cond(a.k)
 			b.w(" AND k.pat=")
-			b.raw(outer + ".rid)")
+			b.raw(outer + ".rid")
+			b.closeExists()
 			return
 		}
 	}
@@ -219,7 +220,7 @@ func (n *nest) filter(b *sqlb) {
 		b.w(" AND ")
 		f.filter(b)
 	}
-	b.w(")")
+	b.closeExists()
 }
 
 // tokens returns the only range of a plan when it is one of tok, whose rows

@@ -10,13 +10,10 @@ import (
 
 // Read implements fhir.Store.
 func (s *Store) Read(ctx context.Context, k fhir.Key) (fhir.Record, error) {
-	rec, ok, epoch := s.cache.get(k)
-	if s.shared && (ok || s.types.id(k.Type) == 0) {
-		if err := s.catchUp(ctx); err != nil {
-			return rec, err
-		}
-		rec, ok, epoch = s.cache.get(k)
+	if s.shared {
+		return s.readShared(ctx, k)
 	}
+	rec, ok, epoch := s.cache.get(k)
 	if ok {
 		return rec, nil
 	}

@@ -14,8 +14,8 @@ import (
 // at a time (see platform/db), so that inside a transaction everything holds
 // that holds with one writer. What a node keeps in memory follows the others:
 // before it is used, the end of the change sequence and of the dictionaries is
-// read. That costs one round trip at most, which concurrent readers share, and
-// makes an answer as new as one from the tables.
+// read. That costs one round trip at most, which concurrent readers share (see
+// rounds.go), and makes an answer as new as one from the tables.
 
 // tail is what a node has seen of the changes of all nodes.
 type tail struct {
@@ -23,16 +23,6 @@ type tail struct {
 	at    fhir.Seq // the read cache is right up to here
 	begin fhir.Seq // the newest change when the open transaction began; writer only
 	known fhir.Seq // the change up to which the writer knows the end of the rids; writer only
-
-	rounds sync.Mutex
-	next   *round // a check that has not begun
-	turn   sync.Mutex
-}
-
-// round is one check, for all who came before it began.
-type round struct {
-	done chan struct{}
-	err  error
 }
 
 const sqlTail = `SELECT coalesce((SELECT max(seq) FROM chg), 0), coalesce((SELECT max(id) FROM type), 0),
@@ -54,6 +44,11 @@ func (s *Store) follows(c *db.Conn) error {
 	if err != nil {
 		return err
 	}
+	return s.followTo(c, seq)
+}
+
+// followTo is follow when the newest change is not the one that is known.
+func (s *Store) followTo(c *db.Conn, seq fhir.Seq) (err error) {
 	s.tail.mu.Lock()
 	same := seq == s.tail.at
 	s.tail.mu.Unlock()
@@ -129,39 +124,6 @@ LEFT JOIN body b ON b.rid=g.rid LEFT JOIN hist h ON h.rid=g.rid AND h.ver=g.ver`
 	}
 	s.cache.drop(keys)
 	return nil
-}
-
-// catchUp makes what is kept in memory as new as everything that was
-// committed before the call.
-func (s *Store) catchUp(ctx context.Context) error {
-	t := &s.tail
-	t.rounds.Lock()
-	r := t.next
-	lead := r == nil
-	if lead {
-		r = &round{done: make(chan struct{})}
-		t.next = r
-	}
-	t.rounds.Unlock()
-	if !lead {
-		select {
-		case <-r.done:
-			return r.err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	t.turn.Lock() // the round before ends first, and meanwhile more join
-	t.rounds.Lock()
-	t.next = nil
-	t.rounds.Unlock()
-	// Others wait for this round, so it does not end with one request.
-	r.err = s.db.Read(context.WithoutCancel(ctx), func(c *db.Conn) error {
-		return s.follows(c)
-	})
-	t.turn.Unlock()
-	close(r.done)
-	return r.err
 }
 
 // snapshot is db.ReadTx with the dictionaries as new as the snapshot.

@@ -36,6 +36,9 @@ func (b *sqlb) w(text string, args ...any) {
 // raw appends text as it is: a name of another depth.
 func (b *sqlb) raw(text string) { b.text = append(b.text, text...) }
 
+// closeExists ends an EXISTS.
+func (b *sqlb) closeExists() { b.raw(b.d.each + ")") }
+
 // isAlias reports whether the letter at i is the whole name of a table.
 func isAlias(text string, i int) bool {
 	if i < 0 || text[i] < 'a' || text[i] > 'z' {

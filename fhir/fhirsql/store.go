@@ -58,6 +58,7 @@ type Store struct {
 	shared bool // other nodes may write
 	opened bool // set before the first write of a caller
 	tail   tail // what was seen of the writes of other nodes
+	rounds rounds
 
 	// The writer's own state.
 	rids    rids
@@ -99,7 +100,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 	s := &Store{
 		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: dialects[d.Dialect()],
 		types: newDict("type"), params: newDict("param"), systems: newDict("sys"), units: newDict("unit"),
-		cache: newCache(opt.Cache), texts: map[txtRow]struct{}{},
+		cache: newCache(opt.Cache), rounds: newRounds(), texts: map[txtRow]struct{}{},
 		rids: rids{next: 1, limit: 1, top: 1, young: map[fhir.Key]int64{}, old: map[fhir.Key]int64{}},
 	}
 	s.pending.clear()

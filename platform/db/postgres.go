@@ -78,11 +78,14 @@ func (e *pgEngine) close()           {}
 
 // settings of a session. The store chose the path of a query and wrote it
 // down: joins are taken in the order of the text, along indexes, whatever the
-// statistics say. A plan can then not change under load.
+// statistics say. A plan can then not change under load. It is made once for each
+// statement of a session (a generic plan): made anew for the values of each
+// call, as PostgreSQL does where it expects more of that, it costs several times what the
+// statement itself does.
 func (e *pgEngine) settings(write bool) string {
 	ms := func(d time.Duration) int64 { return d.Milliseconds() }
 	common := fmt.Sprintf("SET jit=off; SET statement_timeout=%d; SET idle_in_transaction_session_timeout=%d; ", ms(e.opt.StatementTime), ms(e.opt.StatementTime))
-	pins := "SET join_collapse_limit=1; SET from_collapse_limit=1; SET enable_seqscan=off; SET enable_hashjoin=off; SET enable_mergejoin=off; SET enable_material=off; SET enable_bitmapscan=off; "
+	pins := "SET join_collapse_limit=1; SET from_collapse_limit=1; SET enable_seqscan=off; SET enable_hashjoin=off; SET enable_mergejoin=off; SET enable_material=off; SET enable_bitmapscan=off; SET plan_cache_mode=force_generic_plan; SET max_parallel_workers_per_gather=0; "
 	if write {
 		return common + pins + fmt.Sprintf("SET lock_timeout=%d", ms(e.opt.StatementTime))
 	}

@@ -1,0 +1,158 @@
+package fhirsql
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/fault"
+)
+
+// A shared store answers reads by rounds: those that come while others are on
+// their way to the server go together, with one statement. A round brings the
+// newest change, so that what is kept in memory can be trusted, and the bodies
+// that are not. One read alone waits for nobody; the more there are, the less
+// each costs.
+type rounds struct {
+	mu   sync.Mutex
+	next *round        // one that has not begun
+	turn chan struct{} // a token for each that may be under way
+}
+
+// round is one statement, for all who came before it began.
+type round struct {
+	wants []*want
+	done  chan struct{}
+	err   error
+}
+
+// want is a resource that a round reads.
+type want struct {
+	key   fhir.Key
+	t     int64
+	epoch uint64 // of the cache, before the round
+	found byte
+	rec   fhir.Record
+	z     []byte // the compressed body
+}
+
+const (
+	nowhere byte = iota // a name that nobody used
+	current
+	unclear // deleted, or only referred to
+)
+
+const (
+	roundsAtOnce = 2  // so that the server need not wait while we look at answers
+	maxWants     = 64 // bounds what lies in memory
+)
+
+func newRounds() rounds { return rounds{turn: make(chan struct{}, roundsAtOnce)} }
+
+// readShared is Read of a store that other nodes may write.
+func (s *Store) readShared(ctx context.Context, k fhir.Key) (rec fhir.Record, err error) {
+	_, ok, epoch := s.cache.get(k)
+	var w *want
+	if t := s.types.id(k.Type); !ok && t != 0 {
+		w = &want{key: k, t: t, epoch: epoch}
+	}
+	if err := s.catchUp(ctx, w); err != nil {
+		return rec, err
+	}
+	switch {
+	case w != nil && w.found == current:
+		defer func() { zPool.put(&w.z) }()
+		if w.rec.Stored, err = decodeBody(nil, w.z); err != nil {
+			return rec, &fault.Error{Kind: fault.Internal, Op: "fhirsql: decode " + k.Type, Msg: "internal error", Err: err}
+		}
+		s.cache.put(w.rec, w.epoch)
+		return w.rec, nil
+	case w != nil && w.found == nowhere:
+		return rec, unknown(k)
+	case w == nil:
+		if rec, ok, epoch = s.cache.get(k); ok {
+			return rec, nil
+		}
+	}
+	if rec, err = s.read(ctx, k); err == nil && !rec.Deleted {
+		s.cache.put(rec, epoch)
+	}
+	return rec, err
+}
+
+// catchUp makes what is kept in memory as new as everything that was
+// committed before the call, and reads what is wanted, if anything is.
+func (s *Store) catchUp(ctx context.Context, w *want) error {
+	t := &s.rounds
+	t.mu.Lock()
+	r := t.next
+	lead := r == nil || w != nil && len(r.wants) >= maxWants
+	if lead {
+		r = &round{done: make(chan struct{})}
+		t.next = r
+	}
+	if w != nil {
+		r.wants = append(r.wants, w)
+	}
+	t.mu.Unlock()
+	if !lead {
+		select {
+		case <-r.done:
+			return r.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	t.turn <- struct{}{} // meanwhile more join
+	t.mu.Lock()
+	if t.next == r {
+		t.next = nil
+	}
+	t.mu.Unlock()
+	// Others wait for this round, so it does not end with one request.
+	r.err = s.db.Read(context.WithoutCancel(ctx), func(c *db.Conn) error {
+		if len(r.wants) == 0 {
+			return s.follows(c)
+		}
+		return s.readWants(c, r.wants)
+	})
+	<-t.turn
+	close(r.done)
+	return r.err
+}
+
+const sqlWants = `SELECT (SELECT coalesce(max(seq), 0) FROM chg), k.rid, b.ver, b.seq, b.op, b.z
+FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i) LEFT JOIN key k ON k.t=q.t AND k.id=q.id LEFT JOIN body b ON b.rid=k.rid ORDER BY q.i`
+
+// readWants reads the newest change and the bodies of one moment.
+func (s *Store) readWants(c *db.Conn, wants []*want) error {
+	types, ids := make([]int64, len(wants)), make([][]byte, len(wants))
+	for i, w := range wants {
+		types[i], ids[i] = w.t, idBytes(w.key.ID)
+	}
+	st, err := c.Prepare(sqlWants)
+	if err != nil {
+		return err
+	}
+	defer st.Reset()
+	st.Array(0, types)
+	st.Array(1, ids)
+	var seq fhir.Seq
+	for _, w := range wants {
+		if ok, err := st.Step(); err != nil || !ok {
+			return err
+		}
+		seq = fhir.Seq(st.ColInt(0))
+		switch {
+		case st.ColNull(1):
+		case st.ColNull(2):
+			w.found = unclear
+		default:
+			w.found = current
+			w.rec = fhir.Record{Key: w.key, Version: st.ColInt(2), Seq: fhir.Seq(st.ColInt(3)), Method: methods[st.ColInt(4)]}
+			w.z = st.ColBlob(5, (*zPool.get())[:0])
+		}
+	}
+	return s.followTo(c, seq)
+}
