@@ -125,6 +125,7 @@ func (s *Service) follow() {
 	s.mu.Lock()
 	s.leader = false
 	s.mu.Unlock()
+	s.recent.forget()
 	s.haltAll()
 }
 
@@ -217,7 +218,7 @@ func (s *Service) collectFrom(ctx context.Context, name string, src Source) erro
 		if pos, err = src.Since(ctx, s.now().Add(-s.retention)); err != nil {
 			return err
 		}
-		if err := s.store.Append(ctx, name, 0, pos, nil); err != nil {
+		if _, err := s.store.Append(ctx, name, 0, pos, nil); err != nil {
 			return err
 		}
 	}
@@ -226,7 +227,9 @@ func (s *Service) collectFrom(ctx context.Context, name string, src Source) erro
 		if err != nil || to == pos {
 			return err
 		}
-		if err := s.store.Append(ctx, name, pos, to, list); err != nil {
+		first, err := s.store.Append(ctx, name, pos, to, list)
+		s.recent.add(first, name, list, err)
+		if err != nil {
 			if fault.Is(err, fault.Conflict) {
 				return nil // another node had the lease meanwhile
 			}

@@ -12,11 +12,13 @@ import (
 
 // Bounds of a dispatcher.
 const (
-	window   = 2000 // events in its hands: on their way, or waiting to be tried again
-	senders  = 16   // requests at the same time
-	saveTime = 20 * time.Millisecond
-	saveMany = 500
-	buryTime = 10 * time.Second // between attempts to write dead letters
+	window  = 2000 // events in its hands: on their way, or waiting to be tried again
+	senders = 16   // requests at the same time
+	// pageOfLog is how many events are looked at together.
+	pageOfLog = 500
+	saveTime  = 20 * time.Millisecond
+	saveMany  = 500
+	buryTime  = 10 * time.Second // between attempts to write dead letters
 )
 
 // item is an event in the hands of a dispatcher.
@@ -279,8 +281,14 @@ func (d *dispatcher) release(it *item) {
 // fill reads the log while there is room.
 func (d *dispatcher) fill(ctx context.Context, now time.Time) {
 	for d.held < window {
-		list, err := d.s.store.Read(ctx, d.read, 500)
-		if err != nil || len(list) == 0 {
+		list, ok := d.s.recent.after(d.read, pageOfLog)
+		if !ok {
+			var err error
+			if list, err = d.s.store.Read(ctx, d.read, pageOfLog); err != nil {
+				return
+			}
+		}
+		if len(list) == 0 {
 			return
 		}
 		matched := 0

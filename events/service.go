@@ -90,6 +90,7 @@ type Service struct {
 	subs    map[string]*dispatcher
 	leader  bool
 	active  bool
+	recent  tail
 	change  sync.Mutex // held while a subscription is changed
 }
 

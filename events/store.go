@@ -64,8 +64,9 @@ type Store interface {
 	Position(ctx context.Context, source string) (pos int64, ok bool, err error)
 	// Append adds changes of a source to the log and sets its position, in one
 	// transaction, if its position is still from; else it is Conflict and nothing
-	// happens: another node was faster.
-	Append(ctx context.Context, source string, from, to int64, changes []Change) error
+	// happens: another node was faster. The changes have positions in the log that
+	// follow each other, from first on.
+	Append(ctx context.Context, source string, from, to int64, changes []Change) (first int64, err error)
 	// Read returns up to limit events after a position, in order.
 	Read(ctx context.Context, after int64, limit int) ([]Event, error)
 	// Get returns the events at positions; those that are gone are left out.

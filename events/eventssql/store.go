@@ -76,9 +76,9 @@ func (s *Store) Position(ctx context.Context, source string) (pos int64, ok bool
 }
 
 // Append implements events.Store.
-func (s *Store) Append(ctx context.Context, source string, from, to int64, changes []events.Change) error {
+func (s *Store) Append(ctx context.Context, source string, from, to int64, changes []events.Change) (first int64, err error) {
 	stale := false
-	err := s.db.Write(ctx, &db.Work{Size: 1 + len(changes)/8, Do: func(c *db.Conn) error {
+	err = s.db.Write(ctx, &db.Work{Size: 1 + len(changes)/8, Do: func(c *db.Conn) error {
 		stale = false
 		pos, known := int64(0), false
 		err := c.Query("SELECT pos FROM src WHERE name=$1", func(st *db.Stmt) error { pos, known = st.ColInt(0), true; return nil }, source)
@@ -89,7 +89,7 @@ func (s *Store) Append(ctx context.Context, source string, from, to int64, chang
 			stale = true
 			return nil
 		}
-		if err := appendRows(c, source, to, changes); err != nil {
+		if first, err = appendRows(c, source, to, changes); err != nil {
 			return &db.Broken{Err: err}
 		}
 		return nil
@@ -97,31 +97,32 @@ func (s *Store) Append(ctx context.Context, source string, from, to int64, chang
 	if err == nil && stale {
 		err = fault.New(fault.Conflict, "another node collected these events")
 	}
-	return err
+	return first, err
 }
 
-func appendRows(c *db.Conn, source string, to int64, changes []events.Change) error {
-	err := c.Exec("INSERT INTO src (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET pos = excluded.pos", source, to)
+func appendRows(c *db.Conn, source string, to int64, changes []events.Change) (first int64, err error) {
+	err = c.Exec("INSERT INTO src (name, pos) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET pos = excluded.pos", source, to)
 	if err != nil || len(changes) == 0 {
-		return err
+		return 0, err
 	}
 	seq := int64(0)
 	if err := c.Query("SELECT v FROM meta WHERE k='seq'", func(st *db.Stmt) error { seq = st.ColInt(0); return nil }); err != nil {
-		return err
+		return 0, err
 	}
+	first = seq + 1
 	st, err := c.Prepare("INSERT INTO log (seq, src, at, kind, ref, ver, t) VALUES ($1, $2, $3, $4, $5, $6, $7)")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i := range changes {
 		ch := &changes[i]
 		seq++
 		st.Bind(seq, source, ch.At, int(ch.Kind), ch.Ref, ch.Version, ms(ch.Time))
 		if err := st.Run(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return c.Exec("INSERT INTO meta (k, v, s) VALUES ('seq', $1, '') ON CONFLICT (k) DO UPDATE SET v = excluded.v", seq)
+	return first, c.Exec("INSERT INTO meta (k, v, s) VALUES ('seq', $1, '') ON CONFLICT (k) DO UPDATE SET v = excluded.v", seq)
 }
 
 const eventColumns = "SELECT seq, src, at, kind, ref, ver, t FROM log "

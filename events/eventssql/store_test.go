@@ -47,10 +47,16 @@ func testStore(t *testing.T, path string) {
 	if first, last, err := s.Bounds(ctx); first != 0 || last != 0 || err != nil {
 		t.Error(first, last, err)
 	}
-	must(s.Append(ctx, "ws/a", 0, 100, nil))
-	must(s.Append(ctx, "ws/a", 100, 110, changes(101, 10)))
-	must(s.Append(ctx, "ws/b", 0, 3, changes(1, 3)))
-	if err := s.Append(ctx, "ws/a", 100, 111, changes(101, 11)); !fault.Is(err, fault.Conflict) {
+	put := func(source string, from, to int64, list []events.Change, want int64) {
+		t.Helper()
+		if first, err := s.Append(ctx, source, from, to, list); first != want || err != nil {
+			t.Errorf("appended from %d on, want %d: %v", first, want, err)
+		}
+	}
+	put("ws/a", 0, 100, nil, 0)
+	put("ws/a", 100, 110, changes(101, 10), 1)
+	put("ws/b", 0, 3, changes(1, 3), 11)
+	if _, err := s.Append(ctx, "ws/a", 100, 111, changes(101, 11)); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a stale append: %v", err)
 	}
 	if pos, ok, err := s.Position(ctx, "ws/a"); pos != 110 || !ok || err != nil {
@@ -80,7 +86,7 @@ func testStore(t *testing.T, path string) {
 	if first, last, err = s.Bounds(ctx); first != 14 || last != 13 || err != nil {
 		t.Error(first, last, err)
 	}
-	must(s.Append(ctx, "ws/b", 3, 4, changes(4, 1)))
+	put("ws/b", 3, 4, changes(4, 1), 14)
 	if list, err = s.Read(ctx, 0, 4); err != nil || len(list) != 1 || list[0].Seq != 14 {
 		t.Errorf("positions are used again: %v %v", list, err)
 	}
