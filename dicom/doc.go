@@ -18,6 +18,7 @@
 // transcode.go, query.go
 // (parsing) and search.go, delete.go, changefeed.go,
 // operation.go, tag.go and update.go (work that outlives its request),
+// container.go, export.go and import.go,
 // workitem.go with workitemrules.go, workitem.rules and workitemsearch.go (the worklist).
 //
 // Invariants: an acknowledged instance is on disk with everything that belongs

@@ -21,6 +21,8 @@ type ingest struct {
 	part Partition
 	res  *StoreResult
 
+	count int // files so far
+
 	waiting []*candidate
 	bytes   int64
 	used    []*[]byte // pooled memory of the files that wait
@@ -54,6 +56,7 @@ func (in *ingest) recycle() {
 
 // file takes one file. An error is one of the request.
 func (in *ingest) file(ctx context.Context, r io.Reader) error {
+	in.count++
 	buf := buffers.Get().(*[]byte)
 	in.used = append(in.used, buf)
 	whole, err := readUpTo(r, buf, in.s.cfg.SmallFile)
@@ -131,7 +134,7 @@ func (in *ingest) small(data []byte) {
 
 // unreadable notes a file that cannot be read as DICOM.
 func (in *ingest) unreadable(f *dcm.File, err error) {
-	out := Outcome{Reason: reasonProcessing, Comments: []string{fmt.Sprintf("DICOM%d: %s", errorNumberValidation, message(err))}}
+	out := Outcome{File: in.count - 1, Reason: reasonProcessing, Comments: []string{fmt.Sprintf("DICOM%d: %s", errorNumberValidation, message(err))}}
 	if f != nil && f.Data != nil {
 		out.UIDs, out.Class = uidsOf(f.Data), f.Data.String(dcm.TagSOPClassUID)
 		if !dcm.CheckUID(out.SOP) {
@@ -172,7 +175,7 @@ func withPreamble(f *dcm.File, data []byte) ([]byte, error) {
 // candidate validates a file and makes its record; nil when it failed.
 func (in *ingest) candidate(f *dcm.File) *candidate {
 	v := validate(f, in.req.Study, in.req.Version)
-	c := &candidate{out: Outcome{UIDs: uidsOf(f.Data), Class: f.Data.String(dcm.TagSOPClassUID), Reason: v.reason, Warning: v.warning}}
+	c := &candidate{out: Outcome{File: in.count - 1, UIDs: uidsOf(f.Data), Class: f.Data.String(dcm.TagSOPClassUID), Reason: v.reason, Warning: v.warning}}
 	for _, x := range v.findings {
 		c.out.Comments = append(c.out.Comments, x.comment())
 	}

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/jobs"
 )
 
 // Operation is work that outlives its request. It goes on where it was after a restart.
@@ -58,16 +58,73 @@ type Operations interface {
 	OpenOperations(ctx context.Context) ([]*Operation, error)
 }
 
-// runner carries out the operations of a service, one after another.
-type runner struct {
-	s    *Service
-	wake chan struct{}
+// Jobs is where operations wait to be carried out. *jobs.Store is one.
+type Jobs interface {
+	Submit(ctx context.Context, spec jobs.Spec) (jobs.Job, bool, error)
 }
 
-// perform does a piece of an operation. It changes State, Percent and Result and
-// says whether the operation is complete; it is called again until then. An
-// error that is worth trying again leaves the operation where it is.
-type perform func(ctx context.Context, op *Operation) (done bool, err error)
+// jobOperation is the kind of the jobs that carry out operations.
+const jobOperation = "dicom-operation"
+
+// operationJob is the definition of such a job.
+type operationJob struct {
+	Operation string `json:"operation"`
+}
+
+// Resolve returns the service of a scope, held until release is called.
+type Resolve func(ctx context.Context, scope string) (s *Service, release func(), err error)
+
+// Handlers returns what carries out the operations of all services.
+func Handlers(resolve Resolve) map[string]jobs.Handler {
+	with := func(ctx context.Context, j *jobs.Job, f func(*Service, string) error) error {
+		s, release, err := resolve(ctx, j.Scope)
+		if err != nil {
+			return err
+		}
+		defer release()
+		var def operationJob
+		if err := json.Unmarshal(j.Definition, &def); err != nil {
+			return fault.Wrap("dicom: job", err)
+		}
+		return f(s, def.Operation)
+	}
+	return map[string]jobs.Handler{jobOperation: {
+		Run: func(ctx context.Context, t *jobs.Task) (any, error) {
+			return nil, with(ctx, &t.Job, func(s *Service, id string) error {
+				return s.Perform(ctx, id, func(op *Operation) error {
+					return t.Save(ctx, struct{}{}, jobs.Progress{Done: int64(op.Percent), Total: 100, Note: string(op.Kind)})
+				})
+			})
+		},
+		Clean: func(ctx context.Context, j jobs.Job) error {
+			err := with(ctx, &j, func(s *Service, id string) error { return s.cancel(ctx, id) })
+			if fault.Is(err, fault.NotFound) {
+				return nil // the service or the operation is gone
+			}
+			return err
+		},
+	}}
+}
+
+// perform does an operation as far as it goes. It changes State, Percent and
+// Result, and calls save when what it did is not to be done again. An error that
+// is worth trying again leaves the operation where it was saved.
+type perform func(ctx context.Context, op *Operation, save func() error) error
+
+// steps makes a perform of a function that does a piece and says whether it was the last.
+func steps(f func(context.Context, *Operation) (bool, error)) perform {
+	return func(ctx context.Context, op *Operation, save func() error) error {
+		for {
+			done, err := f(ctx, op)
+			if err != nil || done {
+				return err
+			}
+			if err := save(); err != nil {
+				return err
+			}
+		}
+	}
+}
 
 // Operation returns an operation by its id, with or without hyphens.
 func (s *Service) Operation(ctx context.Context, id string) (*Operation, error) {
@@ -77,24 +134,30 @@ func (s *Service) Operation(ctx context.Context, id string) (*Operation, error) 
 	return s.store.Operation(ctx, id)
 }
 
-// begin stores an operation and lets it run.
-func (r *runner) begin(ctx context.Context, id string, kind OperationKind, input any) (*Operation, error) {
+// begin stores an operation and lets it be carried out.
+func (s *Service) begin(ctx context.Context, id string, kind OperationKind, input any) (*Operation, error) {
 	text, err := json.Marshal(input)
 	if err != nil {
 		return nil, fault.Wrap("dicom: operation", err)
 	}
 	now := time.Now().UTC()
 	op := &Operation{ID: id, Kind: kind, Created: now, Updated: now, Input: text, State: []byte("{}"), Result: []byte("{}")}
-	if err := r.s.store.PutOperation(ctx, op); err != nil {
+	if err := s.store.PutOperation(ctx, op); err != nil {
 		return nil, err
 	}
-	r.poke()
-	return op, nil
+	return op, s.submit(ctx, op)
+}
+
+// submit asks for an operation to be carried out, once. The requester is the
+// platform itself, so that asking again after a crash is the same job.
+func (s *Service) submit(ctx context.Context, op *Operation) error {
+	_, _, err := s.jobs.Submit(ctx, jobs.Spec{Kind: jobOperation, Scope: s.scope, Requester: "dicom", Definition: operationJob{op.ID}, Unique: true})
+	return err
 }
 
 // pending returns the id of an operation of a kind that has not ended; "" if none.
-func (r *runner) pending(ctx context.Context, kind OperationKind) (string, error) {
-	list, err := r.s.store.OpenOperations(ctx)
+func (s *Service) pending(ctx context.Context, kind OperationKind) (string, error) {
+	list, err := s.store.OpenOperations(ctx)
 	for _, op := range list {
 		if op.Kind == kind {
 			return op.ID, nil
@@ -103,66 +166,65 @@ func (r *runner) pending(ctx context.Context, kind OperationKind) (string, error
 	return "", err
 }
 
-func (r *runner) poke() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
+// saveEvery is how often the job hears of the progress.
+const saveEvery = time.Second
 
-// run carries out what is there, until ctx ends.
-func (r *runner) run(ctx context.Context) {
-	for {
-		list, err := r.s.store.OpenOperations(ctx)
-		if err != nil && ctx.Err() == nil {
-			r.s.log.LogAttrs(ctx, slog.LevelError, "operations cannot be read", slog.Any("err", err))
-		}
-		for _, op := range list {
-			r.one(ctx, op)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.wake:
-		case <-time.After(cleanEvery):
-		}
+// Perform carries out an operation from where it is to its end. alive is called
+// now and then; its error ends the work. An operation that failed is an error too.
+func (s *Service) Perform(ctx context.Context, id string, alive func(*Operation) error) error {
+	op, err := s.store.Operation(ctx, id)
+	if err != nil || op.Status.Ended() {
+		return err
 	}
-}
-
-// one carries out an operation as far as possible.
-func (r *runner) one(ctx context.Context, op *Operation) {
-	work := map[OperationKind]perform{OperationReindex: r.s.reindex, OperationUpdate: r.s.update}[op.Kind]
+	work := map[OperationKind]perform{
+		OperationReindex: steps(s.reindex), OperationUpdate: steps(s.update), OperationExport: s.export, OperationImport: s.importFiles,
+	}[op.Kind]
 	// What the platform does on its own account was allowed when it was asked for.
 	ctx = auth.WithPrincipal(ctx, auth.Internal("dicom "+string(op.Kind)))
-	for ctx.Err() == nil {
-		op.Status = OperationRunning
-		done, err := work(ctx, op)
-		switch {
-		case ctx.Err() != nil:
-			return // goes on after the restart
-		case err != nil && (fault.Is(err, fault.Transient) || fault.Is(err, fault.Throttled) || fault.Is(err, fault.Timeout)):
-			return // tried again later
-		case err != nil:
-			r.s.log.LogAttrs(ctx, slog.LevelError, "operation failed", slog.String("operation", op.ID), slog.Any("err", err))
-			op.Status = OperationFailed
-			op.Result = failure(op.Result, err)
-		case done:
-			op.Status, op.Percent = OperationDone, 100
-		}
+	put := func() error {
 		op.Updated = time.Now().UTC()
-		if err := r.s.store.PutOperation(ctx, op); err != nil {
-			if ctx.Err() == nil {
-				r.s.log.LogAttrs(ctx, slog.LevelError, "operation cannot be stored", slog.String("operation", op.ID), slog.Any("err", err))
-			}
-			return
+		return s.store.PutOperation(ctx, op)
+	}
+	told := time.Now()
+	op.Status = OperationRunning
+	err = work(ctx, op, func() error {
+		if err := put(); err != nil || time.Since(told) < saveEvery {
+			return err
 		}
-		if op.Status.Ended() {
-			return
+		told = time.Now()
+		return alive(op)
+	})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err() // goes on after the restart
+	case err != nil && (fault.Is(err, fault.Transient) || fault.Is(err, fault.Throttled) || fault.Is(err, fault.Timeout)):
+		return err // tried again later
+	case errors.Is(err, jobs.ErrLost):
+		return err // somebody else has it now
+	case err != nil:
+		op.Status, op.Result = OperationFailed, failure(op.Result, err)
+	default:
+		op.Status, op.Percent = OperationDone, 100
+	}
+	if e := put(); e != nil {
+		return e
+	}
+	return err
+}
+
+// cancel ends an operation that is not carried out any more.
+func (s *Service) cancel(ctx context.Context, id string) error {
+	op, err := s.store.Operation(ctx, id)
+	if err != nil || op.Status.Ended() {
+		return err
+	}
+	if op.Kind == OperationReindex {
+		if err := s.dropAdding(ctx, op.ID); err != nil {
+			return err
 		}
 	}
+	op.Status, op.Updated = OperationCanceled, time.Now().UTC()
+	return s.store.PutOperation(ctx, op)
 }
 
 // failure adds the reason to a result.

@@ -9,6 +9,7 @@ import (
 // Outcome is what became of one file of a store request.
 type Outcome struct {
 	UIDs
+	File     int // its place among the files of the request, from 0
 	Class    string
 	Reason   uint16 // of failure; 0 when it is stored
 	Warning  uint16

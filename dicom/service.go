@@ -31,8 +31,12 @@ type Deps struct {
 	Store  Index
 	Blobs  blob.Store // of this service alone
 	Config Config
+	Jobs   Jobs
+	Scope  string      // of its jobs: workspace/service
 	Guard  *auth.Guard // who may do what; nil allows all
-	Log    *slog.Logger
+	// Containers are where exports go and imports come from; nil: there are none.
+	Containers Containers
+	Log        *slog.Logger
 }
 
 // Service is one DICOM service. All methods may be called by many goroutines.
@@ -46,7 +50,9 @@ type Service struct {
 	budget *budget
 	parts  partitions
 	tags   tagList
-	run    *runner
+	jobs   Jobs
+	scope  string
+	places Containers
 	newID  func() string // of operations
 
 	changing sync.Mutex   // held while tags change
@@ -58,8 +64,8 @@ type Service struct {
 
 // New returns a service and starts its housekeeping; Close ends it.
 func New(d Deps) (*Service, error) {
-	if d.Store == nil || d.Blobs == nil {
-		return nil, errors.New("dicom: a store and blobs are needed")
+	if d.Store == nil || d.Blobs == nil || d.Jobs == nil {
+		return nil, errors.New("dicom: a store, blobs and jobs are needed")
 	}
 	d.Config.defaults()
 	if d.Log == nil {
@@ -67,23 +73,21 @@ func New(d Deps) (*Service, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Service{
-		store: d.Store, blobs: d.Blobs, cfg: d.Config, guard: d.Guard, log: d.Log,
+		store: d.Store, blobs: d.Blobs, cfg: d.Config, guard: d.Guard, log: d.Log, jobs: d.Jobs, scope: d.Scope, places: d.Containers,
 		pack: newPacker(d.Blobs, d.Store.Object), budget: newBudget(d.Config.Buffer), stop: cancel,
 	}
 	s.newID = func() string { var b [16]byte; _, _ = rand.Read(b[:]); return hex.EncodeToString(b[:]) } // it never fails
-	s.run = &runner{s: s, wake: make(chan struct{}, 1)}
 	if err := s.start(ctx); err != nil {
 		cancel()
 		s.pack.close()
 		return nil, err
 	}
 	s.stopped.Go(func() { s.housekeeping(ctx) })
-	s.stopped.Go(func() { s.run.run(ctx) })
 	return s, nil
 }
 
 // start reads what the service goes by, and takes up what a crash left between
-// a tag and its operation.
+// a tag, its operation and its job.
 func (s *Service) start(ctx context.Context) error {
 	if err := s.loadTags(ctx); err != nil {
 		return err
@@ -97,13 +101,17 @@ func (s *Service) start(ctx context.Context) error {
 	for id, tags := range waiting {
 		_, err := s.store.Operation(ctx, id)
 		if fault.Is(err, fault.NotFound) {
-			_, err = s.run.begin(ctx, id, OperationReindex, reindexInput{Tags: hexes(tags)})
+			_, err = s.begin(ctx, id, OperationReindex, reindexInput{Tags: hexes(tags)})
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	open, err := s.store.OpenOperations(ctx)
+	for _, op := range open {
+		err = errors.Join(err, s.submit(ctx, op)) // those that wait already stay one
+	}
+	return err
 }
 
 // Close ends the housekeeping and waits for it. Requests must have ended before.

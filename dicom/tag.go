@@ -3,6 +3,7 @@ package dicom
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -144,7 +145,7 @@ func (s *Service) AddTags(ctx context.Context, list []NewTag) (string, error) {
 	if len(have)+len(tags) > maxTags {
 		return "", fault.New(fault.Invalid, "There can be %d extended query tags, not more.", maxTags)
 	}
-	if id, err := s.run.pending(ctx, OperationReindex); err != nil {
+	if id, err := s.pending(ctx, OperationReindex); err != nil {
 		return "", err
 	} else if id != "" {
 		return id, fault.New(fault.Conflict, "The operation %s is adding tags; try again when it is complete.", id)
@@ -163,7 +164,7 @@ func (s *Service) AddTags(ctx context.Context, list []NewTag) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	op, err := s.run.begin(ctx, id, OperationReindex, reindexInput{Tags: hexes(tags)})
+	op, err := s.begin(ctx, id, OperationReindex, reindexInput{Tags: hexes(tags)})
 	if err != nil {
 		return "", err
 	}
@@ -435,6 +436,21 @@ func (s *Service) reindex(ctx context.Context, op *Operation) (bool, error) {
 		}
 	}
 	return true, s.loadTags(ctx)
+}
+
+// dropAdding removes the tags that an operation was adding.
+func (s *Service) dropAdding(ctx context.Context, operation string) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.indexing.Lock()
+	defer s.indexing.Unlock()
+	list, err := s.store.Tags(ctx)
+	for _, t := range list {
+		if t.Status == TagAdding && t.Operation == operation && err == nil {
+			err = s.store.DeleteTag(ctx, t)
+		}
+	}
+	return errors.Join(err, s.loadTags(ctx))
 }
 
 // ReindexedTags returns the tags that an operation adds; nil for other operations.

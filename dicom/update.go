@@ -105,12 +105,12 @@ func (s *Service) Update(ctx context.Context, partition string, studies []string
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if id, err := s.run.pending(ctx, OperationUpdate); err != nil {
+	if id, err := s.pending(ctx, OperationUpdate); err != nil {
 		return "", err
 	} else if id != "" {
 		return id, fault.New(fault.Conflict, "The operation %s is updating studies; try again when it is complete.", id)
 	}
-	op, err := s.run.begin(ctx, s.newID(), OperationUpdate, updateInput{part, studies, change})
+	op, err := s.begin(ctx, s.newID(), OperationUpdate, updateInput{part, studies, change})
 	if err != nil {
 		return "", err
 	}

@@ -41,6 +41,7 @@ type Config struct {
 	Audit          AuditConfig       `yaml:"audit"`
 	Events         EventsConfig      `yaml:"events"`
 	Import         ImportConfig      `yaml:"import"`
+	Containers     []ContainerConfig `yaml:"containers" doc:"Places outside of the platform that DICOM services may export to and import from; see below. Empty: none."`
 	Log            LogConfig         `yaml:"log"`
 	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir, the DICOM service dicom and the MedTech service medtech."`
 
@@ -279,6 +280,9 @@ func (c *Config) Validate() error {
 		return errors.New("events.retention: it is between 1h and 8760h")
 	}
 	if err := c.Import.validate(); err != nil {
+		return err
+	}
+	if err := validateContainers(c.Containers); err != nil {
 		return err
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {

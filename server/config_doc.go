@@ -31,6 +31,8 @@ func ConfigDoc() []byte {
 	docStruct(&b, reflect.TypeFor[WorkspaceConfig]())
 	b.WriteString("\n## A service\n\n")
 	docStruct(&b, reflect.TypeFor[ServiceConfig]())
+	b.WriteString("\n## A container\n\n")
+	docStruct(&b, reflect.TypeFor[ContainerConfig]())
 	b.WriteString(docTail)
 	return b.Bytes()
 }
@@ -60,8 +62,8 @@ $ hygeia config print --config hygeia.yaml      # the effective values, with sec
 
 The file is strict: an unknown key is an error that names the line and the nearest known key, and so is an unknown
 variable. A size is a number of bytes with an optional unit (` + "`32MiB`, `500kB`" + `), a duration a number with a unit
-(` + "`30s`, `2m`" + `). In a variable, a list of texts is separated by commas, and ` + "`HYGEIA_WORKSPACES`" + ` is YAML
-or JSON; an empty variable counts as absent.
+(` + "`30s`, `2m`" + `). In a variable, a list of texts is separated by commas, and ` + "`HYGEIA_WORKSPACES` and `HYGEIA_CONTAINERS`" + ` are
+YAML or JSON; an empty variable counts as absent.
 
 ` + "```yaml" + `
 listen: 127.0.0.1:8080

@@ -23,7 +23,8 @@ func (s *service) openDICOM(ctx context.Context, folder string) error {
 	}
 	room, err := dicom.New(dicom.Deps{
 		Store: store, Blobs: blob.Sub(s.all.blobs, s.ref.String()), Guard: s.all.identity.guard(s.ref), Log: s.all.log,
-		Config: dicom.Config{Partitions: s.spec.Partitions},
+		Config: dicom.Config{Partitions: s.spec.Partitions}, Jobs: s.all.queue.store, Scope: s.ref.String(),
+		Containers: containers{s.all.containers, s.ref.String()},
 	})
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -44,7 +45,7 @@ func (s *service) openDICOM(ctx context.Context, folder string) error {
 	s.handlers.Store(&handlers{
 		check:  store.Check,
 		close:  func() error { room.Close(); return store.Close() },
-		images: store, byPath: face("/" + s.ref.String()), byHost: face(""),
+		images: store, dicom: room, byPath: face("/" + s.ref.String()), byHost: face(""),
 	})
 	return nil
 }

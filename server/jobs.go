@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -80,9 +81,8 @@ func (q *queue) Close() error {
 	return q.db.Close()
 }
 
-// bulk returns the bulk work of a service, and holds the service open until
-// release is called.
-func (s *services) bulk(ctx context.Context, scope string) (_ *bulk.Service, release func(), _ error) {
+// hold returns an open service, which stays open until release is called.
+func (s *services) hold(ctx context.Context, scope string) (_ *handlers, release func(), _ error) {
 	sv := s.table.Load().byPath[scope]
 	if sv == nil {
 		return nil, nil, fault.New(fault.NotFound, "there is no service %s", scope)
@@ -93,12 +93,35 @@ func (s *services) bulk(ctx context.Context, scope string) (_ *bulk.Service, rel
 		return nil, nil, fault.New(fault.NotFound, "there is no service %s", scope)
 	}
 	h, err := sv.open(ctx)
-	if err == nil && h.bulk == nil {
-		err = fault.New(fault.NotFound, "%s is no FHIR service", scope)
-	}
 	if err != nil {
 		sv.inFlight.RUnlock()
 		return nil, nil, err
 	}
-	return h.bulk, sv.inFlight.RUnlock, nil
+	return h, sv.inFlight.RUnlock, nil
+}
+
+// bulk is hold for the bulk work of a FHIR service.
+func (s *services) bulk(ctx context.Context, scope string) (_ *bulk.Service, release func(), _ error) {
+	h, release, err := s.hold(ctx, scope)
+	if err == nil && h.bulk == nil {
+		release()
+		err = fault.New(fault.NotFound, "%s is no FHIR service", scope)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return h.bulk, release, nil
+}
+
+// dicom is hold for a DICOM service.
+func (s *services) dicom(ctx context.Context, scope string) (_ *dicom.Service, release func(), _ error) {
+	h, release, err := s.hold(ctx, scope)
+	if err == nil && h.dicom == nil {
+		release()
+		err = fault.New(fault.NotFound, "%s is no DICOM service", scope)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return h.dicom, release, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/manage/managehttp"
@@ -95,7 +97,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.services.tls, err = cfg.TLS.load(log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.services.sources = src
+	s.services.sources, s.services.containers = src, cfg.Containers
 	if s.identity, err = openIdentity(ctx, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("identity: %w", err), s.Close())
 	}
@@ -121,7 +123,9 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("bootstrap: %w", err), s.Close())
 	}
 	s.handler = s.join()
-	s.queue.run(bulk.Handlers(s.services.bulk), log)
+	kinds := bulk.Handlers(s.services.bulk)
+	maps.Copy(kinds, dicom.Handlers(s.services.dicom))
+	s.queue.run(kinds, log)
 	s.follow()
 	return s, nil
 }

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/dicom/dicomsql"
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/bulk"
@@ -45,8 +46,10 @@ type services struct {
 	blobs   blob.Store  // each service has the part below its path
 	queue   *queue
 	sources bulk.Sources
-	log     *slog.Logger
-	metrics *telemetry.Metrics
+	// containers are where DICOM services export to and import from.
+	containers []ContainerConfig
+	log        *slog.Logger
+	metrics    *telemetry.Metrics
 	// identity is nil when authentication is off.
 	identity *identity
 	events   *eventRooms
@@ -104,6 +107,7 @@ type handlers struct {
 	byPath http.Handler    // below /workspace/service
 	byHost http.Handler    // at the root of a host of its own
 	bulk   *bulk.Service
+	dicom  *dicom.Service // nil unless it is a DICOM service
 }
 
 // hasHost reports whether services of a kind have host names of their own.

@@ -45,7 +45,7 @@ func benchWorld(b *testing.B) *world {
 	if err != nil {
 		b.Fatal(err)
 	}
-	room, err := dicom.New(dicom.Deps{Store: store, Blobs: blobs})
+	room, err := dicom.New(dicom.Deps{Store: store, Blobs: blobs, Jobs: &fakeJobs{}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -167,9 +167,12 @@ func (x *exchange) fail(err error) {
 	}
 }
 
+// root is the URL of the service with the version of the API.
+func (x *exchange) root() string { return x.h.opt.BaseURL(x.r) + x.h.opt.BasePath + x.rt.prefix }
+
 // base is the URL of the service up to /studies.
 func (x *exchange) base() string {
-	b := x.h.opt.BaseURL(x.r) + x.h.opt.BasePath + x.rt.prefix
+	b := x.root()
 	if x.rt.partition != "" {
 		b += "/partitions/" + x.rt.partition
 	}

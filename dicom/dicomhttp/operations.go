@@ -9,9 +9,14 @@ import (
 	"github.com/hygeia-health/hygeia/dicom"
 )
 
+// operationID is the id of the path, with or without hyphens.
+func (x *exchange) operationID() string {
+	return strings.ToLower(strings.ReplaceAll(x.rt.rest, "-", ""))
+}
+
 // operation is GET /operations/{id} of AHDS: 202 while it is not complete.
 func (x *exchange) operation() error {
-	op, err := x.h.s.Operation(x.r.Context(), strings.ToLower(strings.ReplaceAll(x.rt.rest, "-", "")))
+	op, err := x.h.s.Operation(x.r.Context(), x.operationID())
 	if err != nil {
 		return err
 	}
@@ -35,6 +40,9 @@ func (x *exchange) operation() error {
 	if string(op.Result) == "{}" {
 		view.Results = nil
 	}
+	if op.Kind == dicom.OperationImport && view.Results != nil {
+		view.Results = append([]byte(`{"errorHref":"`+x.operationURL(op.ID)+`/errors",`), view.Results[1:]...)
+	}
 	for _, tag := range dicom.ReindexedTags(op) {
 		view.Resources = append(view.Resources, x.base()+"/extendedquerytags/"+tag)
 	}
@@ -44,4 +52,14 @@ func (x *exchange) operation() error {
 		x.w.Header().Set("Location", x.operationURL(op.ID))
 	}
 	return x.answer(code, view)
+}
+
+// operationErrors is GET /operations/{id}/errors: what an export or an import
+// could not do, as lines of JSON.
+func (x *exchange) operationErrors() error {
+	lines, err := x.h.s.OperationErrors(x.r.Context(), x.operationID())
+	if err != nil {
+		return err
+	}
+	return x.json(http.StatusOK, lines, "application/x-ndjson")
 }

@@ -110,6 +110,10 @@ func (rt route) find(r *http.Request, seg []string) (route, error) {
 		return rt.method(r, map[string]action{"GET": {"retrieve", (*exchange).wadoURI}}, "/wado")
 	case len(seg) >= 1 && seg[0] == "studies":
 		return rt.studies(r, seg[1:])
+	case len(seg) == 1 && seg[0] == "export":
+		return rt.method(r, map[string]action{"POST": {"export", (*exchange).export}}, "/export")
+	case len(seg) == 1 && seg[0] == "import":
+		return rt.method(r, map[string]action{"POST": {"bulk-import-store", (*exchange).importFiles}}, "/import")
 	case seg[0] == "workitems" && len(seg) <= 3:
 		return rt.workitems(r, seg[1:])
 	case rt.partition != "":
@@ -123,6 +127,9 @@ func (rt route) find(r *http.Request, seg []string) (route, error) {
 	case len(seg) == 2 && seg[0] == "operations":
 		rt.rest = seg[1]
 		return rt.method(r, map[string]action{"GET": {"operation", (*exchange).operation}}, "/operations/{operation}")
+	case len(seg) == 3 && seg[0] == "operations" && seg[2] == "errors":
+		rt.rest = seg[1]
+		return rt.method(r, map[string]action{"GET": {"operation", (*exchange).operationErrors}}, "/operations/{operation}/errors")
 	case len(seg) == 1 && seg[0] == "partitions":
 		return rt.method(r, map[string]action{"GET": {"partition", (*exchange).partitions}}, "/partitions")
 	}

@@ -49,7 +49,7 @@ func (x *exchange) viewTag(t *dicom.ExtendedTag) tagView {
 	return v
 }
 
-func (x *exchange) operationURL(id string) string { return x.base() + "/operations/" + id }
+func (x *exchange) operationURL(id string) string { return x.root() + "/operations/" + id }
 
 // body reads a JSON body strictly.
 func (x *exchange) body(into any) error {

@@ -1,12 +1,14 @@
 package dicomhttp_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hygeia-health/hygeia/dicom"
+	"github.com/hygeia-health/hygeia/platform/jobs"
 	"github.com/hygeia-health/hygeia/spec/dcm"
 )
 
@@ -131,4 +133,26 @@ func TestExtendedQueryTagsRefused(t *testing.T) {
 			t.Errorf("%s %s: %d, want %d: %s", tt.method, tt.path, rec.Code, tt.code, rec.Body)
 		}
 	}
+}
+
+// TestOperationCancelled takes back what a cancelled operation had begun.
+func TestOperationCancelled(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	w.jobs.idle = true
+	w.post(202, "/v2/extendedquerytags", `[{"path":"StationName","level":"Series"}]`)
+	w.post(409, "/v2/extendedquerytags", `[{"path":"InstitutionName","level":"Series"}]`)
+	id := w.jobs.waiting[0]
+	clean := dicom.Handlers(func(context.Context, string) (*dicom.Service, func(), error) { return w.room, func() {}, nil })["dicom-operation"].Clean
+	for range 2 {
+		if err := clean(t.Context(), jobs.Job{Definition: []byte(`{"operation":"` + id + `"}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.want(200, "GET", "/v2/operations/"+id); !strings.Contains(got, `"status":"canceled"`) {
+		t.Error(got)
+	}
+	if got := w.want(200, "GET", "/v2/extendedquerytags"); got != "[]" {
+		t.Error(got)
+	}
+	w.post(202, "/v2/extendedquerytags", `[{"path":"StationName","level":"Series"}]`)
 }

@@ -3,10 +3,12 @@ package dicomhttp_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/hygeia-health/hygeia/dicom"
@@ -14,6 +16,7 @@ import (
 	"github.com/hygeia-health/hygeia/dicom/dicomsql"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/blob"
+	"github.com/hygeia-health/hygeia/platform/jobs"
 	"github.com/hygeia-health/hygeia/spec/dcm"
 )
 
@@ -23,6 +26,9 @@ type world struct {
 	dir   string
 	store *dicomsql.Store
 	room  *dicom.Service
+	jobs  *fakeJobs
+	// places are the containers, if there are any.
+	places *places
 	http.Handler
 }
 
@@ -36,6 +42,7 @@ func newWorld(t *testing.T, cfg dicom.Config) *world {
 
 func (w *world) open(cfg dicom.Config, guard *auth.Guard) {
 	w.t.Helper()
+	w.jobs = &fakeJobs{}
 	store, err := dicomsql.Open(context.Background(), filepath.Join(w.dir, "dicom.db"), dicomsql.Options{})
 	if err != nil {
 		w.t.Fatal(err)
@@ -44,15 +51,21 @@ func (w *world) open(cfg dicom.Config, guard *auth.Guard) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	room, err := dicom.New(dicom.Deps{Store: store, Blobs: blobs, Config: cfg, Guard: guard})
+	deps := dicom.Deps{Store: store, Blobs: blobs, Config: cfg, Guard: guard, Jobs: w.jobs}
+	if w.places != nil {
+		deps.Containers = w.places
+	}
+	room, err := dicom.New(deps)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.store, w.room = store, room
+	w.jobs.run(room)
 	w.Handler = dicomhttp.New(room, dicomhttp.Options{BasePath: "/w/s"})
 }
 
 func (w *world) close() {
+	w.jobs.stop()
 	w.room.Close()
 	if err := w.store.Close(); err != nil {
 		w.t.Error(err)
@@ -135,3 +148,53 @@ func (w *world) stow(code int, path string, files ...[]byte) string {
 }
 
 const ctPath = "/v2/studies/1.3.6.1.4.1.5962.1.2.4.20040826185059.5457/series/1.3.6.1.4.1.5962.1.3.4.1.20040826185059.5457/instances/1.3.6.1.4.1.5962.1.1.4.1.1.20040826185059.5457"
+
+// fakeJobs carries out operations at once, on goroutines of its own.
+type fakeJobs struct {
+	mu      sync.Mutex
+	waiting []string // before there is a room
+	idle    bool     // nothing is carried out
+	room    *dicom.Service
+	ctx     context.Context
+	wg      *sync.WaitGroup
+	stop    func()
+}
+
+// Submit implements dicom.Jobs.
+func (f *fakeJobs) Submit(_ context.Context, spec jobs.Spec) (jobs.Job, bool, error) {
+	text, err := json.Marshal(spec.Definition)
+	if err != nil {
+		return jobs.Job{}, false, err
+	}
+	var def struct{ Operation string }
+	if err := json.Unmarshal(text, &def); err != nil {
+		return jobs.Job{}, false, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.room == nil || f.idle {
+		f.waiting = append(f.waiting, def.Operation)
+		return jobs.Job{}, true, nil
+	}
+	f.start(def.Operation)
+	return jobs.Job{}, true, nil
+}
+
+func (f *fakeJobs) run(room *dicom.Service) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	f.room, f.ctx, f.wg = room, ctx, &wg
+	f.stop = func() { cancel(); wg.Wait() }
+	for _, id := range f.waiting {
+		f.start(id)
+	}
+}
+
+func (f *fakeJobs) start(id string) {
+	f.wg.Go(func() {
+		// What fails is told by the operation.
+		_ = f.room.Perform(f.ctx, id, func(*dicom.Operation) error { return nil })
+	})
+}
