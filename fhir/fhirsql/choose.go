@@ -45,7 +45,10 @@ func (l Limits) withDefaults() Limits {
 // Paths, as page tokens name them. A driver is "d" and its number.
 const (
 	pathType = "t" // all resources of the type in the order of rids
-	pathSort = "w" // all resources of the type in the order of the sort key
+	// The index of the first sort key, at resources with a value and without.
+	pathValues = "v"
+	pathNulls  = "z"
+	pathSorted = "s" // sorted, where an index of the sort key was not worth walking
 )
 
 // choose picks the driver. want is how many matches the page needs; path is what
@@ -71,9 +74,11 @@ func (pl *plan) choose(c *db.Conn, preds []*pred, want int, path string) error {
 		return nil
 	case drivers[0].rank == rankID:
 		pl.driveBy(preds, drivers[0])
+		pl.few = true
 		return nil
 	case patient != nil:
 		pl.ofPatient(preds, drivers, patient)
+		pl.few = true
 		return nil
 	}
 	best, err := pl.cheapest(c, drivers)
@@ -82,6 +87,7 @@ func (pl *plan) choose(c *db.Conn, preds []*pred, want int, path string) error {
 	}
 	pl.driveBy(preds, best)
 	small := best.known && best.rows < int64(pl.limits.Sort)
+	pl.few = small
 	switch {
 	case len(pl.sort) > 0 && (small || pl.walkIndex() == ""):
 		return nil
@@ -195,7 +201,7 @@ func (p *pred) streams() bool {
 	if len(p.alts) == 1 && p.alts[0].nest == nil && !p.alts[0].list {
 		return p.alts[0].unique || p.alts[0].again != ""
 	}
-	return p.order() != nil
+	return p.byRid || p.order() != nil
 }
 
 // cheapest counts the drivers, deeper as long as none is below the limit.
@@ -310,6 +316,12 @@ func (r *run) start(pl *plan, after row, want int) (_ *plan, rows []row, more bo
 func (r *run) boundary(pl *plan, after row) (end row, err error) {
 	whole := *pl
 	whole.filters = nil
+	if whole.driver.inOrder { // a resource that comes twice does no harm here
+		driver := *pl.driver
+		driver.alts = slices.Clone(driver.alts)
+		driver.alts[0].unique = true
+		whole.driver = &driver
+	}
 	skip := pl.limits.Window
 	for _, part := range whole.parts(after) {
 		b := whole.keys(after, nil, part, 1)

@@ -55,7 +55,7 @@ func testPlans(t *testing.T, path, file, explain string, column int) {
 	}
 	var out strings.Builder
 	for _, raw := range []string{
-		"Patient?", "Patient?_id=p", "Patient?name=ab", "Patient?identifier=urn:i|1", "Patient?birthdate=1980-01-01", "Patient?gender=male&_sort=birthdate", "Patient?_sort=family",
+		"Patient?", "Patient?_id=p", "Patient?name=ab", "Patient?identifier=urn:i|1", "Patient?birthdate=1980-01-01", "Patient?gender=male&_sort=birthdate", "Patient?_sort=family", "Observation?_sort=code", "Observation?_sort=-code,-date", "Observation?_sort=value-quantity", "Observation?patient=p&_sort=code", "Patient?_sort=_id", "Observation?value-quantity:missing=true",
 		"Patient?_lastUpdated=gt2020-01-01", "Patient?_sort=-_lastUpdated",
 		"Observation?patient=p", "Observation?patient=p&code=http://loinc.org|1-1", "Observation?patient=p&code=http://loinc.org|1-1&_sort=-date",
 		"Observation?code=http://loinc.org|1-1", "Observation?code=http://loinc.org|1-1&value-quantity=gt3", "Observation?code-value-quantity=http://loinc.org|1-1$gt3",

@@ -32,7 +32,7 @@ func (p *pred) order() []string {
 // into stretches, in their order: a range of an index each, where the whole
 // condition is none because of the rows without a value.
 func (pl *plan) parts(after []any) []cond {
-	if len(pl.sort) == 0 || after == nil {
+	if len(pl.sort) == 0 || after == nil || pl.natural {
 		return []cond{{}}
 	}
 	v := after[0]
@@ -55,7 +55,7 @@ func (pl *plan) keys(after, end []any, part cond, limit int) *sqlb {
 	b := &sqlb{d: pl.dialect}
 	if len(pl.sort) > 0 {
 		b.w("SELECT * FROM (")
-		pl.compound(b, nil)
+		pl.compound(b, nil, nil)
 		b.w(") q")
 		b.w(" WHERE ")
 		if end != nil {
@@ -69,23 +69,24 @@ func (pl *plan) keys(after, end []any, part cond, limit int) *sqlb {
 		}
 		b.w(" ORDER BY ")
 		for i, k := range pl.sort {
-			b.w("c" + strconv.Itoa(i) + dir(k.desc) + nulls(k.desc) + ", ")
+			b.w("c" + strconv.Itoa(i) + dir(k.desc))
+			if !pl.natural && !(i == 0 && pl.driver.inOrder) {
+				b.w(nulls(k.desc))
+			}
+			b.w(", ")
 		}
 		b.w("rid"+dir(pl.ridDesc())+" LIMIT ?+0", limit)
 		return b
 	}
-	if end != nil { // a walk by rid has one range
-		pl.compound(b, after)
-		b.w(" AND r.rid<=?", end[len(end)-1])
-	} else if len(pl.driver.alts) == 1 || pl.dialect.merges {
-		pl.compound(b, after)
+	if len(pl.driver.alts) == 1 || pl.dialect.merges {
+		pl.compound(b, after, end)
 	} else {
 		for i := range pl.driver.alts {
 			if i > 0 {
 				b.w(" UNION ")
 			}
 			b.w("(")
-			pl.selectAlt(b, &pl.driver.alts[i], !pl.driver.alts[i].unique, after)
+			pl.selectAlt(b, &pl.driver.alts[i], !pl.driver.alts[i].unique, after, end)
 			pl.ordered(b, limit)
 			b.w(")")
 		}
@@ -132,6 +133,13 @@ func dir(desc bool) string {
 // the rows with the same key it lets more in, which does no harm.
 func (pl *plan) before(b *sqlb, end []any) {
 	switch v, desc := end[0], pl.sort[0].desc; {
+	case pl.natural:
+		op := "<="
+		if desc {
+			op = ">="
+		}
+		pl.rowValue(b, op, end)
+		b.w(" AND ")
 	case v == nil && desc: // the last ones
 	case v == nil:
 		b.w("c0 IS NULL AND ")
@@ -145,6 +153,14 @@ func (pl *plan) before(b *sqlb, end []any) {
 // behind writes the condition "after the row with these values" for sorted
 // pages: NULL comes first ascending and last descending.
 func (pl *plan) behind(b *sqlb, after []any, i int) {
+	if pl.natural {
+		op := ">"
+		if pl.ridDesc() {
+			op = "<"
+		}
+		pl.rowValue(b, op, after)
+		return
+	}
 	if i == len(pl.sort) {
 		op := ">"
 		if pl.ridDesc() {
@@ -168,26 +184,35 @@ func (pl *plan) behind(b *sqlb, after []any, i int) {
 	b.w(")")
 }
 
+// rowValue compares all columns of the order at once, which is a range of their index.
+func (pl *plan) rowValue(b *sqlb, op string, vals []any) {
+	b.w("(")
+	for i := range pl.sort {
+		b.w("c" + strconv.Itoa(i) + ",")
+	}
+	b.w("rid)"+op+"("+marks(len(vals))+")", vals...)
+}
+
 // compound writes one SELECT per range of the driver, joined by UNION.
-func (pl *plan) compound(b *sqlb, after []any) {
+func (pl *plan) compound(b *sqlb, after, end []any) {
 	for i := range pl.driver.alts {
 		if i > 0 {
 			b.w(" UNION ")
 		}
-		pl.selectAlt(b, &pl.driver.alts[i], len(pl.driver.alts) == 1, after)
+		pl.selectAlt(b, &pl.driver.alts[i], len(pl.driver.alts) == 1, after, end)
 	}
 }
 
-func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
+func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after, end []any) {
 	rid, join := "k.rid", ""
 	if a.table == "res" {
 		rid = "r.rid"
 	}
 	out, row := pl.out.yields(a, rid)
 	// Tokens beside tokens need no narrow row: their rows know the patient.
-	keyed := a.patient && len(pl.sort) == 0 && !row && !slices.ContainsFunc(pl.filters, func(p *pred) bool { return !p.keyed() })
+	keyed := a.patient && (len(pl.sort) == 0 || pl.natural) && !row && !slices.ContainsFunc(pl.filters, func(p *pred) bool { return !p.keyed() })
 	b.w("SELECT ")
-	if alone && !a.unique && (len(pl.cols) == 0 || len(pl.sort) > 0) {
+	if alone && !a.unique && !pl.driver.inOrder && (len(pl.cols) == 0 || len(pl.sort) > 0) {
 		b.w("DISTINCT ")
 	}
 	if len(pl.sort) > 0 {
@@ -204,7 +229,7 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 		b.as("res", "r", a.index)
 	} else {
 		b.as(a.table, "k", a.index)
-		if row || len(pl.filters) > 0 && !keyed || len(pl.sort) > 0 {
+		if row || a.table == "key" || len(pl.filters) > 0 && !keyed || len(pl.sort) > 0 && !pl.natural {
 			b.w(" CROSS JOIN res " + b.letter("r"))
 			join = "r.rid=k.rid AND "
 		}
@@ -212,9 +237,6 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 	if l := pl.out; l.back && l.slot == "" {
 		b.w(" CROSS JOIN ")
 		b.as("ref", "g", "ref_rid")
-	}
-	for _, k := range pl.sort {
-		b.w(k.join, k.jarg...)
 	}
 	b.w(" WHERE " + join)
 	if l := pl.out; l.back && l.slot == "" {
@@ -224,8 +246,10 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 		b.w("r.t=? AND ", pl.t)
 	}
 	b.walk(a)
-	if alone && !a.unique && len(pl.cols) > 0 && len(pl.sort) == 0 {
-		b.w(" AND NOT EXISTS (SELECT 1 FROM "+a.table+" "+b.letter("y")+" WHERE y.rid=k.rid AND y.p=k.p AND "+a.again, a.againArgs...)
+	if alone && !a.unique && (pl.driver.inOrder || len(pl.cols) > 0 && len(pl.sort) == 0) {
+		b.w(" AND NOT EXISTS (SELECT 1 FROM ")
+		b.as(a.table, "y", rowsOf[a.table])
+		b.w(" WHERE y.rid=k.rid AND y.p=k.p AND "+a.again, a.againArgs...)
 		b.closeExists()
 	}
 	for _, f := range pl.filters {
@@ -235,6 +259,9 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after []any) {
 		} else {
 			f.filter(b)
 		}
+	}
+	if end != nil { // of a walk by rid
+		b.w(" AND "+rid+"<=?", end[len(end)-1])
 	}
 	if after != nil {
 		cols := append(slices.Clone(pl.cols), rid)
@@ -258,6 +285,12 @@ func (p *pred) filter(b *sqlb) {
 	}
 	if p.negate {
 		b.w("NOT ")
+	}
+	if p.test.text != "" {
+		b.w("(")
+		b.cond(p.test)
+		b.w(") IS TRUE")
+		return
 	}
 	b.w("(")
 	for i := range p.alts {

@@ -155,7 +155,7 @@ func (cp *compiler) nested(p *pred, l link, inner *plan) error {
 func (pl *plan) size(c *db.Conn, limit int) (n int, err error) {
 	b := &sqlb{d: pl.dialect}
 	b.w("SELECT count(*) FROM (SELECT rid FROM (")
-	pl.compound(b, nil)
+	pl.compound(b, nil, nil)
 	b.w(") q LIMIT ?+0) q", limit)
 	err = c.Query(string(b.text), func(st *db.Stmt) error { n = int(st.ColInt(0)); return nil }, b.args...)
 	return n, err
@@ -170,7 +170,7 @@ func (n *nest) gather(b *sqlb) {
 	if n.link.back {
 		pl.out = n.link
 	}
-	pl.compound(b, nil)
+	pl.compound(b, nil, nil)
 	b.depth--
 	b.w(")")
 }

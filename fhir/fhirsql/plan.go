@@ -26,7 +26,12 @@ type plan struct {
 	// fallback, if set, is the plan to take when the matches turn out to be
 	// sparse along the walk of this one. Both give the same order.
 	fallback *plan
-	cols     []string // natural order of the driver before rid; without sort only
+	// then, if set, is the plan that goes on behind the last row of this one,
+	// and whole one that finds the same in any order.
+	then, whole *plan
+	few         bool     // the driver has few rows
+	natural     bool     // sort lists columns of the index of the driver, in its order
+	cols        []string // natural order of the driver before rid; without sort only
 }
 
 // plan compiles q for one type; nil when nothing can match.
@@ -68,12 +73,15 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ, path
 		preds = append(preds, p)
 	}
 	preds = windows(preds)
-	for i, k := range q.Sort {
-		sk, err := cp.sortKey(k, i)
+	for _, k := range q.Sort {
+		sk, err := cp.sortKey(k)
 		if err != nil {
 			return nil, err
 		}
 		pl.sort = append(pl.sort, sk)
+	}
+	if len(q.Types) == 1 && len(pl.sort) > 0 && pl.sort[0].walk != nil {
+		return pl.sorted(cp, preds, q, path)
 	}
 	return pl, pl.choose(c, preds, q.Count+1, path)
 }

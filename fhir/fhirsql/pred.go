@@ -2,6 +2,7 @@ package fhirsql
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -28,6 +29,9 @@ type pred struct {
 	rows       int64 // counted so far
 	known      bool  // rows is all
 	whole      bool  // all resources of the type, in some order
+	inOrder    bool  // walked in the order of the page: the first row of a resource counts
+	byRid      bool  // several ranges, each in the order of rids
+	test       cond  // if set, tests the same on the narrow row: for filters
 	rank       int   // how selective it is by its nature, small is better
 }
 
@@ -126,7 +130,7 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 		return p, nil
 	}
 	if cl.Modifier == "missing" {
-		return cp.missing(p, cl, cl.Params[i]), nil
+		return cp.missing(p, cl, cl.Params[i])
 	}
 	for _, v := range cl.Values {
 		if err := cp.values(p, cl, cl.Params[i], "", v); err != nil {
@@ -162,20 +166,52 @@ func always(p *pred, holds bool) *pred {
 // missing tests the bits of the parameters that have a value. The body decides
 // where a bit does not tell: a parameter that only counts references of one
 // type, or that has no bit.
-func (cp *compiler) missing(p *pred, cl *search.Clause, q *search.Param) *pred {
-	p.filterOnly = true
+func (cp *compiler) missing(p *pred, cl *search.Clause, q *search.Param) (*pred, error) {
 	mask, whole := bits(q)
 	if !whole {
 		p.post = cl
-		return always(p, true)
+		return always(p, true), nil
 	}
-	op := "<>0"
-	if cl.Missing {
-		op = "=0"
-	}
-	p.alts = []alt{{table: "res", k: cond{text: "(r.has & ?)" + op, args: []any{mask}}, unique: true}}
-	return p
+	return cp.present(p, mask, !cl.Missing)
 }
+
+// present is a predicate of the resources that have one of the parameters of a
+// mask, or none of them. The combinations of parameters that occur are few, so
+// that the ranges of each drive a search.
+func (cp *compiler) present(p *pred, mask int64, has bool) (*pred, error) {
+	op := "=0"
+	if has {
+		op = "<>0"
+	}
+	p.test = cond{text: "(r.has & ?)" + op, args: []any{mask}}
+	p.byRid = true
+	last := int64(math.MinInt64)
+	for found := true; found; {
+		found = false
+		err := cp.c.Query("SELECT has FROM res WHERE t=$1 AND has>$2 ORDER BY has LIMIT 1", func(st *db.Stmt) error {
+			last, found = st.ColInt(0), true
+			return nil
+		}, cp.t, last)
+		if err != nil {
+			return nil, err
+		}
+		if found && (last&mask != 0) == has {
+			p.alts = append(p.alts, alt{table: "res", index: "res_has", unique: true, k: cond{"r.has=?", []any{last}}})
+		}
+		if len(p.alts) > maxMasks {
+			p.filterOnly, p.byRid = true, false
+			p.alts = []alt{{table: "res", k: p.test, unique: true}}
+			return p, nil
+		}
+	}
+	if len(p.alts) == 0 {
+		return nil, nil
+	}
+	return p, nil
+}
+
+// maxMasks bounds the combinations of parameters that are walked one by one.
+const maxMasks = 64
 
 // bits returns the bits of a parameter, and whether they say all about it.
 func bits(q *search.Param) (mask int64, whole bool) {

@@ -14,6 +14,9 @@ func tokAlt(p int64, code string, sys int64) alt {
 		k: cond{"k.p=? AND k.c=? AND k.s=?", []any{p, short(code), sys}}}
 }
 
+// tokOrder are the columns by which the rows of a whole parameter are walked.
+var tokOrder = []string{"k.c", "k.s", "k.pat"}
+
 // maxSystems bounds the systems that are tried for a code without one.
 const maxSystems = 64
 
@@ -35,7 +38,8 @@ func (cp *compiler) token(p *pred, q *search.Param, v search.Value) error {
 	case v.HasSystem && v.HasCode:
 		p.alts = append(p.alts, tokAlt(id, v.Code, sys))
 	case v.HasSystem: // sys|
-		p.alts = append(p.alts, alt{table: "tok", k: cond{"k.p=? AND k.s=?", []any{id, sys}}})
+		p.alts = append(p.alts, alt{table: "tok", unique: q.Single, order: tokOrder, k: cond{"k.p=? AND k.s=?", []any{id, sys}},
+			again: "y.s=k.s AND y.c<k.c"})
 		p.rank = rankWide
 	default: // one probe for each system that has the code
 		slot := cond{}
@@ -116,7 +120,8 @@ func (cp *compiler) uri(p *pred, cl *search.Clause, q *search.Param, v search.Va
 		if len(begin) < len(v.Text) {
 			p.post = cl // what is longer is not in the index as it is
 		}
-		a := alt{table: "tok", k: cond{text: "k.p=? AND k.s=0 AND k.c>=? AND k.c<? AND NOT (k.c>='urn:' AND k.c<'urn;')", args: []any{id, begin, begin + last}}}
+		a := alt{table: "tok", order: tokOrder, again: "y.s=k.s AND y.c<k.c AND y.c>=?", againArgs: []any{begin},
+			k: cond{text: "k.p=? AND k.s=0 AND k.c>=? AND k.c<? AND NOT (k.c>='urn:' AND k.c<'urn;')", args: []any{id, begin, begin + last}}}
 		p.alts = append(p.alts, a)
 		p.rank = rankWide
 	case "above":

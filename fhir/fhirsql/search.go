@@ -333,18 +333,35 @@ const pageBytes = 16 << 20
 // has several matches.
 func fullPage(n, size int) bool { return n >= 2 && size > pageBytes }
 
-// fill appends up to want hits of one plan.
+// fill appends up to want hits of a plan and of those that go on behind it.
 func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
+	begin := len(hits)
+	for pl != nil && len(hits) < begin+want {
+		var err error
+		if hits, pl, err = r.stretch(hits, pl, after, begin, want); err != nil {
+			return nil, err
+		}
+		after = nil
+	}
+	return hits, nil
+}
+
+// stretch appends hits of one plan until there are want behind begin, and
+// returns the plan that goes on.
+func (r *run) stretch(hits []hit, pl *plan, after row, begin, want int) ([]hit, *plan, error) {
 	if after != nil && len(after) != pl.width() {
 		// Another path is the best one now; the token holds the columns of the old one.
-		return nil, fault.At(fault.Invalid, "invalid", "", "the page token has expired: start again at the first page")
+		return nil, nil, fault.At(fault.Invalid, "invalid", "", "the page token has expired: start again at the first page")
 	}
-	pl, rows, more, err := r.start(pl, after, want)
+	used, rows, more, err := r.start(pl, after, begin+want-len(hits))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	batch := want
-	for {
+	if used != pl && used.path == pathSorted {
+		hits = hits[:begin] // it begins anew
+	}
+	pl = used
+	for batch := want; ; {
 		if len(pl.post) > 0 {
 			rids := make([]int64, len(rows))
 			for i := range rows {
@@ -356,25 +373,24 @@ func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
 			h := hit{pl: pl, row: x}
 			ok, err := r.holds(&h)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if ok {
 				if r.kept += len(h.rec.Stored); r.kept > pageBytes {
 					h.rec = fhir.Record{} // read again if the page has room for it
 				}
-				hits = append(hits, h)
-				if want--; want == 0 {
-					return hits, nil
+				if hits = append(hits, h); len(hits) == begin+want {
+					return hits, pl, nil
 				}
 			}
 			after = x
 		}
 		if !more {
-			return hits, nil
+			return hits, pl.then, nil
 		}
 		batch = min(batch*4, 2000)
 		if rows, err = r.rows(pl, after, nil, batch); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		more = len(rows) == batch
 	}
@@ -483,8 +499,11 @@ func (r *run) total() error {
 			continue
 		}
 		count := *pl
-		if pl.fallback != nil {
-			count = *pl.fallback // all are counted, in whatever order
+		switch { // all are counted, in whatever order
+		case pl.whole != nil:
+			count = *pl.whole
+		case pl.fallback != nil:
+			count = *pl.fallback
 		}
 		if r.q.Total == search.TotalEstimate && count.estimated() {
 			r.page.Total += count.driver.rows
@@ -493,7 +512,7 @@ func (r *run) total() error {
 		count.sort, count.cols = nil, nil
 		b := &sqlb{d: r.s.dialect}
 		b.w("SELECT count(*) FROM (")
-		count.compound(b, nil)
+		count.compound(b, nil, nil)
 		b.w(") n")
 		if err := r.c.Query(string(b.text), func(st *db.Stmt) error { r.page.Total += st.ColInt(0); return nil }, b.args...); err != nil {
 			return err

@@ -13,22 +13,22 @@ import (
 type sortKey struct {
 	expr string
 	args []any
-	join string // a derived table that expr needs
-	jarg []any
 	desc bool
+	walk *walk // an index in the order of the key; nil = none
 }
 
-func (cp *compiler) sortKey(k search.Sort, i int) (sortKey, error) {
+func (cp *compiler) sortKey(k search.Sort) (sortKey, error) {
 	out := sortKey{desc: k.Desc}
 	if k.Param == nil {
 		out.expr = "r.seq"
 		if k.Special == "_id" {
 			out.expr = "(SELECT y.id FROM body y WHERE y.rid=r.rid)"
+			out.walk = cp.walkIDs()
 		}
 		return out, nil
 	}
 	if k.Via != nil {
-		return cp.sortVia(k, i)
+		return cp.sortVia(k)
 	}
 	p := k.Param
 	if p.Type != cp.typ { // the same code on another type of a search over several
@@ -40,52 +40,46 @@ func (cp *compiler) sortKey(k search.Sort, i int) (sortKey, error) {
 	for len(p.Parts) == 1 {
 		p = p.Parts[0]
 	}
-	best := func(col string) string {
+	one := func(table string) {
+		best := "min(y."
 		if k.Desc {
-			return "max(y." + col + ")"
+			best = "max(y."
 		}
-		return "min(y." + col + ")"
-	}
-	one := func(table, lo, hi string) {
-		col := lo
-		if k.Desc {
-			col = hi
-		}
-		out.expr = "(SELECT " + best(col) + " FROM " + table + " y WHERE y.rid=r.rid AND y.p=?)"
+		out.expr = "(SELECT " + best + orders[table][0] + ") FROM " + table + " y" + cp.s.dialect.indexedBy(rowsOf[table]) + " WHERE y.rid=r.rid AND y.p=?)"
 		out.args = []any{cp.s.paramID(p)}
+		out.walk = cp.walkRows(table, p, k.Desc)
 	}
 	switch n := cp.lay.dateSlot(p); {
 	case len(p.Parts) > 0, p.Kind == search.Reference, p.Kind == search.Composite, p.Kind == search.Special, p.Unsupported != "":
 		return out, fault.At(fault.Invalid, "not-supported", "", "cannot sort by %s", p.Code)
 	case n > 0:
 		out.expr = "r.d" + strconv.Itoa(n)
+		if n > 1 { // the index of the first has the resources without a value, too
+			out.walk = cp.walkSlot(n, p)
+		}
 	case p.Kind == search.Date:
-		one("dat", "lo", "hi")
+		one("dat")
 	case p.Kind == search.String:
-		one("str", "v", "v")
+		one("str")
 	case p.Kind == search.Number, p.Kind == search.Quantity:
-		one("qty", "v", "w")
-	case p == cp.lay.status:
-		out.expr = "(SELECT y.name FROM sys y WHERE y.id=r.st)"
-	default: // tokens and URIs have no index by resource: one pass over the parameter
-		s := "s" + strconv.Itoa(i)
-		out.join = " LEFT JOIN (SELECT y.rid AS rid, " + best("c") + " AS v FROM tok y WHERE y.p=? GROUP BY y.rid) " + s + " ON " + s + ".rid=r.rid"
-		out.jarg = []any{cp.s.paramID(p)}
-		out.expr = s + ".v"
+		one("qty")
+	default:
+		one("tok")
+		if p == cp.lay.status {
+			out.expr, out.args = "(SELECT y.name FROM sys y WHERE y.id=r.st)", nil
+		}
 	}
 	return out, nil
 }
 
 // sortVia is the key of a resource that a reference leads to: the text of a key
 // on r becomes one on x.
-func (cp *compiler) sortVia(k search.Sort, i int) (sortKey, error) {
+func (cp *compiler) sortVia(k search.Sort) (sortKey, error) {
 	far := &compiler{s: cp.s, ctx: cp.ctx, c: cp.c, typ: k.Target, t: cp.s.types.id(k.Target), lay: cp.s.layouts.of(k.Target)}
-	out, err := far.sortKey(search.Sort{Param: k.Param, Desc: k.Desc}, i)
+	out, err := far.sortKey(search.Sort{Param: k.Param, Desc: k.Desc})
+	out.walk = nil
 	if err != nil {
 		return out, err
-	}
-	if out.join != "" {
-		return out, fault.At(fault.Invalid, "not-supported", "", "_sort: %s of %s cannot be sorted by through a reference", k.Param.Code, k.Target)
 	}
 	best := "min("
 	if k.Desc {

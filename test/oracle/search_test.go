@@ -203,16 +203,14 @@ func (w *world) compare() bool {
 			raw += "&" + p.name + "=" + p.value
 		}
 	}
-	raw = strings.TrimPrefix(raw, "&")
+	if raw = strings.TrimPrefix(raw, "&"); w.r.IntN(3) == 0 {
+		if w.r.IntN(3) == 0 {
+			raw = "" // all of the type
+		}
+		raw = strings.TrimPrefix(raw+w.sort(typ), "&")
+	}
 	if raw == "" {
 		return false
-	}
-	if w.r.IntN(3) == 0 {
-		ps := w.reg.Params(typ)
-		p := ps[w.r.IntN(len(ps))]
-		if len(p.Parts) == 0 && p.Unsupported == "" && p.Kind != search.Reference && p.Kind != search.Composite && p.Kind != search.Special {
-			raw += "&_sort=" + []string{"", "-"}[w.r.IntN(2)] + p.Code
-		}
 	}
 	if w.r.IntN(8) == 0 {
 		raw += "&" + w.include(typ)
@@ -254,6 +252,7 @@ func (w *world) compare() bool {
 		}
 		q.After = page.Next
 	}
+	w.checkOrder(typ, raw, q.Sort, got)
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
