@@ -186,8 +186,9 @@ func (s *Service) compartmentOf(typ, id string) (*search.CompartmentRef, error) 
 	}
 	c.Params = maps.Clone(c.Params)
 	c.Params["Patient"] = nil
+	delete(c.Params, "Group") // its members are other patients
 	for _, t := range r4.ResourceTypes() {
-		if _, in := c.Params[t]; in || slices.Contains(universal, t) {
+		if _, in := c.Params[t]; in || t == "Group" || slices.Contains(universal, t) {
 			continue
 		}
 		if p := s.reg.Param(t, "patient"); p != nil && p.Unsupported == "" && p.Kind == search.Reference {
@@ -205,8 +206,8 @@ func (s *Service) addRule(ctx context.Context, a *search.Access, typ string, sc 
 			if p&^(auth.PermRead|auth.PermSearch) != 0 {
 				return nil // everybody's, so not for one to write
 			}
-		} else if _, in := within.Params[typ]; !in {
-			return nil
+		} else if _, in := within.Params[typ]; !in && (typ != "Binary" || p != auth.PermRead) {
+			return nil // a Binary is in no compartment, but see proxied
 		} else {
 			rule.Compartment = within
 		}
@@ -327,7 +328,7 @@ type sight struct {
 }
 
 // sees reports whether a version of a resource may be shown.
-func (s *Service) sees(a *search.Access, rec *Record, w *sight) (bool, error) {
+func (s *Service) sees(ctx context.Context, a *search.Access, rec *Record, w *sight) (bool, error) {
 	rules := a.Types[rec.Type]
 	if len(rules) == 0 || rec.Deleted {
 		return false, nil
@@ -343,7 +344,37 @@ func (s *Service) sees(a *search.Access, rec *Record, w *sight) (bool, error) {
 	if err := s.reg.Extract(w.doc.Root(), nil, &w.values); err != nil {
 		return false, fault.Wrap("fhir: extract "+rec.String(), err)
 	}
-	return a.Allows(subject(rec.Key, rec.Seq, &w.values)), nil
+	if a.Allows(subject(rec.Key, rec.Seq, &w.values)) || rec.Type != "Binary" {
+		return a.Allows(subject(rec.Key, rec.Seq, &w.values)), nil
+	}
+	return s.proxied(ctx, a, rec, w)
+}
+
+// proxied reports whether a Binary may be shown because the resource may that
+// its securityContext names (R4 section 2.38.3). Whoever wrote the Binary put it
+// there; that a DocumentReference points to a Binary says nothing, because
+// anybody who may write one could point to anything.
+func (s *Service) proxied(ctx context.Context, a *search.Access, rec *Record, w *sight) (bool, error) {
+	typ, id, ok := strings.Cut(w.doc.Root().Get("securityContext").Get("reference").Text(), "/")
+	k := Key{Type: typ, ID: id}
+	if !ok || typ == "Binary" || !r4.IsResource(typ) || !ValidID(id) || slices.Contains(universal, typ) {
+		return false, nil
+	}
+	criteria := slices.Clone(a.Types[rec.Type])
+	for i := range criteria {
+		criteria[i].Compartment = nil
+	}
+	if !(&search.Access{Types: map[string][]search.AccessRule{rec.Type: criteria}}).Allows(subject(rec.Key, rec.Seq, &w.values)) {
+		return false, nil
+	}
+	of, err := s.store.Read(ctx, k)
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return s.sees(ctx, a, &of, w)
 }
 
 func subject(k Key, seq Seq, v *search.Values) search.Subject {
@@ -363,7 +394,7 @@ func (s *Service) Visible(ctx context.Context, rec *Record) (bool, error) {
 
 func (s *Service) visible(ctx context.Context, a *search.Access, rec *Record, w *sight) (bool, error) {
 	if !rec.Deleted {
-		return s.sees(a, rec, w)
+		return s.sees(ctx, a, rec, w)
 	}
 	if a.Open(rec.Type) {
 		return true, nil
@@ -375,7 +406,7 @@ func (s *Service) visible(ctx context.Context, a *search.Access, rec *Record, w 
 	if err != nil {
 		return false, err
 	}
-	return s.sees(a, &before, w)
+	return s.sees(ctx, a, &before, w)
 }
 
 // hide turns a record that may not be shown into one that does not exist.
@@ -427,12 +458,14 @@ func (s *Service) mayWrite(ctx context.Context, op *Op) error {
 		return err
 	}
 	if exists {
-		if ok, err := s.sees(a, &cur, new(sight)); err != nil || !ok {
+		if ok, err := s.sees(ctx, a, &cur, new(sight)); err != nil || !ok {
 			return deny(err)
 		}
 		if op.IfMatch == 0 {
 			op.IfMatch, op.pinned = cur.Version, true
 		}
+	} else if perm == auth.PermDelete {
+		return s.mayForget(ctx, a, op.Key, &cur)
 	} else if op.Kind == OpPut {
 		op.MustNotExist = true
 	} else if len(a.Types[op.Key.Type]) == 0 {
@@ -442,6 +475,21 @@ func (s *Service) mayWrite(ctx context.Context, op *Op) error {
 		return scopeMissing()
 	}
 	return nil
+}
+
+// mayForget answers a delete of what is not there: as one of what is there and
+// cannot be seen, or the two would tell which ids there are. What was seen before
+// it was deleted can be deleted again.
+func (s *Service) mayForget(ctx context.Context, a *search.Access, k Key, rec *Record) error {
+	switch {
+	case a.Open(k.Type):
+		return nil
+	case rec.Deleted:
+		if ok, err := s.visible(ctx, a, rec, new(sight)); err != nil || ok {
+			return err
+		}
+	}
+	return scopeMissing()
 }
 
 func deny(err error) error {

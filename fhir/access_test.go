@@ -35,6 +35,12 @@ var wardResources = []string{
 	`{"resourceType":"Device","id":"d1","patient":{"reference":"Patient/p1"}}`,
 	`{"resourceType":"Device","id":"d2","patient":{"reference":"Patient/p2"}}`,
 	`{"resourceType":"Binary","id":"b2","contentType":"text/plain","data":"c2VjcmV0"}`,
+	`{"resourceType":"Binary","id":"b1","contentType":"text/plain","securityContext":{"reference":"Observation/o1"},"data":"bWluZQ=="}`,
+	`{"resourceType":"Binary","id":"b12","contentType":"text/plain","securityContext":{"reference":"Observation/o2"},"data":"c2VjcmV0"}`,
+	`{"resourceType":"Binary","id":"borg","contentType":"text/plain","securityContext":{"reference":"Organization/org"},"data":"c2VjcmV0"}`,
+	`{"resourceType":"DocumentReference","id":"doc1","status":"current","subject":{"reference":"Patient/p1"},"content":[{"attachment":{"url":"Binary/b2"}}]}`,
+	`{"resourceType":"List","id":"l1","status":"current","mode":"working","subject":{"reference":"Patient/p1"},"entry":[{"item":{"reference":"Observation/o2"}},{"item":{"reference":"Observation/o1"}}]}`,
+	`{"resourceType":"Group","id":"g12","type":"person","actual":true,"member":[{"entity":{"reference":"Patient/p1"}},{"entity":{"reference":"Patient/p2","display":"Bob"}}]}`,
 	`{"resourceType":"Group","id":"g","type":"person","actual":true,"member":[{"entity":{"reference":"Patient/p2"}}]}`,
 }
 
@@ -142,7 +148,7 @@ func (w ward) found(ctx context.Context, in *fhir.Interaction) string {
 func TestPatientReads(t *testing.T) {
 	wards(t, func(w ward) {
 		ctx := smart("p1", "", "patient/*.rs")
-		for _, k := range []string{"Patient/p1", "Observation/o1", "Encounter/e1", "Device/d1", "Practitioner/doc", "Organization/org"} {
+		for _, k := range []string{"Patient/p1", "Observation/o1", "Binary/b1", "DocumentReference/doc1", "List/l1", "Encounter/e1", "Device/d1", "Practitioner/doc", "Organization/org"} {
 			typ, id, _ := strings.Cut(k, "/")
 			w.must(ctx, get(typ, id))
 			vread := get(typ, id)
@@ -152,7 +158,7 @@ func TestPatientReads(t *testing.T) {
 			hist.Verb = fhir.VerbHistory
 			w.must(ctx, hist)
 		}
-		for _, k := range []string{"Patient/p2", "Observation/o2", "Encounter/e2", "Device/d2"} {
+		for _, k := range []string{"Patient/p2", "Observation/o2", "Encounter/e2", "Device/d2", "Binary/b2", "Binary/b12", "Binary/borg"} {
 			typ, id, _ := strings.Cut(k, "/")
 			for _, verb := range []fhir.Verb{fhir.VerbRead, fhir.VerbVRead, fhir.VerbHistory} {
 				in := get(typ, id)
@@ -166,10 +172,18 @@ func TestPatientReads(t *testing.T) {
 				}
 			}
 		}
-		for _, k := range []string{"Binary/b2", "Group/g"} {
-			typ, id, _ := strings.Cut(k, "/")
-			if _, err := w.s.Do(ctx, get(typ, id)); !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Forbidden) {
-				w.Errorf("%s: %v", k, err)
+		for _, id := range []string{"g", "g12", "none"} {
+			if _, err := w.s.Do(ctx, get("Group", id)); !fault.Is(err, fault.Forbidden) {
+				w.Errorf("Group/%s: %v", id, err)
+			}
+		}
+		// A Binary is as visible as its securityContext, so far as the scopes name both.
+		for scopes, want := range map[string]bool{
+			"patient/Binary.r patient/Observation.r": true, "patient/Binary.rs patient/Observation.r?code=hr": true, "patient/Binary.r?_id=b1 patient/Observation.r": true,
+			"patient/Binary.r": false, "patient/Binary.r patient/Observation.r?code=hb": false, "patient/Binary.r?_id=b2 patient/Observation.r": false, "patient/Binary.s patient/Observation.r": false,
+		} {
+			if _, err := w.s.Do(smart("p1", "", scopes), get("Binary", "b1")); (err == nil) != want {
+				w.Errorf("Binary/b1 with %s: %v", scopes, err)
 			}
 		}
 	})
@@ -200,7 +214,14 @@ func TestPatientSearches(t *testing.T) {
 			{"Observation", "code=hr&_include=Observation:subject&_include:iterate=Patient:organization&_revinclude:iterate=Patient:organization", "o1 +org +p1"},
 			{"Organization", "_revinclude=Patient:organization", "org +p1"},
 			{"Patient", "_revinclude=Patient:link", "p1"},
-			{"Patient", "_revinclude=*", "p1 +d1 +e1 +o1 +o1b"},
+			{"Patient", "_revinclude=*", "p1 +d1 +doc1 +e1 +l1 +o1 +o1b"},
+			{"List", "_include=List:item", "l1 +o1"},
+			{"DocumentReference", "_include=*", "doc1 +p1"},
+			{"Binary", "", "forbidden"},
+			{"Group", "member=Patient/p1", "forbidden"},
+			{"Patient", "_revinclude=Group:member", "p1"},
+			{"Observation", "_list=l1", "forbidden"},
+			{"Patient", "_has:Group:member:_id=g12", "forbidden"},
 			// Chains tell by what they find.
 			{"Observation", "subject:Patient.name=Bob", "forbidden"},
 			{"Observation", "derived-from.subject:Patient.name=Ada", "forbidden"},
@@ -323,7 +344,9 @@ func TestPatientWrites(t *testing.T) {
 			{"conditional create", exists, ""},
 			{"conditional reference", refers, "not-found"},
 			{"delete of another", remove("o2"), "forbidden"},
+			{"delete of what never was", remove("nothing"), "forbidden"},
 			{"delete", remove("o1"), ""},
+			{"delete again", remove("o1"), ""},
 			{"delete where", removeWhere, ""},
 			{"hard delete", &fhir.Interaction{Verb: fhir.VerbDelete, Type: "Observation", ID: "o1b", HardDelete: true}, "forbidden"},
 			{"purge", &fhir.Interaction{Verb: fhir.VerbPurgeHistory, Type: "Observation", ID: "o1b"}, "forbidden"},

@@ -59,6 +59,11 @@ func openIdentity(ctx context.Context, s *Server) (*identity, error) {
 		Workspace: func(name string) bool { _, err := s.plane.Workspace(name); return err == nil },
 		Patient:   s.patient,
 		Resource:  s.byHostName,
+		Who: func(r *http.Request, principal, client string) {
+			if q := web.From(r.Context()); q != nil {
+				q.Principal = &auth.Principal{ID: principal, Client: client}
+			}
+		},
 		ClientIP: func(r *http.Request) string {
 			if q := web.From(r.Context()); q != nil {
 				return q.ClientIP

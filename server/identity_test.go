@@ -483,6 +483,14 @@ func TestStandaloneLaunch(t *testing.T) {
 	x.json(200, "GET", "/default/fhir/Patient/p1", access, "")
 	// An id token opens nothing.
 	x.json(401, "GET", "/default/fhir/Patient/p1", a["id_token"].(string), "")
+	// Who the user is, as far as the scopes tell it.
+	if u := x.json(200, "GET", "/auth/userinfo", access, ""); u["sub"] != "alice" || u["name"] != "Alice" || u["fhirUser"] != x.url+"/default/fhir/Practitioner/7" {
+		t.Errorf("userinfo: %v", u)
+	}
+	if res := x.do("POST", "/auth/userinfo", x.owner, ""); res.StatusCode != 403 || !strings.Contains(res.Header.Get("WWW-Authenticate"), "insufficient_scope") {
+		t.Errorf("userinfo of a client: %s", res.Status)
+	}
+	x.json(401, "GET", "/auth/userinfo", a["id_token"].(string), "")
 	// Introspection, by a client that can keep a secret.
 	_, secret := x.client("resource-server", "", "")
 	if i := x.form(200, "/auth/introspect", url.Values{"token": {access}}, "resource-server", secret); i["active"] != true || i["patient"] != "p1" || i["sub"] != "alice" || i["fhirUser"] != "Practitioner/7" {
@@ -499,9 +507,50 @@ func TestStandaloneLaunch(t *testing.T) {
 	x.form(400, "/auth/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"growth"}, "refresh_token": {refresh}})
 	x.form(400, "/auth/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"growth"}, "refresh_token": {b["refresh_token"].(string)}})
 	x.json(401, "GET", "/default/fhir/Patient/p1", access, "")
+	x.json(401, "GET", "/auth/userinfo", access, "")
 	x.json(401, "GET", "/default/fhir/Patient/p1", b["access_token"].(string), "")
 	if i := x.form(200, "/auth/introspect", url.Values{"token": {access}}, "resource-server", secret); i["active"] != false || len(i) != 1 {
 		t.Errorf("introspection of what was taken back: %v", i)
+	}
+}
+
+// TestPostedAuthorization sends the request for authorization as a form from
+// another site: authorize-post of SMART.
+func TestPostedAuthorization(t *testing.T) {
+	x := openSMART(t)
+	form := url.Values{"response_type": {"code"}, "client_id": {"growth"}, "scope": {"openid"}, "state": {"a b&c"}}.Encode()
+	res := x.do("POST", "/auth/authorize", "", form, "Content-Type", "application/x-www-form-urlencoded", "Origin", "https://app.example.org", "Sec-Fetch-Site", "cross-site")
+	if at := res.Header.Get("Location"); res.StatusCode != 303 || at != x.url+"/auth/authorize?"+form {
+		t.Errorf("got %s, %s", res.Status, at)
+	}
+	x.json(400, "POST", "/auth/authorize", "", "")
+}
+
+// TestDiscovery: what the documents name is there.
+func TestDiscovery(t *testing.T) {
+	x := openSMART(t)
+	docs := []map[string]any{
+		x.json(200, "GET", "/.well-known/openid-configuration", "", ""), x.json(200, "GET", "/.well-known/oauth-authorization-server", "", ""),
+		x.json(200, "GET", "/default/fhir/.well-known/smart-configuration", "", ""),
+	}
+	for i, doc := range docs {
+		if doc["issuer"] != x.url {
+			t.Errorf("document %d: the issuer is %v", i, doc["issuer"])
+		}
+		for _, name := range []string{"jwks_uri", "authorization_endpoint", "token_endpoint", "userinfo_endpoint", "introspection_endpoint", "revocation_endpoint"} {
+			at, _ := doc[name].(string)
+			path, ok := strings.CutPrefix(at, x.url)
+			if !ok {
+				t.Errorf("document %d: %s is %q", i, name, at)
+				continue
+			}
+			if res := x.do("OPTIONS", path, "", ""); res.StatusCode != 204 {
+				t.Errorf("document %d: %s: %s", i, name, res.Status)
+			}
+		}
+	}
+	if docs[0]["request_uri_parameter_supported"] != false || docs[0]["authorization_response_iss_parameter_supported"] != true {
+		t.Errorf("got %v", docs[0])
 	}
 }
 

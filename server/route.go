@@ -38,7 +38,7 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if h, ok := rt.platform[path]; ok {
 		q.Route = path
-		if name, ok := strings.CutPrefix(path, "/auth/"); ok && r.Method == http.MethodPost {
+		if name, ok := strings.CutPrefix(path, "/auth/"); ok && (r.Method == http.MethodPost || name == "userinfo") {
 			q.Operation = name
 			if !rt.audited(w, r) {
 				return

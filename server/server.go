@@ -160,18 +160,7 @@ func (s *Server) join() http.Handler {
 	if s.cfg.Domain != "" {
 		rt.suffix = "." + s.cfg.Domain
 	}
-	rt.platform = map[string]http.Handler{
-		"/":        portal.New(portal.Options{Version: s.opt.Version, Services: s.portalServices}),
-		"/healthz": http.HandlerFunc(s.healthz),
-		"/readyz":  http.HandlerFunc(s.readyz),
-		"/metrics": s.metrics.Handler(),
-	}
-	if s.identity != nil {
-		h := s.identity.provider.Handler()
-		for _, path := range idp.Paths {
-			rt.platform[path] = h
-		}
-	}
+	rt.platform = s.platformHandlers()
 	var proxies []netip.Prefix
 	for _, p := range s.cfg.TrustedProxies {
 		if n, err := parseNetwork(p); err == nil { // Validate saw it before
@@ -193,6 +182,23 @@ func (s *Server) join() http.Handler {
 		Error:             rt.refuse,
 		Observe:           s.observers(),
 	})
+}
+
+// platformHandlers are the paths that are of no service and not of the management API.
+func (s *Server) platformHandlers() map[string]http.Handler {
+	out := map[string]http.Handler{
+		"/":        portal.New(portal.Options{Version: s.opt.Version, Services: s.portalServices}),
+		"/healthz": http.HandlerFunc(s.healthz),
+		"/readyz":  http.HandlerFunc(s.readyz),
+		"/metrics": s.metrics.Handler(),
+	}
+	if s.identity != nil {
+		h := s.identity.provider.Handler()
+		for _, path := range idp.Paths {
+			out[path] = h
+		}
+	}
+	return out
 }
 
 func isProbe(path string) bool {

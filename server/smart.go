@@ -19,7 +19,7 @@ const smartPath = ".well-known/smart-configuration"
 // smartCapabilities are the sets and single abilities that the built-in provider has.
 var smartCapabilities = []string{
 	"launch-ehr", "launch-standalone", "client-public", "client-confidential-symmetric", "client-confidential-asymmetric",
-	"sso-openid-connect", "context-banner", "context-ehr-patient", "context-ehr-encounter", "context-standalone-patient",
+	"sso-openid-connect", "authorize-post", "context-banner", "context-ehr-patient", "context-ehr-encounter", "context-standalone-patient",
 	"permission-offline", "permission-online", "permission-patient", "permission-user", "permission-v1", "permission-v2",
 }
 

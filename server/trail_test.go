@@ -103,6 +103,37 @@ func marshal(t *testing.T, v any) string {
 
 // TestTrailCounts compares the number of records with that of the requests, and
 // finds a byte that was changed.
+// TestTrailOfIdentity finds in the trail who asked the provider for what.
+func TestTrailOfIdentity(t *testing.T) {
+	x := openSMART(t)
+	_, secret := x.client("app", "", "")
+	x.form(401, "/auth/token", url.Values{"grant_type": {"client_credentials"}}, "app", "wrong")
+	if back := x.authorize(newBrowser(t), "alice", "wrong horse", nil, nil); back.Get("code") != "" {
+		t.Errorf("got %v", back)
+	}
+	if back := x.authorize(newBrowser(t), "hunter2", "hunter2", nil, nil); back.Get("code") != "" {
+		t.Errorf("got %v", back)
+	}
+	back := x.authorize(newBrowser(t), "alice", "correct horse", nil, url.Values{"patient": {"p1"}})
+	a := x.exchange(200, back.Get("code"), nil)
+	x.json(200, "GET", "/auth/userinfo", a["access_token"].(string), "")
+	x.form(200, "/auth/introspect", url.Values{"token": {x.owner}}, "app", secret)
+	var got []string
+	for _, rec := range x.json(200, "GET", "/manage/v1/audit", x.owner, "")["value"].([]any) {
+		r := rec.(map[string]any)
+		if action, _ := r["action"].(string); action == "token" || action == "login" || action == "authorize" || action == "userinfo" || action == "introspect" {
+			got = append(got, strings.TrimSpace(fmt.Sprint(action, " ", r["principal"], " ", r["client"], " ", r["status"])))
+		}
+	}
+	want := []string{
+		"token bootstrap bootstrap 200", "token app app 200", "token <nil> <nil> 401", "login alice <nil> 401", "login <nil> <nil> 401", "login alice <nil> 303",
+		"authorize alice growth 303", "token alice growth 200", "userinfo alice growth 200", "introspect app app 200",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func TestTrailCounts(t *testing.T) {
 	x := openSecured(t, nil)
 	x.json(201, "PUT", "/default/fhir/Patient/p1", x.owner, patientBody)

@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/hygeia-health/hygeia/dicom"
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
@@ -97,157 +99,145 @@ func (x *exchange) options() error {
 	return nil
 }
 
-// find walks the path below the version.
-func (rt route) find(r *http.Request, seg []string) (route, error) {
-	switch {
-	case len(seg) == 1 && seg[0] == "series":
-		rt.level = dicom.LevelSeries
-		return rt.method(r, map[string]action{"GET": {"query", (*exchange).search}}, "/series")
-	case len(seg) == 1 && seg[0] == "instances":
-		rt.level = dicom.LevelInstance
-		return rt.method(r, map[string]action{"GET": {"query", (*exchange).search}}, "/instances")
-	case len(seg) == 1 && seg[0] == "wado":
-		return rt.method(r, map[string]action{"GET": {"retrieve", (*exchange).wadoURI}}, "/wado")
-	case len(seg) >= 1 && seg[0] == "studies":
-		return rt.studies(r, seg[1:])
-	case len(seg) == 1 && seg[0] == "export":
-		return rt.method(r, map[string]action{"POST": {"export", (*exchange).export}}, "/export")
-	case len(seg) == 1 && seg[0] == "import":
-		return rt.method(r, map[string]action{"POST": {"bulk-import-store", (*exchange).importFiles}}, "/import")
-	case seg[0] == "workitems" && len(seg) <= 3:
-		return rt.workitems(r, seg[1:])
-	case rt.partition != "":
-		return rt, errNoRoute
-	case len(seg) == 1 && seg[0] == "changefeed":
-		return rt.method(r, map[string]action{"GET": {"change-feed", (*exchange).changes}}, "/changefeed")
-	case len(seg) == 2 && seg[0] == "changefeed" && seg[1] == "latest":
-		return rt.method(r, map[string]action{"GET": {"change-feed", (*exchange).latestChange}}, "/changefeed/latest")
-	case seg[0] == "extendedquerytags" && len(seg) <= 3:
-		return rt.tags(r, seg[1:])
-	case len(seg) == 2 && seg[0] == "operations":
-		rt.rest = seg[1]
-		return rt.method(r, map[string]action{"GET": {"operation", (*exchange).operation}}, "/operations/{operation}")
-	case len(seg) == 3 && seg[0] == "operations" && seg[2] == "errors":
-		rt.rest = seg[1]
-		return rt.method(r, map[string]action{"GET": {"operation", (*exchange).operationErrors}}, "/operations/{operation}/errors")
-	case len(seg) == 1 && seg[0] == "partitions":
-		return rt.method(r, map[string]action{"GET": {"partition", (*exchange).partitions}}, "/partitions")
-	}
-	return rt, errNoRoute
+// row is a path of the table: a segment in braces stands for any one, {path} for
+// all that follow.
+type row struct {
+	path    string
+	level   dicom.Level // that is searched; else it follows from the UIDs
+	base    bool        // never below a partition
+	since   int         // the version that brought it; 0 = the first
+	actions map[string]action
 }
 
-// tags walks the path below /extendedquerytags.
-func (rt route) tags(r *http.Request, seg []string) (route, error) {
-	const pattern = "/extendedquerytags"
-	if len(seg) == 0 {
-		return rt.method(r, map[string]action{
+// get is a row that only reads.
+func get(path, op string, serve func(*exchange) error) row {
+	return row{path: path, actions: map[string]action{"GET": {op, serve}}}
+}
+
+func find(path string, level dicom.Level) row {
+	r := get(path, "query", (*exchange).search)
+	r.level = level
+	return r
+}
+
+// ofService is a row that partitions do not have.
+func ofService(path string, actions map[string]action) row {
+	return row{path: path, base: true, actions: actions}
+}
+
+// The levels of the information model as paths.
+const (
+	studyPath    = "/studies/{study}"
+	seriesPath   = studyPath + "/series/{series}"
+	instancePath = seriesPath + "/instances/{instance}"
+)
+
+// table holds every path below a version. The first that fits counts.
+var table = sync.OnceValue(func() []row {
+	storing, removing := action{"store", (*exchange).store}, action{"delete", (*exchange).delete}
+	retrieving := action{"retrieve", (*exchange).retrieve}
+	rows := []row{
+		{path: "/studies", actions: map[string]action{"GET": {"query", (*exchange).search}, "POST": storing, "PUT": storing}},
+		{path: "/studies/$bulkUpdate", since: 2, actions: map[string]action{"POST": {"update-study", (*exchange).bulkUpdate}}},
+		{path: studyPath, actions: map[string]action{"GET": retrieving, "DELETE": removing, "POST": storing, "PUT": storing}},
+		{path: seriesPath, actions: map[string]action{"GET": retrieving, "DELETE": removing}},
+		{path: instancePath, actions: map[string]action{"GET": retrieving, "DELETE": removing}},
+		find("/series", dicom.LevelSeries),
+		find("/instances", dicom.LevelInstance),
+		find(studyPath+"/series", dicom.LevelSeries),
+		find(studyPath+"/instances", dicom.LevelInstance),
+		find(seriesPath+"/instances", dicom.LevelInstance),
+		get("/wado", "retrieve", (*exchange).wadoURI),
+		{path: "/export", actions: map[string]action{"POST": {"export", (*exchange).export}}},
+		{path: "/import", actions: map[string]action{"POST": {"bulk-import-store", (*exchange).importFiles}}},
+		{path: "/workitems", actions: map[string]action{
+			"GET": {"query-workitem", (*exchange).searchWorkitems}, "POST": {"add-workitem", (*exchange).addWorkitem},
+		}},
+		{path: "/workitems/{workitem}", actions: map[string]action{
+			"GET": {"retrieve-workitem", (*exchange).workitem}, "POST": {"update-workitem", (*exchange).updateWorkitem},
+		}},
+		{path: "/workitems/{workitem}/state", actions: map[string]action{"PUT": {"change-state-workitem", (*exchange).changeWorkitemState}}},
+		{path: "/workitems/{workitem}/cancelrequest", actions: map[string]action{"POST": {"cancel-workitem", (*exchange).cancelWorkitem}}},
+		get(instancePath+"/rendered", "retrieve-rendered", (*exchange).rendered),
+		get(instancePath+"/frames/{frames}", "retrieve", (*exchange).frames),
+		get(instancePath+"/frames/{frames}/rendered", "retrieve-rendered", (*exchange).rendered),
+		get(instancePath+"/frames/{frames}/thumbnail", "retrieve-rendered", (*exchange).thumbnail),
+		get(instancePath+"/bulkdata/{path}", "retrieve", (*exchange).bulkData),
+		ofService("/changefeed", map[string]action{"GET": {"change-feed", (*exchange).changes}}),
+		ofService("/changefeed/latest", map[string]action{"GET": {"change-feed", (*exchange).latestChange}}),
+		ofService("/extendedquerytags", map[string]action{
 			"GET": {"get-all-extended-query-tag", (*exchange).listTags}, "POST": {"add-extended-query-tag", (*exchange).addTags},
-		}, pattern)
-	}
-	rt.rest = seg[0]
-	switch {
-	case len(seg) == 1:
-		return rt.method(r, map[string]action{
+		}),
+		ofService("/extendedquerytags/{tag}", map[string]action{
 			"GET": {"get-extended-query-tag", (*exchange).showTag}, "PATCH": {"update-extended-query-tag", (*exchange).patchTag},
 			"DELETE": {"remove-extended-query-tag", (*exchange).deleteTag},
-		}, pattern+"/{tag}")
-	case seg[1] == "errors":
-		return rt.method(r, map[string]action{"GET": {"get-errors-extended-query-tag", (*exchange).tagErrors}}, pattern+"/{tag}/errors")
+		}),
+		ofService("/extendedquerytags/{tag}/errors", map[string]action{"GET": {"get-errors-extended-query-tag", (*exchange).tagErrors}}),
+		ofService("/operations/{operation}", map[string]action{"GET": {"operation", (*exchange).operation}}),
+		ofService("/operations/{operation}/errors", map[string]action{"GET": {"operation", (*exchange).operationErrors}}),
+		ofService("/partitions", map[string]action{"GET": {"partition", (*exchange).partitions}}),
 	}
-	return rt, errNoRoute
-}
+	for _, level := range []string{studyPath, seriesPath, instancePath} {
+		rows = append(rows, get(level+"/metadata", "retrieve-metadata", (*exchange).metadata), get(level+"/thumbnail", "retrieve-rendered", (*exchange).thumbnail))
+	}
+	return rows
+})
 
-// workitems walks the path below /workitems.
-func (rt route) workitems(r *http.Request, seg []string) (route, error) {
-	const pattern = "/workitems"
-	if len(seg) == 0 {
-		return rt.method(r, map[string]action{
-			"GET": {"query-workitem", (*exchange).searchWorkitems}, "POST": {"add-workitem", (*exchange).addWorkitem},
-		}, pattern)
-	}
-	rt.workitem = seg[0]
-	switch {
-	case len(seg) == 1:
-		return rt.method(r, map[string]action{
-			"GET": {"retrieve-workitem", (*exchange).workitem}, "POST": {"update-workitem", (*exchange).updateWorkitem},
-		}, pattern+"/{workitem}")
-	case seg[1] == "state":
-		return rt.method(r, map[string]action{"PUT": {"change-state-workitem", (*exchange).changeWorkitemState}}, pattern+"/{workitem}/state")
-	case seg[1] == "cancelrequest":
-		return rt.method(r, map[string]action{"POST": {"cancel-workitem", (*exchange).cancelWorkitem}}, pattern+"/{workitem}/cancelrequest")
-	}
-	return rt, errNoRoute
-}
-
-// studies walks the path below /studies.
-func (rt route) studies(r *http.Request, seg []string) (route, error) {
-	pattern := "/studies"
-	if len(seg) == 0 {
-		return rt.method(r, map[string]action{
-			"GET": {"query", (*exchange).search}, "POST": {"store", (*exchange).store}, "PUT": {"store", (*exchange).store},
-		}, pattern)
-	}
-	if len(seg) == 1 && seg[0] == "$bulkUpdate" && rt.version >= 2 {
-		return rt.method(r, map[string]action{"POST": {"update-study", (*exchange).bulkUpdate}}, pattern+"/$bulkUpdate")
-	}
-	rt.uids.Study, seg = seg[0], seg[1:]
-	pattern += "/{study}"
-	if len(seg) >= 2 && seg[0] == "series" {
-		rt.uids.Series, seg = seg[1], seg[2:]
-		pattern += "/series/{series}"
-		if len(seg) >= 2 && seg[0] == "instances" {
-			rt.uids.SOP, seg = seg[1], seg[2:]
-			pattern += "/instances/{instance}"
+// Routes lists every method of every path, as of version 2 and without partitions.
+func Routes() []auth.Route {
+	out := []auth.Route{{Method: http.MethodGet, Path: "/health/check"}}
+	for _, row := range table() {
+		for m := range row.actions {
+			out = append(out, auth.Route{Method: m, Path: "/v2" + row.path})
 		}
 	}
-	if rt.uids.Study == "" || strings.Contains(pattern, "{series}") && rt.uids.Series == "" || strings.Contains(pattern, "{instance}") && rt.uids.SOP == "" {
-		return rt, errNoRoute
-	}
-	rt.level = rt.uids.Level()
-	if len(seg) == 0 {
-		actions := map[string]action{"GET": {"retrieve", (*exchange).retrieve}, "DELETE": {"delete", (*exchange).delete}}
-		if rt.level == dicom.LevelStudy {
-			actions["POST"], actions["PUT"] = action{"store", (*exchange).store}, action{"store", (*exchange).store}
-		}
-		return rt.method(r, actions, pattern)
-	}
-	return rt.below(r, seg, pattern)
+	return out
 }
 
-// below is what hangs on a study, a series or an instance.
-func (rt route) below(r *http.Request, seg []string, pattern string) (route, error) {
-	one := func(op string, f func(*exchange) error) (route, error) {
-		return rt.method(r, map[string]action{"GET": {op, f}}, pattern+"/"+seg[0])
-	}
-	switch {
-	case len(seg) == 1 && seg[0] == "metadata":
-		return one("retrieve-metadata", (*exchange).metadata)
-	case len(seg) == 1 && seg[0] == "thumbnail":
-		return one("retrieve-rendered", (*exchange).thumbnail)
-	case len(seg) == 1 && seg[0] == "series" && rt.level == dicom.LevelStudy:
-		rt.level = dicom.LevelSeries
-		return one("query", (*exchange).search)
-	case len(seg) == 1 && seg[0] == "instances" && rt.level != dicom.LevelInstance:
-		rt.level = dicom.LevelInstance
-		return one("query", (*exchange).search)
-	case rt.level != dicom.LevelInstance:
-		return rt, errNoRoute
-	case len(seg) == 1 && seg[0] == "rendered":
-		return one("retrieve-rendered", (*exchange).rendered)
-	case len(seg) == 3 && seg[0] == "frames" && seg[2] == "rendered":
-		rt.rest = seg[1]
-		return one("retrieve-rendered", (*exchange).rendered)
-	case len(seg) == 3 && seg[0] == "frames" && seg[2] == "thumbnail":
-		rt.rest = seg[1]
-		return one("retrieve-rendered", (*exchange).thumbnail)
-	case len(seg) == 2 && seg[0] == "frames":
-		rt.rest = seg[1]
-		return one("retrieve", (*exchange).frames)
-	case len(seg) >= 2 && seg[0] == "bulkdata":
-		rt.rest = strings.Join(seg[1:], "/")
-		return one("retrieve", (*exchange).bulkData)
+// find looks a path below the version up.
+func (rt route) find(r *http.Request, seg []string) (route, error) {
+	for i := range table() {
+		row := &table()[i]
+		if row.since > rt.version || row.base && rt.partition != "" {
+			continue
+		}
+		got := rt
+		if !got.match(row.path, seg) {
+			continue
+		}
+		if got.level = row.level; got.level == 0 {
+			got.level = got.uids.Level()
+		}
+		return got.method(r, row.actions, row.path)
 	}
 	return rt, errNoRoute
+}
+
+// match compares a path with that of a row and takes the values out of it.
+func (rt *route) match(path string, seg []string) bool {
+	for want := range strings.SplitSeq(path[1:], "/") {
+		if want == "{path}" && len(seg) > 0 {
+			rt.rest = strings.Join(seg, "/")
+			return true
+		}
+		if len(seg) == 0 || want[0] != '{' && want != seg[0] || seg[0] == "" {
+			return false
+		}
+		switch want {
+		case "{study}":
+			rt.uids.Study = seg[0]
+		case "{series}":
+			rt.uids.Series = seg[0]
+		case "{instance}":
+			rt.uids.SOP = seg[0]
+		case "{workitem}":
+			rt.workitem = seg[0]
+		case "{frames}", "{tag}", "{operation}":
+			rt.rest = seg[0]
+		}
+		seg = seg[1:]
+	}
+	return len(seg) == 0
 }
 
 // resource names what the request is about for the audit trail.

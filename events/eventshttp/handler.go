@@ -6,11 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hygeia-health/hygeia/events"
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/web"
 )
@@ -41,18 +43,79 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error) {
 	web.Problem(w, r, e)
 }
 
+// serve answers one method of a path; name is that of the subscription.
+type serve func(h *Handler, w http.ResponseWriter, r *http.Request, name string) error
+
+// endpoint is a path with its methods. GET stands for HEAD too.
+type endpoint struct {
+	path    string // {name} stands for one segment
+	methods map[string]serve
+}
+
+// cursor holds the paths below /{workspace}/events, subscriptions those below
+// .../eventsubscriptions of the management API.
+var (
+	cursor = []endpoint{
+		{"", map[string]serve{http.MethodGet: (*Handler).pull}},
+		{"/validate", map[string]serve{http.MethodGet: (*Handler).validate, http.MethodPost: (*Handler).validate}},
+	}
+	subscriptions = []endpoint{
+		{"", map[string]serve{http.MethodGet: (*Handler).list}},
+		{"/{name}", map[string]serve{http.MethodGet: (*Handler).show, http.MethodPut: (*Handler).put, http.MethodDelete: (*Handler).remove}},
+		{"/{name}/deadletters", map[string]serve{http.MethodGet: (*Handler).letters}},
+		{"/{name}/redrive", map[string]serve{http.MethodPost: (*Handler).redrive}},
+	}
+)
+
+// Routes lists every method of every path.
+func Routes() []auth.Route {
+	var out []auth.Route
+	for base, list := range map[string][]endpoint{"/{workspace}/events": cursor, "/manage/v1/workspaces/{workspace}/eventsubscriptions": subscriptions} {
+		for _, e := range list {
+			for m := range e.methods {
+				out = append(out, auth.Route{Method: m, Path: base + e.path})
+			}
+		}
+	}
+	return out
+}
+
 // ServeCursor answers what is below /{workspace}/events; rest is the path there.
 func (h *Handler) ServeCursor(w http.ResponseWriter, r *http.Request, rest string) {
-	var err error
-	switch rest {
-	case "", "/":
-		err = h.pull(w, r)
-	case "/validate":
-		err = h.validate(w, r)
-	default:
-		err = fault.New(fault.NotFound, "there is nothing at this path; events are at /{workspace}/events")
+	h.dispatch(w, r, cursor, "", rest, "events are at /{workspace}/events")
+}
+
+// ServeManage answers the event subscriptions of the management API; rest is the
+// path behind /eventsubscriptions.
+func (h *Handler) ServeManage(w http.ResponseWriter, r *http.Request, rest string) {
+	name, verb, more := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+	path := ""
+	if name != "" {
+		path = "/{name}"
 	}
-	if err != nil {
+	if more {
+		path += "/" + verb
+	}
+	h.dispatch(w, r, subscriptions, name, path, "see /manage/v1/openapi.json")
+}
+
+// dispatch finds the endpoint of a path and its method.
+func (h *Handler) dispatch(w http.ResponseWriter, r *http.Request, list []endpoint, name, path, hint string) {
+	at := slices.IndexFunc(list, func(e endpoint) bool { return e.path == strings.TrimSuffix(path, "/") })
+	if at < 0 {
+		h.answer(w, r, fault.New(fault.NotFound, "there is nothing at this path; %s", hint))
+		return
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	do := list[at].methods[method]
+	if do == nil {
+		h.answer(w, r, notAllowed(w, r, list[at].methods))
+		return
+	}
+	if err := do(h, w, r, name); err != nil {
 		h.answer(w, r, err)
 	}
 }
@@ -61,14 +124,16 @@ func (h *Handler) ServeCursor(w http.ResponseWriter, r *http.Request, rest strin
 // code in the address of a validation is its permission.
 func Public(rest string) bool { return rest == "/validate" }
 
-func only(w http.ResponseWriter, r *http.Request, methods ...string) error {
-	for _, m := range methods {
-		if r.Method == m {
-			return nil
+func notAllowed(w http.ResponseWriter, r *http.Request, methods map[string]serve) error {
+	var names []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if methods[m] != nil || m == http.MethodHead && methods[http.MethodGet] != nil {
+			names = append(names, m)
 		}
 	}
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return fault.New(fault.NotAllowed, "%.16s is not possible here; allowed are %s", r.Method, strings.Join(methods, ", "))
+	list := strings.Join(names, ", ")
+	w.Header().Set("Allow", list)
+	return fault.New(fault.NotAllowed, "%.16s is not possible here; allowed are %s", r.Method, list)
 }
 
 // query is what a request of the cursor asks for.
@@ -120,10 +185,7 @@ func parseQuery(r *http.Request) (q query, err error) {
 
 // pull answers a page of the cursor: a batch of CloudEvents. The Link header has
 // the next page, also when it is still empty.
-func (h *Handler) pull(w http.ResponseWriter, r *http.Request) error {
-	if err := only(w, r, http.MethodGet, http.MethodHead); err != nil {
-		return err
-	}
+func (h *Handler) pull(w http.ResponseWriter, r *http.Request, _ string) error {
 	q, err := parseQuery(r)
 	if err != nil {
 		return err
@@ -210,10 +272,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q query) error 
 }
 
 // validate is opened by a receiver, or by its operator in a browser.
-func (h *Handler) validate(w http.ResponseWriter, r *http.Request) error {
-	if err := only(w, r, http.MethodGet, http.MethodPost); err != nil {
-		return err
-	}
+func (h *Handler) validate(w http.ResponseWriter, r *http.Request, _ string) error {
 	q := r.URL.Query()
 	if err := h.svc.Validate(r.Context(), q.Get("name"), q.Get("code")); err != nil {
 		return err
@@ -221,34 +280,6 @@ func (h *Handler) validate(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, "The event subscription is validated.\n")
 	return nil
-}
-
-// ServeManage answers the event subscriptions of the management API; rest is the
-// path behind /eventsubscriptions.
-func (h *Handler) ServeManage(w http.ResponseWriter, r *http.Request, rest string) {
-	name, verb, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
-	var err error
-	switch {
-	case name == "":
-		if err = only(w, r, http.MethodGet, http.MethodHead); err == nil {
-			err = h.list(w, r)
-		}
-	case verb == "":
-		err = h.one(w, r, name)
-	case verb == "deadletters":
-		if err = only(w, r, http.MethodGet, http.MethodHead); err == nil {
-			err = h.letters(w, r, name)
-		}
-	case verb == "redrive":
-		if err = only(w, r, http.MethodPost); err == nil {
-			err = h.redrive(w, r, name)
-		}
-	default:
-		err = fault.New(fault.NotFound, "there is nothing at this path; see /manage/v1/openapi.json")
-	}
-	if err != nil {
-		h.answer(w, r, err)
-	}
 }
 
 func sendJSON(w http.ResponseWriter, status int, v any) error {
@@ -263,7 +294,7 @@ func sendJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-func (h *Handler) list(w http.ResponseWriter, r *http.Request) error {
+func (h *Handler) list(w http.ResponseWriter, r *http.Request, _ string) error {
 	list, err := h.svc.Subscriptions(r.Context())
 	if err != nil {
 		return err
@@ -271,40 +302,40 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, map[string]any{"value": list})
 }
 
-func (h *Handler) one(w http.ResponseWriter, r *http.Request, name string) error {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-		info, err := h.svc.Subscription(r.Context(), name)
-		if err != nil {
-			return err
-		}
-		return sendJSON(w, http.StatusOK, info)
-	case http.MethodPut:
-		body, err := readBody(w, r)
-		if err != nil {
-			return err
-		}
-		sub, err := events.ParseSubscription(name, body)
-		if err != nil {
-			return err
-		}
-		info, created, err := h.svc.PutSubscription(r.Context(), sub, web.BaseURL(r))
-		if err != nil {
-			return err
-		}
-		status := http.StatusOK
-		if created {
-			status = http.StatusCreated
-		}
-		return sendJSON(w, status, info)
-	case http.MethodDelete:
-		if err := h.svc.DeleteSubscription(r.Context(), name); err != nil {
-			return err
-		}
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+func (h *Handler) show(w http.ResponseWriter, r *http.Request, name string) error {
+	info, err := h.svc.Subscription(r.Context(), name)
+	if err != nil {
+		return err
 	}
-	return only(w, r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete)
+	return sendJSON(w, http.StatusOK, info)
+}
+
+func (h *Handler) put(w http.ResponseWriter, r *http.Request, name string) error {
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	sub, err := events.ParseSubscription(name, body)
+	if err != nil {
+		return err
+	}
+	info, created, err := h.svc.PutSubscription(r.Context(), sub, web.BaseURL(r))
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return sendJSON(w, status, info)
+}
+
+func (h *Handler) remove(w http.ResponseWriter, r *http.Request, name string) error {
+	if err := h.svc.DeleteSubscription(r.Context(), name); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {

@@ -1,11 +1,13 @@
 package fhirhttp
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/r4"
 )
@@ -348,6 +350,29 @@ var patterns = [...]string{
 	atReindex:           "/_operations/reindex/{id}",
 	atImport:            "/_operations/import/{id}",
 	atImportFile:        "/_operations/import/{id}/{file}",
+}
+
+// Routes lists every method of every path below the base, but those of Options.Handlers.
+func Routes() []auth.Route {
+	var out []auth.Route
+	for at, list := range routes {
+		for _, r := range list {
+			out = append(out, auth.Route{Method: r.method, Path: patterns[at]})
+		}
+	}
+	for _, op := range operations {
+		path := "/"
+		switch {
+		case op.instance:
+			path = "/" + cmp.Or(op.only, "{type}") + "/{id}/"
+		case op.typ != "":
+			path = "/" + op.typ + "/"
+		}
+		for _, r := range op.routes {
+			out = append(out, auth.Route{Method: r.method, Path: path + "$" + op.name})
+		}
+	}
+	return out
 }
 
 // pattern names a target without the values in it.

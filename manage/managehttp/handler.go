@@ -42,36 +42,56 @@ type Options struct {
 	Jobs Jobs         // nil: there is no /jobs
 }
 
+// endpoint is a row of the table.
+type endpoint struct {
+	method, path string
+	serve        func(w http.ResponseWriter, r *http.Request) error
+}
+
+// endpoints is the table, below base.
+func (h *handler) endpoints() []endpoint {
+	const workspace = "/workspaces/{workspace}"
+	list := []endpoint{
+		{"GET", "/openapi.json", h.openapi},
+		{"GET", "/workspaces", h.listWorkspaces},
+		{"GET", workspace, h.showWorkspace},
+		{"PUT", workspace, h.putWorkspace},
+		{"DELETE", workspace, h.deleteWorkspace},
+	}
+	if h.jobs != nil {
+		list = append(list, endpoint{"GET", "/jobs", h.listJobs}, endpoint{"GET", "/jobs/{job}", h.showJob}, endpoint{"DELETE", "/jobs/{job}", h.cancelJob})
+	}
+	for _, k := range kinds {
+		services := workspace + "/" + k.collection
+		list = append(list,
+			endpoint{"GET", services, h.listServices(k.kind)},
+			endpoint{"GET", services + "/{service}", h.showService(k.kind)},
+			endpoint{"PUT", services + "/{service}", h.putService(k.kind, k.body)},
+			endpoint{"DELETE", services + "/{service}", h.deleteService(k.kind)})
+	}
+	return list
+}
+
+// Routes lists every method of every path.
+func Routes() []auth.Route {
+	var out []auth.Route
+	for _, e := range (&handler{jobs: noJobs{}}).endpoints() {
+		out = append(out, auth.Route{Method: e.method, Path: base + e.path})
+	}
+	return out
+}
+
+// noJobs stands for some jobs where only the table is needed.
+type noJobs struct{ Jobs }
+
 // New returns the handler of everything below /manage/v1.
 func New(p *manage.Plane, opt Options) http.Handler {
 	h := &handler{plane: p, log: opt.Log, mux: http.NewServeMux(), jobs: opt.Jobs}
 	if h.log == nil {
 		h.log = slog.Default()
 	}
-	const workspace = "/workspaces/{workspace}"
-	for _, r := range []struct {
-		method, path string
-		serve        func(w http.ResponseWriter, r *http.Request) error
-	}{
-		{"GET", "/openapi.json", h.openapi},
-		{"GET", "/workspaces", h.listWorkspaces},
-		{"GET", workspace, h.showWorkspace},
-		{"PUT", workspace, h.putWorkspace},
-		{"DELETE", workspace, h.deleteWorkspace},
-	} {
-		h.route(r.method, r.path, r.serve)
-	}
-	if h.jobs != nil {
-		h.route("GET", "/jobs", h.listJobs)
-		h.route("GET", "/jobs/{job}", h.showJob)
-		h.route("DELETE", "/jobs/{job}", h.cancelJob)
-	}
-	for _, k := range kinds {
-		services := workspace + "/" + k.collection
-		h.route("GET", services, h.listServices(k.kind))
-		h.route("GET", services+"/{service}", h.showService(k.kind))
-		h.route("PUT", services+"/{service}", h.putService(k.kind, k.body))
-		h.route("DELETE", services+"/{service}", h.deleteService(k.kind))
+	for _, e := range h.endpoints() {
+		h.route(e.method, e.path, e.serve)
 	}
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		web.Problem(w, r, fault.New(fault.NotFound, "there is nothing at this path; see %s/openapi.json", base))

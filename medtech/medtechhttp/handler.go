@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech"
+	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/web"
 )
@@ -67,6 +68,15 @@ func (h *handler) routes() []route {
 		{"DELETE", "/replays/{id}", "cancel-replay", h.cancelReplay},
 		{"GET", "/status", "status", h.status},
 	}
+}
+
+// Routes lists every method of every path below the base.
+func Routes() []auth.Route {
+	var out []auth.Route
+	for _, rt := range (&handler{}).routes() {
+		out = append(out, auth.Route{Method: rt.method, Path: rt.path})
+	}
+	return out
 }
 
 // ServeHTTP implements http.Handler.

@@ -164,11 +164,22 @@ func (c *Claims) checkTimes(now time.Time) error {
 	return nil
 }
 
+// scopes returns all scopes, in the form of SMART.
+func (c *Claims) scopes(builtin bool) []string {
+	out := append(slices.Clone([]string(c.Scope)), c.SCP...)
+	if !builtin {
+		for i := range out {
+			out[i] = foreignScope(out[i])
+		}
+	}
+	return out
+}
+
 // narrowed reports whether the scopes of a token narrow what roles allow: every
 // SMART token, and every token that the built-in provider gave to a user
 // without the scope user_impersonation.
 func (c *Claims) narrowed(builtin bool) bool {
-	scopes := append(slices.Clone([]string(c.Scope)), c.SCP...)
+	scopes := c.scopes(builtin)
 	smart := slices.ContainsFunc(scopes, func(s string) bool {
 		return IsClinical(s) || s == "fhirUser" || s == "launch" || strings.HasPrefix(s, "launch/")
 	})

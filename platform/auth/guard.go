@@ -40,6 +40,10 @@ func (g *Guard) Authorize(ctx context.Context, a Actions) error {
 	return nil
 }
 
+// Route is a method at a path of an edge, with names in braces for segments. The
+// edges list theirs, so that a test can ask for every one without a token.
+type Route struct{ Method, Path string }
+
 // ErrNoPrincipal is what a request without a token gets.
 var ErrNoPrincipal = fault.At(fault.Unauthenticated, "login", "", "a bearer token is required")
 

@@ -132,8 +132,11 @@ func VerifyOwn(token string, keys []PublicKey, now time.Time) (*Claims, error) {
 	for _, a := range c.Audience {
 		own = own || strings.HasPrefix(a, audiencePrefix)
 	}
-	if !own {
+	switch {
+	case !own:
 		return nil, rejected("it is no access token")
+	case c.Issuer == "":
+		return nil, rejected("it names no issuer")
 	}
 	return c, c.checkTimes(now)
 }

@@ -40,6 +40,17 @@ const audiencePrefix = "urn:hygeia:scope:"
 // ScopeAudience returns the audience that stands for a scope of this server.
 func ScopeAudience(scope string) string { return audiencePrefix + scope }
 
+// ScopeOf returns the scope that the first audience of the built-in provider
+// stands for; "" when there is none.
+func ScopeOf(audience []string) string {
+	for _, a := range audience {
+		if at, ok := strings.CutPrefix(a, audiencePrefix); ok {
+			return at
+		}
+	}
+	return ""
+}
+
 // Realm authenticates the requests to one scope. It is safe for many goroutines.
 type Realm struct {
 	scope string
@@ -74,12 +85,9 @@ func NewRealm(scope string, dir Directory, trust []Trust, now func() time.Time) 
 // section 2.1), or an Unauthenticated fault. It is Transient when an external
 // issuer does not answer.
 func (r *Realm) Authenticate(ctx context.Context, header string) (*Principal, error) {
-	if header == "" {
-		return nil, ErrNoPrincipal
-	}
-	scheme, token, _ := strings.Cut(header, " ")
-	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, fault.At(fault.Unauthenticated, "login", "", "the Authorization header is no bearer token")
+	token, err := BearerToken(header)
+	if err != nil {
+		return nil, err
 	}
 	key, now := sha256.Sum256([]byte(token)), r.now()
 	r.mu.Lock()
@@ -100,6 +108,18 @@ func (r *Realm) Authenticate(ctx context.Context, header string) (*Principal, er
 	}
 	r.remember(key, known{p, until, generation})
 	return p, nil
+}
+
+// BearerToken cuts the token out of an Authorization header (RFC 6750 section 2.1).
+func BearerToken(header string) (string, error) {
+	if header == "" {
+		return "", ErrNoPrincipal
+	}
+	scheme, token, _ := strings.Cut(header, " ")
+	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", fault.At(fault.Unauthenticated, "login", "", "the Authorization header is no bearer token")
+	}
+	return token, nil
 }
 
 func (r *Realm) remember(key [sha256.Size]byte, k known) {
@@ -191,13 +211,16 @@ func (t *Trust) accepts(audience []string, scope string) bool {
 	})
 }
 
+// ErrTakenBack is for tokens that were revoked, or whose user or client is gone.
+var ErrTakenBack error = rejected("it was taken back")
+
 // principal turns claims that were checked into a Principal.
 func (r *Realm) principal(c *Claims, issuer string, builtin bool) (*Principal, error) {
 	if c.Subject == "" && c.ObjectID == "" {
 		return nil, rejected("it names no subject")
 	}
 	if builtin && !r.dir.Active(c) {
-		return nil, rejected("it was taken back")
+		return nil, ErrTakenBack
 	}
 	names := []string{c.Subject}
 	if !builtin {
@@ -215,7 +238,7 @@ func (r *Realm) principal(c *Claims, issuer string, builtin bool) (*Principal, e
 	}
 	p.Grants = r.dir.Grants(issuer, names, roles, r.scope)
 	p.Limited = c.narrowed(builtin)
-	p.Scopes = clinical(append(slices.Clone([]string(c.Scope)), c.SCP...))
+	p.Scopes = clinical(c.scopes(builtin))
 	return p, nil
 }
 

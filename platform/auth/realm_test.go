@@ -318,6 +318,46 @@ func TestParseScope(t *testing.T) {
 	}
 }
 
+// TestForeignScopes has scopes in the form of Entra ID: they limit as those of
+// SMART do, also when they cannot be understood.
+func TestForeignScopes(t *testing.T) {
+	i, key := newIssuer(t), ecKey(t)
+	keys := public("k1", "ES256", key)
+	i.keys.Store(&keys)
+	ext, err := auth.NewExternal(i.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &directory{name: "alice", issuer: i.URL, actions: auth.FHIRRead}
+	r := auth.NewRealm("/a/b", d, []auth.Trust{{Keys: ext, Audience: []string{"api://records"}}}, nil)
+	for scp, want := range map[string]string{
+		"patient.Observation.rs":             "patient/Observation.rs",
+		"patient$Patient.read":               "patient/Patient.rs",
+		"user.all.all launch":                "user/*.cruds",
+		"patient.*.read system/Group.read":   "patient/*.rs system/Group.rs",
+		"patient.Observation.sr":             "", // limited to nothing
+		"patient.all.rs?category=laboratory": "",
+		"user_impersonation":                 "all",
+		"user.read patient.data":             "all", // not of SMART
+	} {
+		token := sign(t, key, "ES256", "k1", claims(i.URL, func(c map[string]any) { c["scp"] = scp }))
+		p, err := r.Authenticate(context.Background(), "Bearer "+token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range p.Scopes {
+			got = append(got, s.String())
+		}
+		if !p.Limited {
+			got = append(got, "all")
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("%s: got %q, want %q", scp, text, want)
+		}
+	}
+}
+
 func TestParseJWKS(t *testing.T) {
 	k := ecKey(t)
 	text, err := auth.MarshalJWKS(public("k", "ES256", k))

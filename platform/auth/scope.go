@@ -131,6 +131,31 @@ func isTypeName(s string) bool {
 	return true
 }
 
+// foreignScope reads the form that clinical scopes have where a scope may hold no
+// slash or star, as in Entra ID and Azure Health Data Services:
+// patient.Observation.rs, user$all.read. What was meant as a limit must not be
+// taken for none.
+func foreignScope(text string) string {
+	for _, context := range []string{ForPatient, ForUser, ForSystem} {
+		rest, ok := strings.CutPrefix(text, context)
+		if !ok || rest == "" || rest[0] != '.' && rest[0] != '$' {
+			continue
+		}
+		typ, perms, _ := strings.Cut(rest[1:], ".")
+		switch {
+		case typ == "all":
+			typ = "*"
+		case typ == "" || typ != "*" && !isTypeName(typ):
+			continue
+		}
+		if perms == "all" {
+			perms = "*"
+		}
+		return context + "/" + typ + "." + perms
+	}
+	return text
+}
+
 // clinical returns the clinical scopes of a list. Those that cannot be read
 // permit nothing.
 func clinical(scopes []string) []Scope {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -27,10 +28,45 @@ type AdminPath struct {
 	Secret     bool
 }
 
+// adminServe answers one method of a path.
+type adminServe func(*Provider, *adminRequest) error
+
+// collection has the endpoints of a collection; nil for what it has not.
+type collection struct {
+	list, show, put, remove, secret, add adminServe
+}
+
+// of returns the methods of the collection, of one of its members, or of the secret of one.
+func (c collection) of(member, secret bool) map[string]adminServe {
+	methods := map[string]adminServe{}
+	switch {
+	case secret:
+		methods[http.MethodPost] = c.secret
+	case member:
+		methods[http.MethodGet], methods[http.MethodPut], methods[http.MethodDelete] = c.show, c.put, c.remove
+	default:
+		methods[http.MethodGet], methods[http.MethodPost] = c.list, c.add
+	}
+	maps.DeleteFunc(methods, func(_ string, serve adminServe) bool { return serve == nil })
+	return methods
+}
+
+// paths lists the paths of a collection with their methods.
+func (c collection) paths(name string) map[string]map[string]adminServe {
+	out := map[string]map[string]adminServe{}
+	for _, at := range []string{adminBase + "/", adminBase + "/workspaces/{workspace}/"} {
+		if at += name; c.inWorkspaces(name) || !strings.Contains(at, "{") {
+			out[at], out[at+"/{name}"], out[at+"/{name}/secret"] = c.of(false, false), c.of(true, false), c.of(true, true)
+		}
+	}
+	return out
+}
+
+// inWorkspaces reports whether workspaces have a collection of that name too.
+func (collection) inWorkspaces(name string) bool { return name != "roles" && name != "signingkeys" }
+
 // collections are the endpoints of each collection.
-var collections = map[string]struct {
-	list, show, put, remove, secret, add func(*Provider, *adminRequest) error
-}{
+var collections = map[string]collection{
 	"clients":         {(*Provider).listClients, (*Provider).showClient, (*Provider).putClient, (*Provider).deleteClient, (*Provider).newClientSecret, nil},
 	"users":           {(*Provider).listUsers, (*Provider).showUser, (*Provider).putUser, (*Provider).deleteUser, nil, nil},
 	"roles":           {(*Provider).listRoles, (*Provider).showRole, (*Provider).putRole, (*Provider).deleteRole, nil, nil},
@@ -54,7 +90,7 @@ func ParseAdminPath(u *url.URL) (p AdminPath, ok bool) {
 	}
 	if parts[0] == "workspaces" && len(parts) >= 3 {
 		p.Workspace, parts = parts[1], parts[2:]
-		if p.Workspace == "" || parts[0] == "roles" || parts[0] == "signingkeys" {
+		if p.Workspace == "" || !(collection{}).inWorkspaces(parts[0]) {
 			return p, false
 		}
 	}
@@ -110,15 +146,7 @@ func (p *Provider) admin(q *adminRequest) error {
 		return fault.New(fault.NotFound, "there is no workspace %.64q", q.Workspace)
 	}
 	c := collections[q.Collection]
-	methods := map[string]func(*Provider, *adminRequest) error{}
-	switch {
-	case q.Secret:
-		methods[http.MethodPost] = c.secret
-	case q.Name == "":
-		methods[http.MethodGet], methods[http.MethodPost] = c.list, c.add
-	default:
-		methods[http.MethodGet], methods[http.MethodPut], methods[http.MethodDelete] = c.show, c.put, c.remove
-	}
+	methods := c.of(q.Name != "", q.Secret)
 	method := q.r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet

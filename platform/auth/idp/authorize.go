@@ -224,6 +224,9 @@ var crossOrigin = http.NewCrossOriginProtection()
 
 // serveConsent takes the answer of the user.
 func (p *Provider) serveConsent(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.RawQuery == "" {
+		return p.servePosted(w, r)
+	}
 	if err := crossOrigin.Check(r); err != nil {
 		return fault.New(fault.Forbidden, "the form does not come from this server")
 	}
@@ -238,6 +241,7 @@ func (p *Provider) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	if u == nil {
 		return p.page(w, r, http.StatusOK, "login", loginPage{Client: req.client.label(), Action: formAction("login", req)}, "")
 	}
+	p.d.Who(r, u.ID, req.client.ID)
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		return fault.New(fault.Invalid, "the form cannot be read")
@@ -264,9 +268,28 @@ func (p *Provider) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	return p.giveCode(w, r, req, g)
 }
 
+// servePosted answers a request for authorization that came as a form (OpenID
+// Connect Core 1.0 section 3.1.2.1, SMART authorize-post): the browser asks again
+// with GET, so that cookies that other sites must not use come along.
+func (p *Provider) servePosted(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil || len(r.PostForm) == 0 {
+		return fault.New(fault.Invalid, "the request for authorization cannot be read")
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Location", p.d.BaseURL(r)+"/auth/authorize?"+r.PostForm.Encode())
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
 // contextOf puts the launch context into a grant; it returns what is wrong.
 func (p *Provider) contextOf(r *http.Request, req *authRequest, u *User, g *grant) (complaint string) {
 	if req.launch != nil {
+		// The EHR vouches for those who care for patients. A patient never gets a
+		// token for another one, whatever handle it got hold of.
+		if id := req.launch.Patient; id != "" && strings.HasPrefix(u.FHIRUser, "Patient/") && p.patientFor(r, g.At, u, id) != nil {
+			return "This patient is not one that you may see."
+		}
 		g.Patient, g.Encounter, g.Banner = req.launch.Patient, req.launch.Encounter, req.launch.Banner
 		return ""
 	}

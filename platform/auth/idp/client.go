@@ -36,6 +36,14 @@ const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 // (RFC 6749 section 2.3.1), by an assertion (RFC 7523), or, for a public client,
 // by its id alone.
 func (p *Provider) authenticate(r *http.Request, form url.Values) (*Client, error) {
+	c, err := p.proven(r, form)
+	if err == nil {
+		p.d.Who(r, c.ID, c.ID)
+	}
+	return c, err
+}
+
+func (p *Provider) proven(r *http.Request, form url.Values) (*Client, error) {
 	id, secret, basic := r.BasicAuth()
 	assertion := form.Get("client_assertion")
 	if basic {

@@ -6,10 +6,11 @@
 //	POST /auth/login        the password form
 //	POST /auth/logout       ends the session of the browser
 //	POST /auth/launch       an EHR opens a launch context and gets its handle
+//	GET  /auth/userinfo     OpenID Connect Core 1.0 section 5.3, also POST
 //	POST /auth/introspect   RFC 7662
 //	POST /auth/revoke       RFC 7009
 //	GET  /auth/jwks.json    the public keys
-//	GET  /.well-known/openid-configuration
+//	GET  /.well-known/openid-configuration, /.well-known/oauth-authorization-server
 //
 // What it keeps is in one small database: objects (clients, users, custom roles,
 // assignments, keys, consents), which are few and also held in memory, and
@@ -20,7 +21,7 @@
 // store.go (the two tables), objects.go (what is kept, and its rules),
 // secret.go (hashes, sealing), keys.go (signing keys), client.go (who a client
 // is), token.go (grants), authorize.go (the pages), launch.go, introspect.go,
-// discovery.go, admin.go (the management API of all objects).
+// userinfo.go, discovery.go, admin.go (the management API of all objects).
 //
 // Invariants: no secret is on disk in clear: client secrets and tickets are
 // kept as SHA-256 of 256 random bits, passwords as Argon2id, private keys and

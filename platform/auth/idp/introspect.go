@@ -1,6 +1,7 @@
 package idp
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -25,7 +26,7 @@ func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) error
 	if token == "" {
 		return refused("invalid_request", "token is missing")
 	}
-	claims, err := auth.VerifyOwn(token, p.publicKeys(), p.d.Now())
+	claims, err := p.own(r.Context(), token)
 	if err != nil || !p.Active(claims) {
 		respond(w, http.StatusOK, map[string]bool{"active": false})
 		return nil
@@ -44,10 +45,13 @@ func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-func (p *Provider) publicKeys() []auth.PublicKey {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	return p.public
+// own checks an access token of the provider but for whether it was taken back.
+func (p *Provider) own(ctx context.Context, token string) (*auth.Claims, error) {
+	keys, err := p.Keys(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	return auth.VerifyOwn(token, keys, p.d.Now())
 }
 
 // serveRevoke answers RFC 7009: an access token ends, or with a refresh token
@@ -65,7 +69,7 @@ func (p *Provider) serveRevoke(w http.ResponseWriter, r *http.Request) error {
 	if token == "" {
 		return refused("invalid_request", "token is missing")
 	}
-	if claims, err := auth.VerifyOwn(token, p.publicKeys(), p.d.Now()); err == nil {
+	if claims, err := p.own(r.Context(), token); err == nil {
 		if claims.ClientID == c.ID {
 			if err := p.revoke(r.Context(), claims.ID, claims.Expiry.Time().Add(p.d.AccessTime)); err != nil {
 				return err

@@ -31,6 +31,13 @@ func (p *Provider) serveLaunch(w http.ResponseWriter, r *http.Request) error {
 		Client    string `json:"client_id"`
 		Banner    bool   `json:"need_patient_banner"`
 	}
+	challenge := func(err error) error {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="hygeia"`)
+		return err
+	}
+	if _, err := p.bearer(r); err != nil {
+		return challenge(err)
+	}
 	q := &adminRequest{w: w, r: r, ctx: r.Context()}
 	if err := q.decode(&b); err != nil {
 		return err
@@ -41,9 +48,9 @@ func (p *Provider) serveLaunch(w http.ResponseWriter, r *http.Request) error {
 	}
 	who, err := auth.NewRealm(at, p, []auth.Trust{{Keys: p, BuiltIn: true}}, p.d.Now).Authenticate(r.Context(), r.Header.Get("Authorization"))
 	if err != nil {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="hygeia"`)
-		return err
+		return challenge(err)
 	}
+	p.d.Who(r, who.ID, who.Client)
 	ctx := auth.WithPrincipal(r.Context(), who)
 	if err := auth.NewGuard(at).Authorize(ctx, auth.FHIRRead); err != nil {
 		return err

@@ -159,6 +159,7 @@ func (p *Provider) login(r *http.Request, name, password, code string) (*User, e
 	if !ok {
 		return nil, nil
 	}
+	p.d.Who(r, u.ID, "") // a name that nobody has may be a password in the wrong field
 	p.change.Lock()
 	defer p.change.Unlock()
 	if u, ok = p.user(name); !ok {

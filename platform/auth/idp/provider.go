@@ -36,6 +36,9 @@ type Deps struct {
 	// Resource returns the scope that a URL stands for when that does not lie below
 	// BaseURL, "" for none: services that have a host name of their own. nil = there are none.
 	Resource func(resource string) string
+	// Who is told who asks, for the audit trail: client is "" for a browser that
+	// logs in; nil = nobody wants to know.
+	Who func(r *http.Request, principal, client string)
 	// Workspace reports whether there is a workspace of that name.
 	Workspace func(name string) bool
 	// ClientIP returns the address of the client, for the limit of failed logins.
@@ -91,6 +94,9 @@ func Open(ctx context.Context, d Deps) (*Provider, error) {
 	}
 	if d.ClientIP == nil {
 		d.ClientIP = func(r *http.Request) string { return r.RemoteAddr }
+	}
+	if d.Who == nil {
+		d.Who = func(*http.Request, string, string) {}
 	}
 	st, err := openStore(ctx, d.DB)
 	if err != nil {

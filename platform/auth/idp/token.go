@@ -180,6 +180,7 @@ func (p *Provider) codeToken(r *http.Request, c *Client, form url.Values) (*toke
 	if !sameHash(challengeOf(form.Get("code_verifier")), g.Challenge) {
 		return nil, refused("invalid_grant", "code_verifier does not fit")
 	}
+	p.d.Who(r, g.User, c.ID)
 	if err := p.use(r.Context(), hash, family, g); err != nil {
 		return nil, errors.Join(bad, err)
 	}
@@ -224,6 +225,7 @@ func (p *Provider) refreshToken(r *http.Request, c *Client, form url.Values) (*t
 	if !ok || g.Client != c.ID {
 		return nil, bad
 	}
+	p.d.Who(r, g.User, c.ID)
 	if u, ok := p.user(g.User); !ok || u.Disabled {
 		return nil, bad
 	}
@@ -287,9 +289,7 @@ func (p *Provider) addUserTokens(r *http.Request, a *tokenAnswer, g *grant, u *U
 			Issuer: p.issuer(r), Subject: u.ID, Audience: auth.Strings{g.Client}, IssuedAt: auth.At(now),
 			Expiry: auth.At(now.Add(p.d.AccessTime)), Nonce: g.Nonce,
 		}
-		if slices.Contains(scopes, "profile") || slices.Contains(scopes, "fhirUser") {
-			id.Name, id.FHIRUser = u.Name, absolute(p.issuer(r), g.At, u.FHIRUser)
-		}
+		id.Name, id.FHIRUser = p.describe(r, scopes, g.At, u)
 		a.FHIRUser = id.FHIRUser
 		var err error
 		if a.IDToken, err = p.sign(r.Context(), algID, "JWT", id); err != nil {
@@ -309,6 +309,14 @@ func (p *Provider) addUserTokens(r *http.Request, a *tokenAnswer, g *grant, u *U
 		hash: hashSecret(a.RefreshToken), kind: ticketRefresh, family: family, expires: now.Add(p.d.RefreshTime), body: &next,
 	})
 	return err
+}
+
+// describe returns what the scopes of an application let it know of a user.
+func (p *Provider) describe(r *http.Request, scopes []string, at string, u *User) (name, fhirUser string) {
+	if !slices.Contains(scopes, "profile") && !slices.Contains(scopes, "fhirUser") {
+		return "", ""
+	}
+	return u.Name, absolute(p.issuer(r), at, u.FHIRUser)
 }
 
 // absolute makes the URL of fhirUser below the service at scope.
