@@ -38,7 +38,7 @@ func TestBrokers(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			o, q := start()
 			r := &room{src: &source{}, web: &web{}, blobs: &memory{m: map[string]string{}}, path: filepath.Join(t.TempDir(), "events.db"), allow: []string{"127.0.0.1"}}
-			r.start(t, "n1")
+			r.start(t)
 			defer func() { r.stop(t) }()
 			info := r.put(t, "sub-a", toBroker(kind, o.URLs[0], "health.events", ""))
 			if info.ProvisioningState != events.Succeeded || info.EventDeliverySchema != events.CloudEvent {

@@ -18,17 +18,21 @@ const (
 	gatherTime = 5 * time.Millisecond
 	// pollTime is how often sources are read without a wake when another node may
 	// write, quietTime when none can: then only what is due by the clock is done.
-	pollTime  = 250 * time.Millisecond
+	pollTime  = 100 * time.Millisecond
 	quietTime = time.Minute
-	// leaseTime is how long a node that died keeps the work.
-	leaseTime = 5 * time.Second
+	watchTime = 250 * time.Millisecond
 	pageSize  = 1000
 	pruneTime = time.Minute
 )
 
-// run does the work of a workspace as long as this node has the lease.
-func (s *Service) run(ctx context.Context) {
-	defer s.haltAll()
+// work collects and delivers, as long as this node has the turn.
+func (s *Service) work(ctx context.Context) {
+	defer s.follow()
+	for !s.lead(ctx) {
+		if !sleep(ctx, time.Second) {
+			return
+		}
+	}
 	every := quietTime
 	if s.shared {
 		every = pollTime
@@ -51,21 +55,11 @@ func (s *Service) run(ctx context.Context) {
 }
 
 // clock is when what was done last.
-type clock struct{ leased, looked, pruned time.Time }
+type clock struct{ looked, pruned time.Time }
 
 // step does what is to be done now.
 func (s *Service) step(ctx context.Context, c *clock) {
 	now := s.now()
-	switch {
-	case !s.shared && s.isLeader(), now.Sub(c.leased) <= leaseTime/3:
-	case s.lead(ctx, now):
-		c.leased = now
-	case s.isLeader() && now.Sub(c.leased) > leaseTime:
-		s.follow()
-	}
-	if !s.isLeader() {
-		return
-	}
 	if s.Active() {
 		s.collect(ctx)
 	}
@@ -79,30 +73,8 @@ func (s *Service) step(ctx context.Context, c *clock) {
 	}
 }
 
-func (s *Service) isLeader() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.leader
-}
-
-// lead takes or keeps the lease. It is false when another node has it, and when
-// the store does not answer.
-func (s *Service) lead(ctx context.Context, now time.Time) bool {
-	have, err := !s.shared, error(nil)
-	if s.shared {
-		have, err = s.store.Lease(ctx, s.node, now, now.Add(leaseTime))
-	}
-	if err != nil || !have {
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("events: no lease", slog.Any("err", err))
-		} else if s.isLeader() {
-			s.follow()
-		}
-		return false
-	}
-	if s.isLeader() {
-		return true
-	}
+// lead begins the deliveries. It is false when the store does not answer.
+func (s *Service) lead(ctx context.Context) bool {
 	list, err := s.store.Subscriptions(ctx)
 	if err != nil {
 		return false
@@ -120,13 +92,31 @@ func (s *Service) lead(ctx context.Context, now time.Time) bool {
 	return true
 }
 
-// follow gives the work up.
+// follow ends the deliveries.
 func (s *Service) follow() {
 	s.mu.Lock()
 	s.leader = false
 	s.mu.Unlock()
 	s.recent.forget()
 	s.haltAll()
+}
+
+// watch tells those who wait for events that the log has grown, on a node that
+// does not write it.
+func (s *Service) watch(ctx context.Context) {
+	seen := int64(0)
+	for sleep(ctx, watchTime) {
+		s.mu.Lock()
+		idle := s.leader || !s.active
+		s.mu.Unlock()
+		if idle {
+			continue
+		}
+		if _, last, err := s.store.Bounds(ctx); err == nil && last != seen {
+			seen = last
+			s.grow()
+		}
+	}
 }
 
 func (s *Service) haltAll() {
@@ -175,8 +165,8 @@ func (s *Service) look(ctx context.Context) {
 	for i := range list {
 		r := &list[i]
 		seen[r.Name] = true
-		if s.overdue(r) {
-			if err := s.store.PutSubscription(ctx, r); err != nil {
+		if old := *r; s.overdue(r) {
+			if err := s.store.PutSubscription(ctx, r, &old); err != nil {
 				continue
 			}
 		}

@@ -126,6 +126,9 @@ func (b *memory) Put(_ context.Context, key string, r io.Reader, _ blob.PutOptio
 	return blob.Info{}, err
 }
 
+// leaseTime is short, for tests with several nodes.
+const leaseTime = time.Second
+
 // room is a service with everything around it.
 type room struct {
 	*events.Service
@@ -146,14 +149,14 @@ var names = events.Names{
 	},
 }
 
-func (r *room) start(t *testing.T, node string) {
+func (r *room) start(t *testing.T) {
 	t.Helper()
-	store, err := eventssql.Open(t.Context(), r.path, db.Options{})
+	store, err := eventssql.Open(t.Context(), r.path, db.Options{LeaseTime: leaseTime})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Service, err = events.New(t.Context(), events.Deps{
-		Workspace: "ws", Store: store, Names: names, Blobs: r.blobs, Shared: r.nodes, Node: node,
+		Workspace: "ws", Store: store, Names: names, Blobs: r.blobs, Shared: r.nodes,
 		Writers: r.writers, Outbound: events.Outbound{Allow: r.allow}, Secret: func(ref string) (string, error) { return strings.TrimPrefix(ref, "env:"), nil },
 		Client: &http.Client{Transport: r.web, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	})
@@ -173,12 +176,7 @@ func (r *room) stop(t *testing.T) {
 // simulate runs f in simulated time with a room that is started.
 func simulate(t *testing.T, f func(t *testing.T, r *room)) {
 	t.Helper()
-	simulateNodes(t, false, f)
-}
-
-func simulateNodes(t *testing.T, nodes bool, f func(t *testing.T, r *room)) {
-	t.Helper()
-	simulateWith(t, room{nodes: nodes}, f)
+	simulateWith(t, room{}, f)
 }
 
 func simulateWith(t *testing.T, with room, f func(t *testing.T, r *room)) {
@@ -187,7 +185,7 @@ func simulateWith(t *testing.T, with room, f func(t *testing.T, r *room)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &with
 		r.src, r.web, r.blobs = &source{}, &web{hooks: map[string]hook{}}, &memory{m: map[string]string{}}
-		r.start(t, "n1")
+		r.start(t)
 		defer func() { r.stop(t) }()
 		f(t, r)
 	})

@@ -52,10 +52,9 @@ type Deps struct {
 	Meter   Meter       // nil: none
 	Log     *slog.Logger
 	Now     func() time.Time
-	// Shared says that other nodes have the same store: then one of them does the
-	// work, and what the others change is looked for. Node is the name of this one.
+	// Shared says that other nodes have the same store: then what they change is
+	// looked for.
 	Shared    bool
-	Node      string
 	Retention time.Duration // of the log; 0: seven days
 }
 
@@ -77,7 +76,6 @@ type Service struct {
 	log       *slog.Logger
 	now       func() time.Time
 	shared    bool
-	node      string
 	retention time.Duration
 
 	stop    context.CancelFunc
@@ -98,7 +96,7 @@ type Service struct {
 func New(ctx context.Context, d Deps) (*Service, error) {
 	s := &Service{
 		workspace: d.Workspace, store: d.Store, names: d.Names, blobs: d.Blobs, client: d.Client, writers: d.Writers, secret: d.Secret, guard: d.Guard,
-		meter: d.Meter, log: d.Log, now: d.Now, shared: d.Shared, node: d.Node, retention: d.Retention,
+		meter: d.Meter, log: d.Log, now: d.Now, shared: d.Shared, retention: d.Retention,
 		wake: make(chan struct{}, 1), sources: map[string]Source{}, grown: make(chan struct{}), subs: map[string]*dispatcher{},
 	}
 	if s.now == nil {
@@ -133,7 +131,10 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	s.running.Go(func() { s.run(run) })
+	s.running.Go(func() { s.store.Lead(run, s.work) })
+	if s.shared {
+		s.running.Go(func() { s.watch(run) })
+	}
 	return s, nil
 }
 
@@ -321,7 +322,7 @@ func (s *Service) PutSubscription(ctx context.Context, sub *Subscription, baseUR
 	if err := s.connect(ctx, r, old, sub, baseURL); err != nil {
 		return nil, false, err
 	}
-	if err := s.store.PutSubscription(ctx, r); err != nil {
+	if err := s.store.PutSubscription(ctx, r, old); err != nil {
 		return nil, false, err
 	}
 	if err := s.activate(ctx); err != nil {
@@ -384,8 +385,9 @@ func (s *Service) Validate(ctx context.Context, name, code string) error {
 	if s.now().Sub(r.Changed) > manualTime {
 		return fault.New(fault.Gone, "this validation address was valid for five minutes; create the subscription again")
 	}
+	old := *r
 	r.State, r.Reason, r.Code, r.Changed = Succeeded, "", "", s.now()
-	if err := s.store.PutSubscription(ctx, r); err != nil {
+	if err := s.store.PutSubscription(ctx, r, &old); err != nil {
 		return err
 	}
 	s.restart(r)
@@ -433,6 +435,13 @@ func (s *Service) Redrive(ctx context.Context, name string, seqs []int64) (int, 
 	s.halt(r.Name)
 	n, err := s.store.Redrive(ctx, r.Name, seqs, s.now())
 	if r, e := s.find(ctx, name); e == nil {
+		// A change lets the node that delivers look at the store again. When somebody
+		// else has just changed it, it does so anyway.
+		old := *r
+		r.Changed = s.now()
+		if e := s.store.PutSubscription(ctx, r, &old); e != nil && !fault.Is(e, fault.Conflict) {
+			return n, errors.Join(err, e)
+		}
 		s.restart(r)
 	}
 	return n, err
@@ -521,8 +530,9 @@ func (s *Service) disable(name, reason string) {
 	defer s.change.Unlock()
 	r, err := s.find(ctx, name)
 	if err == nil {
+		old := *r
 		r.State, r.Reason, r.Changed = Disabled, reason, s.now()
-		err = s.store.PutSubscription(ctx, r)
+		err = s.store.PutSubscription(ctx, r, &old)
 	}
 	if err != nil && !fault.Is(err, fault.NotFound) && !errors.Is(err, context.Canceled) {
 		s.log.Error("event subscription cannot be disabled", slog.String("subscription", name), slog.Any("err", err))

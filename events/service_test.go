@@ -212,7 +212,7 @@ func TestRestarts(t *testing.T) {
 				if i%60 == 30 {
 					time.Sleep(time.Duration(rnd.IntN(40)) * time.Millisecond)
 					r.stop(t)
-					r.start(t, "n1")
+					r.start(t)
 				}
 			}
 			wait(24 * time.Hour)
@@ -531,34 +531,5 @@ func TestPull(t *testing.T) {
 		if list, _, err := r.Pull(t.Context(), after, nil, 5); err != nil || len(list) != 1 || list[0].Seq != after+1 {
 			t.Errorf("%v %v", list, err)
 		}
-	})
-}
-
-// TestNodes has two nodes on one database: one delivers, the other takes over.
-func TestNodes(t *testing.T) {
-	simulateNodes(t, true, func(t *testing.T, r *room) {
-		var in inbox
-		r.web.set("a", in.hook(200))
-		other := &room{src: r.src, web: r.web, blobs: r.blobs, path: r.path, nodes: true}
-		other.start(t, "n2")
-		info := other.put(t, "sub-a", to("a", "")) // by the node that does not deliver
-		wait(3 * time.Second)
-		for i := range 10 {
-			r.src.add(events.FHIRCreated, fmt.Sprintf("Patient/p%d", i), 1)
-		}
-		wait(time.Second)
-		if in.count() != 10 || info.ProvisioningState != events.Succeeded {
-			t.Errorf("%d of 10", in.count())
-		}
-		r.stop(t)
-		for i := range 10 {
-			r.src.add(events.FHIRCreated, fmt.Sprintf("Patient/q%d", i), 1)
-		}
-		wait(10 * time.Second)
-		if in.count() != 20 {
-			t.Errorf("%d of 20 after the first node went away", in.count())
-		}
-		other.stop(t)
-		r.start(t, "n1")
 	})
 }

@@ -82,7 +82,9 @@ type Store interface {
 	Activate(ctx context.Context) error
 
 	Subscriptions(ctx context.Context) ([]Record, error)
-	PutSubscription(ctx context.Context, r *Record) error
+	// PutSubscription stores a record in place of old, which is nil for a new one.
+	// Conflict: somebody else has changed it since it was read.
+	PutSubscription(ctx context.Context, r, old *Record) error
 	// DeleteSubscription removes a subscription with its tries and dead letters.
 	DeleteSubscription(ctx context.Context, name string) error
 	// Tries returns what a subscription will try again.
@@ -95,8 +97,9 @@ type Store interface {
 	// positions, or all. It says how many.
 	Redrive(ctx context.Context, name string, seqs []int64, now time.Time) (int, error)
 
-	// Lease gives the work of a workspace to one node until a time. It is true
-	// when the node has it now.
-	Lease(ctx context.Context, node string, now, until time.Time) (bool, error)
+	// Lead runs work on one of all the nodes that have the store open, until ctx
+	// ends: when this node's turn begins, with a context that ends with it. During
+	// work, Append, Save and Prune fail and do nothing when the turn is over.
+	Lead(ctx context.Context, work func(context.Context))
 	Close() error
 }

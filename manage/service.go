@@ -408,6 +408,9 @@ func (p *Plane) refresh(ctx context.Context) error {
 			}
 		}
 	}
+	if w, ok := p.runner.(Watcher); ok {
+		errs = append(errs, w.Follow(ctx, list))
+	}
 	return errors.Join(errs...)
 }
 

@@ -38,3 +38,9 @@ type Forgetter interface {
 	// RemoveWorkspace frees it. Removing what has none is no error.
 	RemoveWorkspace(ctx context.Context, workspace string) error
 }
+
+// Watcher is a Runner that has work to do for a workspace on every node.
+type Watcher interface {
+	// Follow is told all workspaces after a change that any node may have made.
+	Follow(ctx context.Context, workspaces []Workspace) error
+}

@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,6 +46,7 @@ type eventRooms struct {
 type eventRoom struct {
 	svc  *events.Service
 	edge *eventshttp.Handler
+	of   time.Time // when its workspace was made, once that is known
 }
 
 func newEventRooms(cfg *Config, s *services) *eventRooms {
@@ -53,25 +56,60 @@ func newEventRooms(cfg *Config, s *services) *eventRooms {
 	}
 }
 
-func (e *eventRooms) path(workspace string) string {
-	return filepath.Join(e.services.data, workspace, eventsName, "events.db")
+// place is where the events of a workspace are, see Config.place.
+func (e *eventRooms) place(workspace string) string {
+	return e.services.place(path.Join(workspace, eventsName, "events.db"))
+}
+
+func (e *eventRooms) folder(workspace string) string {
+	return filepath.Join(e.services.data, workspace, eventsName)
 }
 
 // resume opens the rooms that have subscriptions or readers from before. On a
-// shared database there are none: files that a data folder still has are from before.
+// shared database all are opened: one of the nodes has to work, whichever made them.
 func (e *eventRooms) resume(ctx context.Context, workspaces []manage.Workspace) error {
-	if e.services.shared {
-		return nil
-	}
 	for _, w := range workspaces {
-		if _, err := os.Stat(e.path(w.Name)); err != nil {
-			continue
+		if !e.services.shared {
+			if _, err := os.Stat(e.place(w.Name)); err != nil {
+				continue
+			}
 		}
-		if _, err := e.room(ctx, w.Name); err != nil {
+		r, err := e.room(ctx, w.Name)
+		if err != nil {
 			return err
 		}
+		e.mu.Lock()
+		r.of = w.Created
+		e.mu.Unlock()
 	}
 	return nil
+}
+
+// follow opens the rooms of workspaces that other nodes made, and closes those of
+// workspaces that they removed.
+func (e *eventRooms) follow(ctx context.Context, workspaces []manage.Workspace) error {
+	there := make(map[string]time.Time, len(workspaces))
+	for _, w := range workspaces {
+		there[w.Name] = w.Created
+	}
+	var old []*eventRoom
+	e.mu.Lock()
+	for name, r := range e.rooms {
+		if at, ok := there[name]; !ok || !r.of.IsZero() && !r.of.Equal(at) {
+			old = append(old, r)
+			delete(e.rooms, name)
+		}
+	}
+	closed := e.closed
+	e.mu.Unlock()
+	var errs []error
+	for _, r := range old {
+		errs = append(errs, r.svc.Close())
+	}
+	if !closed {
+		errs = append(errs, e.resume(ctx, workspaces))
+	}
+	return errors.Join(errs...)
 }
 
 // room returns the room of a workspace, which exists.
@@ -84,12 +122,13 @@ func (e *eventRooms) room(ctx context.Context, workspace string) (*eventRoom, er
 	if e.closed {
 		return nil, fault.New(fault.Transient, "the server is stopping")
 	}
-	path := e.path(workspace)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fault.Wrap("server: events", err)
+	if !e.services.shared {
+		if err := os.MkdirAll(e.folder(workspace), 0o700); err != nil {
+			return nil, fault.Wrap("server: events", err)
+		}
 	}
 	ctx = context.WithoutCancel(ctx)
-	store, err := eventssql.Open(ctx, path, db.Options{Readers: 2})
+	store, err := eventssql.Open(ctx, e.place(workspace), db.Options{Readers: 2})
 	if err != nil {
 		return nil, err
 	}
@@ -99,13 +138,13 @@ func (e *eventRooms) room(ctx context.Context, workspace string) (*eventRoom, er
 	}
 	svc, err := events.New(ctx, events.Deps{
 		Workspace: workspace, Store: store, Names: e.names(workspace), Blobs: blob.Sub(e.services.blobs, workspace+"/"+eventsName),
-		Outbound: e.outbound, Secret: secret, Guard: guard, Meter: e.services.metrics.Events(workspace), Log: e.services.log, Retention: e.keep,
+		Outbound: e.outbound, Secret: secret, Guard: guard, Meter: e.services.metrics.Events(workspace), Log: e.services.log, Retention: e.keep, Shared: e.services.shared,
 	})
 	if err != nil {
 		_ = store.Close()
 		return nil, err
 	}
-	r := &eventRoom{svc, eventshttp.New(svc, e.services.log)}
+	r := &eventRoom{svc: svc, edge: eventshttp.New(svc, e.services.log)}
 	e.rooms[workspace] = r
 	for _, sv := range e.services.list() {
 		switch {
@@ -174,7 +213,10 @@ func (e *eventRooms) remove(workspace string) error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(filepath.Dir(e.path(workspace))); err != nil {
+	if err := db.Drop(context.Background(), e.place(workspace)); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(e.folder(workspace)); err != nil {
 		return err
 	}
 	return blob.DeleteAll(context.Background(), e.services.blobs, workspace+"/"+eventsName+"/")
@@ -270,10 +312,6 @@ func (rt *router) serveEvents(w http.ResponseWriter, r *http.Request, workspace,
 func (rt *router) eventRoom(w http.ResponseWriter, r *http.Request, workspace string) *eventRoom {
 	if _, err := rt.plane.Workspace(workspace); err != nil {
 		web.Problem(w, r, fault.From(err))
-		return nil
-	}
-	if rt.services.shared { // each node would have subscriptions of its own
-		web.Problem(w, r, fault.New(fault.NotImplemented, "events need the embedded database in this version: database has to be empty"))
 		return nil
 	}
 	room, err := rt.events.room(r.Context(), workspace)

@@ -65,7 +65,10 @@ type table struct {
 	byHost map[string]*service // workspace-service.kind
 }
 
-var _ manage.Runner = (*services)(nil)
+var (
+	_ manage.Runner  = (*services)(nil)
+	_ manage.Watcher = (*services)(nil)
+)
 
 func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store, q *queue) *services {
 	s := &services{data: cfg.Data, shared: cfg.Database != "", place: cfg.place, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
@@ -205,6 +208,11 @@ func (s *services) RemoveWorkspace(ctx context.Context, workspace string) error 
 		return err
 	}
 	return s.identity.forget(ctx, "/"+workspace)
+}
+
+// Follow implements manage.Watcher.
+func (s *services) Follow(ctx context.Context, workspaces []manage.Workspace) error {
+	return s.events.follow(ctx, workspaces)
 }
 
 // replace puts a changed copy in place of the table; the caller holds change.

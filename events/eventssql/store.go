@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hygeia-health/hygeia/events"
@@ -18,7 +19,10 @@ import (
 var migrations embed.FS
 
 // Store is an events.Store.
-type Store struct{ db *db.DB }
+type Store struct {
+	db   *db.DB
+	term atomic.Pointer[db.Term] // while this node does the work
+}
 
 var _ events.Store = (*Store)(nil)
 
@@ -36,15 +40,30 @@ func Open(ctx context.Context, path string, opt db.Options) (*Store, error) {
 		_ = d.Close()
 		return nil, err
 	}
-	return &Store{d}, nil
+	return &Store{db: d}, nil
 }
 
 // Close implements events.Store.
 func (s *Store) Close() error { return s.db.Close() }
 
-// write runs f in the writer. An error of f undoes all of it.
+// write runs f in the writer. An error of f undoes all of it; a Conflict comes
+// before anything was written.
 func (s *Store) write(ctx context.Context, f func(c *db.Conn) error) error {
 	return s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
+		err := f(c)
+		if err == nil || fault.Is(err, fault.Conflict) {
+			return err
+		}
+		return &db.Broken{Err: err}
+	}})
+}
+
+// work is write for what only the node does that has the work.
+func (s *Store) work(ctx context.Context, f func(c *db.Conn) error) error {
+	return s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
+		if err := s.owned(c); err != nil {
+			return err
+		}
 		if err := f(c); err != nil {
 			return &db.Broken{Err: err}
 		}
@@ -80,6 +99,9 @@ func (s *Store) Append(ctx context.Context, source string, from, to int64, chang
 	stale := false
 	err = s.db.Write(ctx, &db.Work{Size: 1 + len(changes)/8, Do: func(c *db.Conn) error {
 		stale = false
+		if err := s.owned(c); err != nil {
+			return err
+		}
 		pos, known := int64(0), false
 		err := c.Query("SELECT pos FROM src WHERE name=$1", func(st *db.Stmt) error { pos, known = st.ColInt(0), true; return nil }, source)
 		if err != nil {
@@ -191,7 +213,7 @@ var needed = []string{
 // Prune implements events.Store. It removes from the old end of the log, up to
 // the first event that is needed.
 func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
-	err = s.write(ctx, func(c *db.Conn) error {
+	err = s.work(ctx, func(c *db.Conn) error {
 		n = 0
 		stop := int64(1<<63 - 1)
 		for _, text := range needed {
@@ -242,20 +264,21 @@ func (s *Store) Activate(ctx context.Context) error {
 	})
 }
 
-// Lease implements events.Store.
-func (s *Store) Lease(ctx context.Context, node string, now, until time.Time) (have bool, err error) {
-	err = s.write(ctx, func(c *db.Conn) error {
-		have = true
-		err := c.Query("SELECT v, s FROM meta WHERE k='lease'", func(st *db.Stmt) error {
-			have = st.ColText(1) == node || st.ColInt(0) < ms(now)
-			return nil
-		})
-		if err != nil || !have {
-			return err
-		}
-		return c.Exec("INSERT INTO meta (k, v, s) VALUES ('lease', $1, $2) ON CONFLICT (k) DO UPDATE SET v = excluded.v, s = excluded.s", ms(until), node)
+// Lead implements events.Store.
+func (s *Store) Lead(ctx context.Context, work func(context.Context)) {
+	s.db.Lead(ctx, "deliveries", func(ctx context.Context, t *db.Term) {
+		s.term.Store(t)
+		defer s.term.Store(nil)
+		work(ctx)
 	})
-	return have, err
+}
+
+// owned returns nil when this node may still do the work, see Lead.
+func (s *Store) owned(c *db.Conn) error {
+	if t := s.term.Load(); t != nil {
+		return t.Check(c)
+	}
+	return nil
 }
 
 // Subscriptions implements events.Store.
@@ -278,12 +301,19 @@ func (s *Store) Subscriptions(ctx context.Context) (list []events.Record, err er
 
 // PutSubscription implements events.Store. The position of one that exists only
 // ever moves on.
-func (s *Store) PutSubscription(ctx context.Context, r *events.Record) error {
+func (s *Store) PutSubscription(ctx context.Context, r, old *events.Record) error {
 	spec, err := json.Marshal(&r.Subscription)
 	if err != nil {
 		return fault.Wrap("eventssql: subscription", err)
 	}
 	return s.write(ctx, func(c *db.Conn) error {
+		was, there := int64(0), false
+		if err := c.Query("SELECT changed FROM sub WHERE name=$1", func(st *db.Stmt) error { was, there = st.ColInt(0), true; return nil }, r.Name); err != nil {
+			return err
+		}
+		if there != (old != nil) || there && was != old.Changed.UnixNano() {
+			return fault.New(fault.Conflict, "event subscription %s was changed by somebody else at the same time", r.Name)
+		}
 		return c.Exec(`INSERT INTO sub (name, spec, state, reason, code, created, changed, start, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
  ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, state = excluded.state, reason = excluded.reason, code = excluded.code, changed = excluded.changed`,
 			r.Name, string(spec), string(r.State), r.Reason, r.Code, ms(r.Created), r.Changed.UnixNano(), r.From, r.Position)
@@ -318,7 +348,7 @@ func (s *Store) Tries(ctx context.Context, name string) (list []events.Try, err 
 
 // Save implements events.Store.
 func (s *Store) Save(ctx context.Context, name string, p *events.Progress) error {
-	return s.write(ctx, func(c *db.Conn) error {
+	return s.work(ctx, func(c *db.Conn) error {
 		there := false
 		if err := c.Query("SELECT 1 FROM sub WHERE name=$1", func(*db.Stmt) error { there = true; return nil }, name); err != nil || !there {
 			return err

@@ -71,7 +71,6 @@ func testStore(t *testing.T, path string) {
 		t.Error(list, err)
 	}
 	testSubscriptions(t, s, must)
-	testLease(t, s, must)
 	n, err := s.Prune(ctx, day.Add(105*time.Hour), 100)
 	must(err)
 	first, last, err := s.Bounds(ctx)
@@ -96,16 +95,23 @@ func testSubscriptions(t *testing.T, s events.Store, must func(error)) {
 	ctx := t.Context()
 	r := &events.Record{State: events.Succeeded, Created: day, Changed: day.Add(time.Nanosecond), From: 1, Position: 1}
 	r.Name, r.Destination.EndpointType = "sub-a", "WebHook"
-	must(s.PutSubscription(ctx, r))
+	must(s.PutSubscription(ctx, r, nil))
+	if err := s.PutSubscription(ctx, r, nil); !fault.Is(err, fault.Conflict) {
+		t.Errorf("made twice: %v", err)
+	}
 	try := events.Try{Seq: 3, Attempts: 2, Due: day.Add(time.Minute), Since: day, Last: day.Add(time.Second), Outcome: events.Busy}
 	must(s.Save(ctx, "sub-a", &events.Progress{Position: 5, Put: []events.Try{try, {Seq: 4, Attempts: 1, Due: day, Since: day}}}))
 	must(s.Save(ctx, "sub-a", &events.Progress{Position: 4, Done: []int64{4, 77}, Dead: []events.Letter{{Seq: 4, Reason: "why", Try: events.Try{Seq: 4, Attempts: 30}, Time: day, Blob: "b"}}}))
 	must(s.Save(ctx, "sub-gone", &events.Progress{Position: 9, Put: []events.Try{try}}))
-	r.Reason, r.Position = "changed", 0
-	must(s.PutSubscription(ctx, r))
+	old := *r
+	r.Reason, r.Position, r.Changed = "changed", 0, day.Add(2*time.Nanosecond)
+	must(s.PutSubscription(ctx, r, &old))
+	if err := s.PutSubscription(ctx, r, &old); !fault.Is(err, fault.Conflict) {
+		t.Errorf("changed twice: %v", err)
+	}
 	subs, err := s.Subscriptions(ctx)
 	must(err)
-	if len(subs) != 1 || subs[0].Position != 5 || subs[0].Reason != "changed" || !subs[0].Changed.Equal(day.Add(time.Nanosecond)) {
+	if len(subs) != 1 || subs[0].Position != 5 || subs[0].Reason != "changed" || !subs[0].Changed.Equal(day.Add(2*time.Nanosecond)) {
 		t.Errorf("%+v", subs)
 	}
 	tries, err := s.Tries(ctx, "sub-a")
@@ -133,20 +139,5 @@ func testSubscriptions(t *testing.T, s events.Store, must func(error)) {
 	must(s.Activate(ctx))
 	if after, err := s.Active(ctx); on || !after || err != nil {
 		t.Error(on, after, err)
-	}
-}
-
-func testLease(t *testing.T, s events.Store, must func(error)) {
-	for _, c := range []struct {
-		node string
-		at   int
-		want bool
-	}{{"a", 0, true}, {"b", 1, false}, {"a", 4, true}, {"b", 8, false}, {"b", 10, true}, {"a", 10, false}} {
-		now := day.Add(time.Duration(c.at) * time.Second)
-		have, err := s.Lease(t.Context(), c.node, now, now.Add(5*time.Second))
-		must(err)
-		if have != c.want {
-			t.Errorf("%s at %d: %v", c.node, c.at, have)
-		}
 	}
 }

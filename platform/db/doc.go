@@ -54,8 +54,6 @@
 //   - LIMIT takes a sum, LIMIT $1+0: a bare parameter there makes SQLite prepare
 //     the statement anew each time it is bound, which costs more than most searches;
 //   - ON CONFLICT and RETURNING are there; functions of SQLite alone are not;
-//   - where it is run often, LIMIT $2+0: SQLite looks at the value of a bare
-//     parameter and plans the statement anew each time it is bound;
 //   - an id is given by the program, not by an INTEGER PRIMARY KEY left out.
 //
 // What still differs asks Conn.Dialect. A work of the writer may be run again
