@@ -370,10 +370,10 @@ func (s *Store) putAs(c *db.Conn, op *fhir.Op, z []byte, st *state, out fhir.App
 				}
 			}
 		}
-		s.pending.add(&w.now)
+		s.pending.add(&w.now, true)
 		s.pending.addCurrent(headRow{st.rid, t, out.Seq, w.now.res}, bodyRow{st.rid, t, out.Version, out.Seq, methodCode(op.Method), idBytes(op.Key.ID), z})
 	}
-	if s.pending.full() {
+	if s.pending.full(s.dialect.pending) {
 		return out, s.pending.flush(c)
 	}
 	return out, nil
@@ -403,7 +403,7 @@ func (s *Store) replaceRows(c *db.Conn, k fhir.Key, st *state) error {
 	if err := remove(c, &gone); err != nil {
 		return err
 	}
-	s.pending.add(&fresh)
+	s.pending.add(&fresh, false)
 	return nil
 }
 

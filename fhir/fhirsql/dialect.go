@@ -20,11 +20,15 @@ type dialect struct {
 	// cuts says that strings are indexed by their beginning only. What is
 	// searched behind it is then decided by the body.
 	cuts bool
+	// pending is how many new rows are kept until they are inserted. The more
+	// there are, the more neighbours they have; but PostgreSQL should work on
+	// some while we make others.
+	pending int
 }
 
 var dialects = map[db.Dialect]dialect{
-	db.SQLite:   {pins: true, merges: true, instr: "instr"},
-	db.Postgres: {instr: "strpos", cuts: true, each: " OFFSET 0"},
+	db.SQLite:   {pins: true, merges: true, instr: "instr", pending: 30_000},
+	db.Postgres: {instr: "strpos", cuts: true, each: " OFFSET 0", pending: 8_000},
 }
 
 // str is the form in which a string is indexed.

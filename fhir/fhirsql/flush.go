@@ -27,6 +27,7 @@ type pending struct {
 	bytes  int                // of the bodies
 	put    map[int64]struct{} // the resources of heads and bodies
 	tick   fhir.Seq           // the first place of now that was given meanwhile; 0: none
+	known  bool               // some of rows may be in the tables
 }
 
 // The rows that each resource has one of.
@@ -53,13 +54,12 @@ type (
 	}
 )
 
-// What is kept at most: rows, and bytes of bodies.
-const (
-	pendingLimit = 30_000
-	pendingBytes = 8 << 20
-)
+// pendingBytes are the bytes of bodies that are kept at most.
+const pendingBytes = 8 << 20
 
-func (p *pending) add(r *rows) {
+// add adds the index rows of a resource. Rows of one that is not new may be
+// there already.
+func (p *pending) add(r *rows, fresh bool) {
 	p.rows.tok = append(p.rows.tok, r.tok...)
 	p.rows.ref = append(p.rows.ref, r.ref...)
 	p.rows.str = append(p.rows.str, r.str...)
@@ -68,6 +68,7 @@ func (p *pending) add(r *rows) {
 	p.rows.cvq = append(p.rows.cvq, r.cvq...)
 	p.rows.txt = append(p.rows.txt, r.txt...)
 	p.n += len(r.txt) + len(r.tok) + len(r.ref) + len(r.str) + len(r.dat) + len(r.qty) + len(r.cvq)
+	p.known = p.known || !fresh
 }
 
 func (p *pending) addKey(k keyRow) {
@@ -89,7 +90,7 @@ func (p *pending) addChange(r chgRow) {
 }
 
 // full reports whether it is time to insert what there is.
-func (p *pending) full() bool { return p.n > pendingLimit || p.bytes > pendingBytes }
+func (p *pending) full(limit int) bool { return p.n > limit || p.bytes > pendingBytes }
 
 func (p *pending) clear() {
 	r := &p.rows
@@ -102,20 +103,18 @@ func (p *pending) clear() {
 	clear(p.keys)
 	clear(p.bodies)
 	p.keys, p.heads, p.bodies, p.chgs = p.keys[:0], p.heads[:0], p.bodies[:0], p.chgs[:0]
-	if p.put == nil || len(p.put) > pendingLimit/8 { // a map that was large is slow to clear
+	if p.put == nil || len(p.put) > 4000 { // a map that was large is slow to clear
 		p.put = map[int64]struct{}{}
 	}
 	clear(p.put)
-	p.n, p.bytes, p.tick = 0, 0, 0
+	p.n, p.bytes, p.tick, p.known = 0, 0, 0, false
 }
 
 func (p *pending) flush(c *db.Conn) error {
 	if p.n == 0 {
 		return nil
 	}
-	if p.n > 64 {
-		p.sort()
-	}
+	p.sort()
 	f := p.insert
 	if c.Dialect() == db.Postgres {
 		f = p.insertArrays
@@ -127,22 +126,26 @@ func (p *pending) flush(c *db.Conn) error {
 	return nil
 }
 
-// insert is flush for SQLite.
+// insert is flush for SQLite. Neither word lets SQLite keep a journal for one
+// statement: an error ends the transaction anyway.
 func (p *pending) insert(c *db.Conn) error {
 	r := &p.rows
-	const again = " ON CONFLICT DO NOTHING" // equal rows of one resource say the same
+	const (
+		fresh = "INSERT OR FAIL INTO "
+		equal = "INSERT OR IGNORE INTO " // equal rows of one resource say the same
+	)
 	for _, f := range []func() error{
-		func() error { return insert(c, "key", 3, "", p.keys, bindKey) },
-		func() error { return insert(c, resColumns, 13, "", p.heads, bindHead) },
-		func() error { return insert(c, bodyColumns, 7, "", p.bodies, bindBody) },
-		func() error { return insert(c, "chg", 4, "", p.chgs, bindChg) },
-		func() error { return insert(c, "tok", 5, again, r.tok, bindTok) },
-		func() error { return insert(c, "ref", 3, again, r.ref, bindRef) },
-		func() error { return insert(c, "str", 3, again, r.str, bindStr) },
-		func() error { return insert(c, "dat", 4, again, r.dat, bindDat) },
-		func() error { return insert(c, "qty", 6, again, r.qty, bindQty) },
-		func() error { return insert(c, "cvq", 8, again, r.cvq, bindCvq) },
-		func() error { return insert(c, "txt", 4, again, r.txt, bindTxt) },
+		func() error { return insert(c, fresh+"key", 3, p.keys, bindKey) },
+		func() error { return insert(c, fresh+resColumns, 13, p.heads, bindHead) },
+		func() error { return insert(c, fresh+bodyColumns, 7, p.bodies, bindBody) },
+		func() error { return insert(c, fresh+"chg", 4, p.chgs, bindChg) },
+		func() error { return insert(c, equal+"tok", 5, r.tok, bindTok) },
+		func() error { return insert(c, equal+"ref", 3, r.ref, bindRef) },
+		func() error { return insert(c, equal+"str", 3, r.str, bindStr) },
+		func() error { return insert(c, equal+"dat", 4, r.dat, bindDat) },
+		func() error { return insert(c, equal+"qty", 6, r.qty, bindQty) },
+		func() error { return insert(c, equal+"cvq", 8, r.cvq, bindCvq) },
+		func() error { return insert(c, equal+"txt", 4, r.txt, bindTxt) },
 	} {
 		if err := f(); err != nil {
 			return err
@@ -157,31 +160,38 @@ const (
 )
 
 // sort puts the rows into the order of the tables' keys, so that neighbours are
-// written to one page after the other.
+// written to one page after the other, and drops those that are there twice:
+// equal rows of one resource say the same.
 func (p *pending) sort() {
 	slices.SortFunc(p.keys, func(a, b keyRow) int { return cmp.Or(cmp.Compare(a.t, b.t), bytes.Compare(a.id, b.id)) })
 	slices.SortFunc(p.heads, func(a, b headRow) int { return cmp.Compare(a.rid, b.rid) })
 	slices.SortFunc(p.bodies, func(a, b bodyRow) int { return cmp.Compare(a.rid, b.rid) })
 	slices.SortFunc(p.chgs, func(a, b chgRow) int { return cmp.Compare(a.seq, b.seq) })
 	r := &p.rows
-	slices.SortFunc(r.tok, func(a, b tokRow) int {
+	r.tok = inOrder(r.tok, func(a, b tokRow) int {
 		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.c, b.c), cmp.Compare(a.s, b.s), cmp.Compare(a.pat, b.pat), cmp.Compare(a.rid, b.rid))
 	})
-	slices.SortFunc(r.ref, func(a, b refRow) int {
+	r.ref = inOrder(r.ref, func(a, b refRow) int {
 		return cmp.Or(cmp.Compare(a.h, b.h), cmp.Compare(a.p, b.p), cmp.Compare(a.rid, b.rid))
 	})
-	slices.SortFunc(r.str, func(a, b strRow) int {
+	r.str = inOrder(r.str, func(a, b strRow) int {
 		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.v, b.v), cmp.Compare(a.rid, b.rid))
 	})
-	slices.SortFunc(r.dat, func(a, b datRow) int {
-		return cmp.Or(cmp.Compare(a.p, b.p), cmp.Compare(a.lo, b.lo), cmp.Compare(a.rid, b.rid))
+	r.dat = inOrder(r.dat, func(a, b datRow) int {
+		return cmp.Or(cmp.Compare(a.p, b.p), cmp.Compare(a.lo, b.lo), cmp.Compare(a.hi, b.hi), cmp.Compare(a.rid, b.rid))
 	})
-	slices.SortFunc(r.qty, func(a, b qtyRow) int {
-		return cmp.Or(cmp.Compare(a.p, b.p), cmp.Compare(a.v, b.v), cmp.Compare(a.rid, b.rid))
+	r.qty = inOrder(r.qty, func(a, b qtyRow) int {
+		return cmp.Or(cmp.Compare(a.p, b.p), cmp.Compare(a.v, b.v), cmp.Compare(a.w, b.w), cmp.Compare(a.s, b.s), strings.Compare(a.c, b.c), cmp.Compare(a.rid, b.rid))
 	})
-	slices.SortFunc(r.cvq, func(a, b cvqRow) int {
-		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.c, b.c), cmp.Compare(a.v, b.v), cmp.Compare(a.rid, b.rid))
+	r.cvq = inOrder(r.cvq, func(a, b cvqRow) int {
+		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.c, b.c), cmp.Compare(a.s, b.s), cmp.Compare(a.v, b.v), cmp.Compare(a.w, b.w),
+			cmp.Compare(a.us, b.us), strings.Compare(a.uc, b.uc), cmp.Compare(a.rid, b.rid))
 	})
+}
+
+func inOrder[R comparable](list []R, order func(a, b R) int) []R {
+	slices.SortFunc(list, order)
+	return slices.Compact(list)
 }
 
 func bindKey(s *db.Stmt, i int, r *keyRow) {
@@ -269,13 +279,13 @@ func bindTxt(s *db.Stmt, i int, r *txtRow) {
 }
 
 // insert inserts rows, up to 32 with one statement.
-func insert[R any](c *db.Conn, table string, cols int, clause string, list []R, bind func(*db.Stmt, int, *R)) error {
+func insert[R any](c *db.Conn, into string, cols int, list []R, bind func(*db.Stmt, int, *R)) error {
 	for len(list) > 0 {
 		n := 32
 		for n > len(list) {
 			n >>= 1
 		}
-		st, err := c.Prepare(insertText(table, cols, n, clause))
+		st, err := c.Prepare(insertText(into, cols, n))
 		if err != nil {
 			return err
 		}
@@ -293,17 +303,17 @@ func insert[R any](c *db.Conn, table string, cols int, clause string, list []R, 
 var insertTexts sync.Map // insertKey -> string
 
 type insertKey struct {
-	table string
-	n     int
+	into string
+	n    int
 }
 
-func insertText(table string, cols, n int, clause string) string {
-	k := insertKey{table, n}
+func insertText(into string, cols, n int) string {
+	k := insertKey{into, n}
 	if v, ok := insertTexts.Load(k); ok {
 		return v.(string)
 	}
 	var b strings.Builder
-	b.WriteString("INSERT INTO " + table + " VALUES ")
+	b.WriteString(into + " VALUES ")
 	for i := range n * cols {
 		switch {
 		case i%cols != 0:
@@ -315,7 +325,7 @@ func insertText(table string, cols, n int, clause string) string {
 		}
 		b.WriteString("$" + strconv.Itoa(i+1))
 	}
-	b.WriteString(")" + clause)
+	b.WriteString(")")
 	insertTexts.Store(k, b.String())
 	return b.String()
 }

@@ -22,7 +22,7 @@ func (p *pending) insertArrays(c *db.Conn) error {
 		a.ints(x.rid, x.t, x.ver, int64(x.seq), x.op).bytes(x.id).bytes(x.z)
 	})
 	insertAll(&a, "chg", p.chgs, func(x *chgRow) { a.ints(int64(x.seq), x.rid, x.ver, x.op) })
-	a.clause = " ON CONFLICT DO NOTHING" // equal rows of one resource say the same
+	a.equal = p.known
 	insertAll(&a, "tok", r.tok, func(x *tokRow) { a.ints(x.p).text(x.c).ints(x.s, x.pat, x.rid) })
 	insertAll(&a, "ref", r.ref, func(x *refRow) { a.ints(x.h, x.p, x.rid) })
 	insertAll(&a, "str", r.str, func(x *strRow) { a.ints(x.p).text(x.v).ints(x.rid) })
@@ -31,17 +31,18 @@ func (p *pending) insertArrays(c *db.Conn) error {
 	insertAll(&a, "cvq", r.cvq, func(x *cvqRow) {
 		a.ints(x.p).text(x.c).ints(x.s).floats(x.v, x.w).ints(x.us).text(x.uc).ints(x.rid)
 	})
+	a.equal = true
 	insertAll(&a, "txt", r.txt, func(x *txtRow) { a.ints(x.p).text(x.v).text(x.c).ints(x.s) })
 	return a.err
 }
 
 // arrays are the columns of the rows of one table.
 type arrays struct {
-	c      *db.Conn
-	clause string // at the end of the statement
-	cols   []any  // *[]int64, *nullInts, *[]float64, *[]string, *[][]byte
-	at     int    // the next column of the row
-	err    error
+	c     *db.Conn
+	equal bool  // rows may be there already, and say the same
+	cols  []any // *[]int64, *nullInts, *[]float64, *[]string, *[][]byte
+	at    int   // the next column of the row
+	err   error
 }
 
 // nullInts are integers of which null is NULL.
@@ -80,6 +81,9 @@ func (a *arrays) floats(list ...float64) *arrays {
 }
 
 func (a *arrays) text(v string) *arrays {
+	if strings.IndexByte(v, 0) >= 0 { // PostgreSQL has no such text, so two may become equal
+		a.equal = true
+	}
 	p := column[[]string](a)
 	*p = append(*p, v)
 	return a
@@ -124,8 +128,12 @@ func insertAll[R any](a *arrays, table string, list []R, add func(*R)) {
 	for i := range names {
 		names[i] = "c" + strconv.Itoa(i)
 	}
+	clause := ""
+	if a.equal {
+		clause = " ON CONFLICT DO NOTHING" // which is dear
+	}
 	st, err := a.c.Prepare("INSERT INTO " + table + " SELECT " + strings.Join(values, ",") +
-		" FROM unnest(" + strings.Join(types, ",") + ") q(" + strings.Join(names, ",") + ")" + a.clause)
+		" FROM unnest(" + strings.Join(types, ",") + ") q(" + strings.Join(names, ",") + ")" + clause)
 	if err != nil {
 		a.err = err
 		return

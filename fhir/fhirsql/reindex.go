@@ -114,7 +114,7 @@ func (s *Store) reindexBody(c *db.Conn, k fhir.Key, rid int64, z []byte) error {
 	if err := s.build(c, k.Type, rid, &w.values, &w.now); err != nil {
 		return err
 	}
-	s.pending.add(&w.now)
+	s.pending.add(&w.now, false)
 	if err := c.Exec("UPDATE res SET has=$1 WHERE rid=$2", w.now.res.has, rid); err != nil {
 		return err
 	}

@@ -271,7 +271,10 @@ func (c *pgConn) failed() bool { return c.dead() || c.pc.TxStatus() == 'E' }
 
 // early is how many statements are queued before they are given to the
 // network, so that the server works while the next ones are made.
-const early = 64
+const (
+	early      = 64
+	earlyBytes = 64 << 10 // the same for their parameters
+)
 
 // send queues a statement with its parameters. Its rows go to into, if not nil.
 func (c *pgConn) send(s, into *pgStmt) error {
@@ -283,8 +286,9 @@ func (c *pgConn) send(s, into *pgStmt) error {
 	}
 	c.pipe.SendQueryStatement(s.desc, s.params, s.pformats, s.rformats)
 	c.queue = append(c.queue, into)
+	size := len(s.buf)
 	s.unbind()
-	if len(c.queue)%early == 0 {
+	if len(c.queue)%early == 0 || size > earlyBytes {
 		if err := c.pipe.Flush(); err != nil {
 			return c.fault("run", err)
 		}
