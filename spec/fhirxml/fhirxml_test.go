@@ -245,6 +245,7 @@ func TestReadErrors(t *testing.T) {
 		{"Charset", `<?xml version="1.0" encoding="ISO-8859-1"?>` + in(""), "", "must be UTF-8"},
 		{"NotUTF8", in("<language value=\"\xff\"/>"), "", "the text is not UTF-8"},
 		{"Deep", in(deep), "Patient" + strings.Repeat(".extension[0]", 100), "nested too deeply"},
+		{"DeepNarrative", in(`<text><status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml">` + strings.Repeat("<b>", 1000)), "Patient.text.div", "nested too deeply"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -100,6 +100,9 @@ func isNumber(s string) bool {
 	return s == ""
 }
 
+// maxNarrativeDepth is as deep as browsers nest elements.
+const maxNarrativeDepth = 512
+
 // xhtml reads the div of a narrative, whose start tag was read, and appends its
 // text as a JSON string. The text is taken as it stands, with the line ends of XML.
 func (r *reader) xhtml() (s span, err *resource.SyntaxError) {
@@ -108,6 +111,9 @@ func (r *reader) xhtml() (s span, err *resource.SyntaxError) {
 		t, err := r.next()
 		if err != nil {
 			return s, err
+		}
+		if len(r.open)-level > maxNarrativeDepth {
+			return s, r.wrong("too-costly", "the elements of the narrative are nested too deeply")
 		}
 		if t == tokenStart && r.name.space != nsXHTML {
 			return s, r.wrong("structure", "the element "+clip(string(r.name.local))+" of a narrative is not in the namespace "+nsXHTML)
