@@ -43,6 +43,7 @@ type services struct {
 	maxBody int64
 	limits  LimitsConfig
 	bodies  *web.Budget // of all services together
+	pages   *web.Budget // of their answers
 	blobs   blob.Store  // each service has the part below its path
 	queue   *queue
 	sources bulk.Sources
@@ -71,7 +72,7 @@ var (
 )
 
 func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store, q *queue) *services {
-	s := &services{data: cfg.Data, shared: cfg.Database != "", place: cfg.place, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
+	s := &services{data: cfg.Data, shared: cfg.Database != "", place: cfg.place, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), pages: web.NewBudget(4 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
 	s.events = newEventRooms(cfg, s)
 	return s
@@ -386,6 +387,7 @@ func (s *service) build(spec manage.Spec) error {
 		BaseURL:          web.BaseURL,
 		MaxBody:          s.all.maxBody,
 		Bodies:           s.all.bodies,
+		Pages:            s.all.pages,
 		MaxBundleEntries: cfg.MaxBundleEntries,
 		BundleBodies:     spec.Compat == fhir.CompatAHDS,
 		Versioning:       func(typ string) string { return string(cfg.VersioningOf(typ)) },

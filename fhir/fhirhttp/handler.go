@@ -39,6 +39,8 @@ type Options struct {
 	MaxBody int64
 	// Bodies bounds the memory of large bodies that are worked on; nil bounds nothing.
 	Bodies *web.Budget
+	// Pages bounds the memory of large pages of results that clients did not read yet; nil bounds nothing.
+	Pages *web.Budget
 	// MaxDepth and MaxNodes limit a JSON text; 0 means 100 and 4 million.
 	MaxDepth, MaxNodes int
 	// MaxBundleEntries limits a batch or transaction before it reaches the

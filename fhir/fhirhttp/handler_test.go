@@ -19,6 +19,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
 	"github.com/hygeia-health/hygeia/fhir/fhirtest"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/web"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -177,4 +178,32 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestPagesNobodyReads lets a large page wait while others take all the memory
+// that pages have; a small one does not wait.
+func TestPagesNobodyReads(t *testing.T) {
+	pages := web.NewBudget(1 << 20)
+	s := newServer(t, cfg(), fhirhttp.Options{Pages: pages})
+	held, err := pages.Enter(t.Context(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(count string) int {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		w := httptest.NewRecorder()
+		s.h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", base+"/Patient?_count="+count, nil))
+		return w.Code
+	}
+	if got := ask("1000"); got != http.StatusTooManyRequests {
+		t.Errorf("a large page: %d", got)
+	}
+	if got := ask("10"); got != http.StatusOK {
+		t.Errorf("a small page: %d", got)
+	}
+	pages.Leave(held)
+	if got := ask("1000"); got != http.StatusOK {
+		t.Errorf("a large page afterwards: %d", got)
+	}
 }

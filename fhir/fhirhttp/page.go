@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -24,6 +25,11 @@ func (x *exchange) page() error {
 			return err
 		}
 	}
+	held, err := x.h.opt.Pages.Enter(x.r.Context(), x.pageSize())
+	if err != nil {
+		return &fault.Error{Kind: fault.Throttled, Msg: "too many large pages at the same time", RetryAfter: time.Second, Err: err}
+	}
+	defer x.h.opt.Pages.Leave(held)
 	x.in.Base = x.baseURL()
 	x.in.Partial = strings.EqualFold(x.r.Header.Get("X-Ms-Use-Partial-Indices"), "true")
 	resp, err := x.h.svc.Do(x.r.Context(), &x.in)
@@ -35,6 +41,17 @@ func (x *exchange) page() error {
 	}
 	x.sendJSON(http.StatusOK, x.out)
 	return nil
+}
+
+// pageSize guesses how large the answer may become, before it is known: pages
+// that nobody reads must not take all the memory there is.
+func (x *exchange) pageSize() int64 {
+	const resourceSize, largest = 8 << 10, 16 << 20
+	n, err := strconv.ParseInt(x.in.Params.Get("_count"), 10, 32)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return min(n*resourceSize, largest)
 }
 
 // appendPage appends a Bundle of type searchset or history.
