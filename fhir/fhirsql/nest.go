@@ -98,6 +98,9 @@ func (cp *compiler) links(q *search.Param, only, target string) []link {
 // there are none.
 func (cp *compiler) inner(typ string, cl *search.Clause) (*plan, error) {
 	q := &search.Query{Types: []string{typ}, Where: []*search.Clause{cl}}
+	if len(cl.All) > 0 && !cl.Negate {
+		q.Where = cl.All
+	}
 	pl, err := cp.s.plan(cp.ctx, cp.c, q, typ, "")
 	if err != nil || pl == nil || len(pl.post) == 0 {
 		return pl, err

@@ -119,7 +119,7 @@ func (cp *compiler) pairs(where []*search.Clause) (preds []*pred, rest []*search
 	for _, comp := range cp.s.layouts.of(cp.typ).pairs {
 		i := slices.IndexFunc(rest, func(c *search.Clause) bool { return plain(c, comp.token) })
 		j := slices.IndexFunc(rest, func(c *search.Clause) bool { return plain(c, comp.quantity) })
-		if i < 0 || j < 0 {
+		if i < 0 || j < 0 || len(rest[i].Values)*len(rest[j].Values) > maxPairs {
 			continue
 		}
 		p := &pred{name: comp.param.Code, rank: rankOther}
@@ -133,7 +133,7 @@ func (cp *compiler) pairs(where []*search.Clause) (preds []*pred, rest []*search
 				whole = whole && done
 			}
 		}
-		if whole && len(p.alts) > 0 {
+		if whole && len(p.alts) > 0 && len(p.alts) <= maxAlts {
 			preds = append(preds, p)
 			a, b := rest[i], rest[j]
 			rest = slices.DeleteFunc(slices.Clone(rest), func(c *search.Clause) bool { return c == a || c == b })
@@ -141,6 +141,10 @@ func (cp *compiler) pairs(where []*search.Clause) (preds []*pred, rest []*search
 	}
 	return preds, rest, nil
 }
+
+// maxPairs bounds the combinations that are asked for at once; above it each of
+// the two parameters is a condition of its own.
+const maxPairs = 64
 
 // plain reports whether a clause is a simple test of p.
 func plain(c *search.Clause, p *search.Param) bool {

@@ -31,6 +31,14 @@ func (cp *compiler) str(p *pred, cl *search.Clause, q *search.Param, v search.Va
 		if d.str(norm) != norm {
 			p.post = cl
 		}
+	case "gt", "ge", "lt", "le":
+		op := map[string]string{"gt": ">", "ge": ">=", "lt": "<", "le": "<="}[cl.Modifier]
+		if d.str(norm) != norm { // what is cut off decides among those that begin so
+			norm, op, p.post = prefix(norm, maxKey-1), map[byte]string{'g': ">=", 'l': "<="}[op[0]], cl
+		}
+		a.k = cond{"k.p=? AND k.v" + op + "?", []any{id, norm}}
+		a.again, a.againArgs = "y.v<k.v AND y.v"+op+"?", []any{norm}
+		p.rank = rankWide
 	case "exact":
 		a.k = cond{"k.p=? AND k.v=?", []any{id, d.str(norm)}}
 		a.unique, a.order = true, nil

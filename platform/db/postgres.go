@@ -199,6 +199,8 @@ func pgError(op string, err error) error {
 	switch {
 	case pe.Code == "57014":
 		f.Kind, f.Msg = fault.Timeout, "the request took too long or was given up"
+	case strings.HasPrefix(pe.Code, "54"): // a limit of the program
+		return errTooLarge(op, err)
 	case pe.Code == "53100":
 		return gone("the disk of the database is full; nothing was stored")
 	case pe.Code == "40001", pe.Code == "40P01", pe.Code == "55P03", pe.Code == "25006", pe.Code == "25P03",

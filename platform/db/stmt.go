@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"zombiezen.com/go/sqlite"
 
@@ -182,5 +184,22 @@ func dbError(op string, err error) error {
 	case sqlite.ResultIOErr, sqlite.ResultBusy, sqlite.ResultLocked, sqlite.ResultReadOnly, sqlite.ResultCantOpen:
 		return &fault.Error{Kind: fault.Transient, Op: "db: " + op, Msg: "the database is not available now; nothing was stored", Err: err}
 	}
+	if tooLarge(err) {
+		return errTooLarge(op, err)
+	}
 	return &fault.Error{Kind: fault.Internal, Op: "db: " + op, Msg: "internal error", Err: err}
+}
+
+// tooLarge reports whether a statement went beyond a limit of SQLite, or had
+// more parameters than the protocol of PostgreSQL takes. No code tells it.
+func tooLarge(err error) bool {
+	text := err.Error()
+	return slices.ContainsFunc([]string{
+		"too many terms in compound SELECT", "Expression tree is too large", "too many SQL variables",
+		"parser stack overflow", "too many FROM clause terms", "limited to 65535 parameters",
+	}, func(s string) bool { return strings.Contains(text, s) })
+}
+
+func errTooLarge(op string, err error) error {
+	return &fault.Error{Kind: fault.TooCostly, Op: "db: " + op, Msg: "the request has more parts than the database takes at a time", Err: err}
 }

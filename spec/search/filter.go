@@ -11,6 +11,7 @@ import (
 //
 //	filter    = term { ("and" | "or") term }, "and" binding closer
 //	term      = [ "not" ] "(" filter ")" | path op value
+//	path      = name { "." name } | reference [ "[" filter "]" ] "." path
 //
 // A comparison becomes the clause that the same parameter, modifier and prefix
 // would be in a URL. Whatever is wrong in it is an error: a filter without one
@@ -135,7 +136,7 @@ func (f *filterParser) term() (*Clause, error) {
 
 // filterOps are the operators for each kind of parameter.
 var filterOps = map[Kind]string{
-	String:    "eq ne co sw ew pr",
+	String:    "eq ne co sw ew gt lt ge le pr",
 	Token:     "eq ne in ss sb pr co sw",
 	URI:       "eq ne sw pr",
 	Reference: "eq ne re pr",
@@ -158,22 +159,28 @@ func (f *filterParser) comparison() (*Clause, error) {
 	switch {
 	case path.quoted || path.text == ")" || strings.Contains(path.text, ":"):
 		return nil, badValue(f.name, "%q is not the name of a parameter", path.text)
-	case strings.ContainsAny(path.text, "[]"):
-		return nil, refused(f.name, "a condition in brackets inside a path is not supported: %s", path.text)
 	case !value.quoted && (value.text == "(" || value.text == ")"):
 		return nil, badValue(f.name, "the value of %s %s is missing", path.text, op)
 	}
-	kind, err := f.p.kindAt(f.p.types, f.name, path.text)
+	return f.compare(path.text, op, value)
+}
+
+// compare makes the clause of a comparison.
+func (f *filterParser) compare(path, op string, value filterToken) (*Clause, error) {
+	if strings.ContainsAny(path, "[]") {
+		return f.bracketed(path, op, value)
+	}
+	kind, err := f.p.kindAt(f.p.types, f.name, path)
 	if err != nil {
 		return nil, err
 	}
 	if !slices.Contains(strings.Fields(filterOps[kind]), op) {
-		return nil, badValue(f.name, "the operator %q is not one for %s", op, path.text)
+		return nil, badValue(f.name, "the operator %q is not one for %s", op, path)
 	}
-	return f.clause(kind, path.text, op, value)
+	return f.clause(kind, path, op, value)
 }
 
-// clause makes the clause of a comparison.
+// clause makes the clause of a comparison without brackets.
 func (f *filterParser) clause(kind Kind, path, op string, value filterToken) (*Clause, error) {
 	key, text, negate := path, value.text, false
 	if value.quoted || kind == String {
@@ -187,7 +194,9 @@ func (f *filterParser) clause(kind Kind, path, op string, value filterToken) (*C
 			text = "ne" + text
 		}
 	case "gt", "lt", "ge", "le", "ap", "sa", "eb":
-		text = op + text
+		if kind != String {
+			text = op + text
+		}
 	case "pr":
 		key += ":missing"
 		switch text {
@@ -224,6 +233,8 @@ func (f *filterParser) clause(kind Kind, path, op string, value filterToken) (*C
 	switch {
 	case kind == String && (op == "eq" || op == "ne"):
 		c.tail(func(t *Clause) { t.Modifier = "equals" })
+	case kind == String && (op == "gt" || op == "lt" || op == "ge" || op == "le"):
+		c.tail(func(t *Clause) { t.Modifier = op })
 	case kind == String && op == "ew":
 		c.tail(func(t *Clause) { t.Modifier = "ends" })
 	case op == "po":

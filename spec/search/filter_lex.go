@@ -30,15 +30,40 @@ func lexFilter(s string) ([]filterToken, error) {
 			out = append(out, filterToken{text, true})
 			i += n
 		default:
-			n := strings.IndexAny(s[i:], " \t\r\n()\"")
-			if n < 0 {
-				n = len(s) - i
+			n, ok := filterWord(s[i:])
+			if !ok {
+				return nil, fmt.Errorf("a bracket of %q is not closed", clipText(s[i:]))
 			}
 			out = append(out, filterToken{text: s[i : i+n]})
 			i += n
 		}
 	}
 	return out, nil
+}
+
+// filterWord returns how long the word at the beginning of s is. What stands in
+// brackets belongs to it, whatever it is.
+func filterWord(s string) (n int, ok bool) {
+	depth := 0
+	for n < len(s) {
+		c := s[n]
+		switch {
+		case c == '[':
+			depth++
+		case c == ']' && depth > 0:
+			depth--
+		case depth > 0 && c == '"':
+			_, skip, ok := filterString(s[n:])
+			if !ok {
+				return 0, false
+			}
+			n += skip - 1
+		case depth == 0 && strings.IndexByte(" \t\r\n()\"", c) >= 0:
+			return n, true
+		}
+		n++
+	}
+	return n, depth == 0
 }
 
 // filterString reads a quoted string and returns how long it is with its quotes.

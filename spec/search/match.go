@@ -273,6 +273,14 @@ func matchString(modifier string, w Value, e StringValue) bool {
 	switch modifier {
 	case "equals":
 		return e.Norm == w.Norm
+	case "gt":
+		return e.Norm > w.Norm
+	case "ge":
+		return e.Norm >= w.Norm
+	case "lt":
+		return e.Norm < w.Norm
+	case "le":
+		return e.Norm <= w.Norm
 	case "ends":
 		return strings.HasSuffix(e.Norm, w.Norm)
 	case "exact":

@@ -142,7 +142,7 @@ func (p *parser) parameter(name string, values []string) error {
 	}
 	base, modifier, _ := strings.Cut(name, ":")
 	if handle := control(base); handle != nil {
-		if modifier != "" && base != "_include" && base != "_revinclude" {
+		if modifier != "" && base != "_include" && base != "_revinclude" && name != "_type:not" {
 			return invalid(name, "%s has no modifiers", base)
 		}
 		return handle(p, name, values)

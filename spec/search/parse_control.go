@@ -183,7 +183,7 @@ func (p *parser) elements(name string, values []string) error {
 		}
 	}
 	if len(p.res.Elements) == 0 {
-		return p.leaveOut(badValue(name, "it has no value"))
+		return badValue(name, "it names no element")
 	}
 	p.used(name, strings.Join(p.res.Elements, ","))
 	return nil
@@ -218,38 +218,67 @@ func (p *parser) finish() error {
 	return nil
 }
 
-// typeParameter reads _type, which decides about all other parameters.
+// typeParameter reads _type and _type:not, which decide about all other
+// parameters.
 func (p *parser) typeParameter(params map[string][]string) error {
-	values, ok := params["_type"]
+	if values, ok := params["_type"]; ok {
+		want, err := p.namedTypes("_type", values)
+		if err != nil {
+			return err
+		}
+		switch {
+		case len(want) == 0 && p.opt.AHDS && !p.opt.Strict:
+			p.q.Where = append(p.q.Where, &Clause{Name: "_type", Field: FieldID}) // no id at all
+			p.res.Used["_type"] = values
+		case len(want) == 0:
+			// Nothing can match; an empty list of types would mean all of them.
+			return badValue("_type", "it names no resource type that can be searched here")
+		default:
+			p.types, p.q.Types = want, want
+			p.used("_type", strings.Join(want, ","))
+		}
+	}
+	values, ok := params["_type:not"]
 	if !ok {
 		return nil
 	}
-	var want []string
+	without, err := p.namedTypes("_type:not", values)
+	if err != nil || len(without) == 0 {
+		return err
+	}
+	types := p.types
+	if len(types) == 0 {
+		types = r4.ResourceTypes()
+	}
+	types = slices.DeleteFunc(slices.Clone(types), func(t string) bool { return slices.Contains(without, t) })
+	if len(types) == 0 {
+		return badValue("_type:not", "it leaves no resource type to search")
+	}
+	p.types, p.q.Types = types, types
+	p.used("_type:not", strings.Join(without, ","))
+	return nil
+}
+
+// namedTypes returns the types that a parameter names and that can be searched.
+func (p *parser) namedTypes(name string, values []string) (want []string, err error) {
 	for _, v := range values {
 		for _, t := range strings.Split(v, ",") {
 			switch {
 			case t == "":
-				return badValue("_type", "it has an empty value")
+				return nil, badValue(name, "it has an empty value")
 			case !r4.IsResource(t):
-				if err := p.leaveOut(badValue("_type", "%q is not a resource type of FHIR R4", t)); err != nil {
-					return err
-				}
+				err = p.leaveOut(badValue(name, "%q is not a resource type of FHIR R4", t))
 			case len(p.types) > 0 && !slices.Contains(p.types, t):
-				if err := p.leaveOut(badValue("_type", "%s is not among the types that the URL searches", t)); err != nil {
-					return err
-				}
+				err = p.leaveOut(badValue(name, "%s is not among the types that the URL searches", t))
 			case !slices.Contains(want, t):
 				want = append(want, t)
 			}
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
-	if len(want) == 0 {
-		// Nothing can match; an empty list of types would mean all of them.
-		return badValue("_type", "it names no resource type that can be searched here")
-	}
-	p.types, p.q.Types = want, want
-	p.used("_type", strings.Join(want, ","))
-	return nil
+	return want, nil
 }
 
 // sort reads _sort: codes separated by commas, "-" for descending.

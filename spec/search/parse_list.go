@@ -9,12 +9,15 @@ import (
 
 // list reads _list: the resources that a List holds (R4 section 3.1.1.4.16). It
 // is a reverse chain to the List. A functional list ($current-problems) has to
-// be computed, and is not offered.
+// be computed, and is refused: without it too much would be found.
 func (p *parser) list(name string, values []string) error {
 	for _, v := range values {
 		var ids []Value
 		for _, id := range splitEscaped(v, ',') {
 			id = strings.TrimPrefix(unescape(id), "List/")
+			if strings.HasPrefix(id, "$") {
+				return refused(name, "%s has to be computed, and functional lists are not offered; name what makes it current, as in clinical-status=active", id)
+			}
 			if !isID(id) {
 				if err := p.leaveOut(notSupported(name, "%q is not the id of a List", id)); err != nil {
 					return err

@@ -74,7 +74,7 @@ type Clause struct {
 	Field    Field
 	Name     string // as written, with modifier: "code:not"; for messages and the self link
 	Params   []*Param
-	Modifier string // "", "equals" and "ends" (strings of _filter), "exact", "contains", "missing", "not", "text", "in", ..., "identifier"; a :[Type] is in Value.RefType instead
+	Modifier string // "", "equals", "ends", "gt", "ge", "lt" and "le" (strings of _filter), "exact", "contains", "missing", "not", "text", "in", ..., "identifier"; a :[Type] is in Value.RefType instead
 	Missing  bool   // with Modifier "missing": the wanted value
 	Values   []Value
 	// Chain, if not empty, follows the reference parameter to other resources;
