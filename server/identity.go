@@ -151,6 +151,9 @@ func (i *identity) bootstrap(ctx context.Context, cfg *Config, issuer string) er
 	}
 	path := filepath.Join(cfg.Data, bootstrapFile)
 	err := i.provider.EnsureFirst(ctx, bootstrapClient, func(secret string) error {
+		if secret == "" {
+			return os.Remove(path)
+		}
 		return writeBootstrap(path, map[string]string{"issuer": issuer, "client_id": bootstrapClient, "client_secret": secret})
 	})
 	if err != nil {

@@ -45,8 +45,8 @@ func (d *directory) Grants(issuer string, names, roles []string, scope string) [
 	}
 	return out
 }
-func (d *directory) Active(*auth.Claims) bool { return !d.inactive.Load() }
-func (d *directory) Generation() uint64       { return d.generation.Load() }
+func (d *directory) Active(context.Context, *auth.Claims) bool { return !d.inactive.Load() }
+func (d *directory) Generation() uint64                        { return d.generation.Load() }
 
 // issuer is an OpenID provider of a test.
 type issuer struct {

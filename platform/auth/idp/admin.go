@@ -265,33 +265,33 @@ func (p *Provider) forget(edits []edit) {
 // ForgetScope deletes what belongs to a scope that is gone, so that a workspace
 // or service of the same name starts with nobody.
 func (p *Provider) ForgetScope(ctx context.Context, scope string) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	var edits []edit
-	below := func(s string) bool { return s == scope || strings.HasPrefix(s, scope+"/") }
-	for _, a := range p.assigned {
-		if below(a.Scope) || a.Workspace != "" && below("/"+a.Workspace) {
-			edits = append(edits, edit{kindAssignment, a.id(), nil})
+	return p.changing(ctx, func() error {
+		var edits []edit
+		below := func(s string) bool { return s == scope || strings.HasPrefix(s, scope+"/") }
+		for _, a := range p.assigned {
+			if below(a.Scope) || a.Workspace != "" && below("/"+a.Workspace) {
+				edits = append(edits, edit{kindAssignment, a.id(), nil})
+			}
 		}
-	}
-	for _, c := range p.clients {
-		if c.Workspace != "" && below("/"+c.Workspace) {
-			edits = append(append(edits, edit{kindClient, c.ID, nil}), p.held(c.ID)...)
+		for _, c := range p.clients {
+			if c.Workspace != "" && below("/"+c.Workspace) {
+				edits = append(append(edits, edit{kindClient, c.ID, nil}), p.held(c.ID)...)
+			}
 		}
-	}
-	for _, u := range p.users {
-		if u.Workspace != "" && below("/"+u.Workspace) {
-			edits = append(append(edits, edit{kindUser, u.ID, nil}), p.held(u.ID)...)
+		for _, u := range p.users {
+			if u.Workspace != "" && below("/"+u.Workspace) {
+				edits = append(append(edits, edit{kindUser, u.ID, nil}), p.held(u.ID)...)
+			}
 		}
-	}
-	if len(edits) == 0 {
+		if len(edits) == 0 {
+			return nil
+		}
+		if err := p.save(ctx, edits...); err != nil {
+			return err
+		}
+		p.forget(edits)
 		return nil
-	}
-	if err := p.store.save(ctx, edits...); err != nil {
-		return err
-	}
-	p.forget(edits)
-	return nil
+	})
 }
 
 // remove deletes an object with the assignments of its principal.
@@ -300,7 +300,7 @@ func (p *Provider) remove(q *adminRequest, kind, id string) error {
 	if kind == kindClient || kind == kindUser {
 		edits = append(edits, p.held(id)...)
 	}
-	if err := p.store.save(q.ctx, edits...); err != nil {
+	if err := p.save(q.ctx, edits...); err != nil {
 		return err
 	}
 	p.forget(edits)

@@ -73,40 +73,40 @@ func (p *Provider) putClient(q *adminRequest) error {
 	if string(b.JWKS) == "null" {
 		b.JWKS = nil
 	}
-	p.change.Lock()
-	defer p.change.Unlock()
-	if err := p.taken(q); err != nil {
-		return err
-	}
-	c := &Client{
-		ID: q.Name, Workspace: q.Workspace, Name: b.Name, Public: b.Public, JWKS: b.JWKS, JWKSURI: b.JWKSURI,
-		RedirectURIs: b.RedirectURIs, LaunchURI: b.LaunchURI, GrantTypes: unique(b.GrantTypes), Scopes: b.Scopes, Created: p.d.Now().UTC(),
-	}
-	if err := c.check(); err != nil {
-		return err
-	}
-	secret := ""
-	old, exists := p.client(q.Name)
-	switch {
-	case exists:
-		c.Created, c.SecretHash = old.Created, old.SecretHash
-		if c.Public {
-			c.SecretHash = ""
+	return p.changing(q.ctx, func() error {
+		if err := p.taken(q); err != nil {
+			return err
 		}
-	case !c.Public && len(c.JWKS) == 0 && c.JWKSURI == "":
-		secret = newSecret()
-		c.SecretHash = hashSecret(secret)
-	}
-	if err := p.keepClient(q, c); err != nil {
-		return err
-	}
-	v := viewClient(c)
-	v.Secret = secret
-	return q.answer(!exists, v)
+		c := &Client{
+			ID: q.Name, Workspace: q.Workspace, Name: b.Name, Public: b.Public, JWKS: b.JWKS, JWKSURI: b.JWKSURI,
+			RedirectURIs: b.RedirectURIs, LaunchURI: b.LaunchURI, GrantTypes: unique(b.GrantTypes), Scopes: b.Scopes, Created: p.d.Now().UTC(),
+		}
+		if err := c.check(); err != nil {
+			return err
+		}
+		secret := ""
+		old, exists := p.client(q.Name)
+		switch {
+		case exists:
+			c.Created, c.SecretHash = old.Created, old.SecretHash
+			if c.Public {
+				c.SecretHash = ""
+			}
+		case !c.Public && len(c.JWKS) == 0 && c.JWKSURI == "":
+			secret = newSecret()
+			c.SecretHash = hashSecret(secret)
+		}
+		if err := p.keepClient(q, c); err != nil {
+			return err
+		}
+		v := viewClient(c)
+		v.Secret = secret
+		return q.answer(!exists, v)
+	})
 }
 
 func (p *Provider) keepClient(q *adminRequest, c *Client) error {
-	if err := p.store.save(q.ctx, edit{kindClient, c.ID, c}); err != nil {
+	if err := p.save(q.ctx, edit{kindClient, c.ID, c}); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -117,32 +117,32 @@ func (p *Provider) keepClient(q *adminRequest, c *Client) error {
 }
 
 func (p *Provider) deleteClient(q *adminRequest) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	c, err := p.clientHere(q)
-	if err != nil {
-		return err
-	}
-	return p.remove(q, kindClient, c.ID)
+	return p.changing(q.ctx, func() error {
+		c, err := p.clientHere(q)
+		if err != nil {
+			return err
+		}
+		return p.remove(q, kindClient, c.ID)
+	})
 }
 
 // newClientSecret answers POST .../clients/{name}/secret: the old secret ends at once.
 func (p *Provider) newClientSecret(q *adminRequest) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	old, err := p.clientHere(q)
-	if err != nil {
-		return err
-	}
-	if old.Public {
-		return fault.New(fault.Conflict, "a public client has no secret")
-	}
-	c, secret := *old, newSecret()
-	c.SecretHash = hashSecret(secret)
-	if err := p.keepClient(q, &c); err != nil {
-		return err
-	}
-	v := viewClient(&c)
-	v.Secret = secret
-	return q.answer(false, v)
+	return p.changing(q.ctx, func() error {
+		old, err := p.clientHere(q)
+		if err != nil {
+			return err
+		}
+		if old.Public {
+			return fault.New(fault.Conflict, "a public client has no secret")
+		}
+		c, secret := *old, newSecret()
+		c.SecretHash = hashSecret(secret)
+		if err := p.keepClient(q, &c); err != nil {
+			return err
+		}
+		v := viewClient(&c)
+		v.Secret = secret
+		return q.answer(false, v)
+	})
 }

@@ -75,38 +75,38 @@ func (p *Provider) putRole(q *adminRequest) error {
 	if _, err := auth.ParseActions(b.Actions); err != nil {
 		return fault.New(fault.Invalid, "%v", err)
 	}
-	p.change.Lock()
-	defer p.change.Unlock()
-	r := &Role{Name: q.Name, Actions: unique(b.Actions), Created: p.d.Now().UTC()}
-	old, exists := p.roles[q.Name]
-	if exists {
-		r.Created = old.Created
-	}
-	if err := p.store.save(q.ctx, edit{kindRole, r.Name, r}); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	p.roles[r.Name] = r
-	p.generation.Add(1)
-	p.mu.Unlock()
-	return q.answer(!exists, viewRole(r))
+	return p.changing(q.ctx, func() error {
+		r := &Role{Name: q.Name, Actions: unique(b.Actions), Created: p.d.Now().UTC()}
+		old, exists := p.roles[q.Name]
+		if exists {
+			r.Created = old.Created
+		}
+		if err := p.save(q.ctx, edit{kindRole, r.Name, r}); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.roles[r.Name] = r
+		p.generation.Add(1)
+		p.mu.Unlock()
+		return q.answer(!exists, viewRole(r))
+	})
 }
 
 func (p *Provider) deleteRole(q *adminRequest) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	if _, ok := auth.BuiltinRole(q.Name); ok {
-		return fault.New(fault.Conflict, "the role %s is built in and cannot be deleted", q.Name)
-	}
-	if p.roles[q.Name] == nil {
-		return q.missing("role")
-	}
-	for _, a := range p.assigned {
-		if a.Role == q.Name {
-			return fault.New(fault.Conflict, "the role %s is assigned; delete the assignments first", q.Name)
+	return p.changing(q.ctx, func() error {
+		if _, ok := auth.BuiltinRole(q.Name); ok {
+			return fault.New(fault.Conflict, "the role %s is built in and cannot be deleted", q.Name)
 		}
-	}
-	return p.remove(q, kindRole, q.Name)
+		if p.roles[q.Name] == nil {
+			return q.missing("role")
+		}
+		for _, a := range p.assigned {
+			if a.Role == q.Name {
+				return fault.New(fault.Conflict, "the role %s is assigned; delete the assignments first", q.Name)
+			}
+		}
+		return p.remove(q, kindRole, q.Name)
+	})
 }
 
 func viewAssignment(a *Assignment) Assignment { return *a }
@@ -156,36 +156,36 @@ func (p *Provider) putAssignment(q *adminRequest) error {
 	if err := a.check(); err != nil {
 		return err
 	}
-	p.change.Lock()
-	defer p.change.Unlock()
-	if !p.roleKnown(a.Role) {
-		return fault.New(fault.Invalid, "there is no role %.64q; GET %s/roles lists them", a.Role, adminBase)
-	}
-	_, isClient := p.client(a.Principal)
-	_, isUser := p.user(a.Principal)
-	if a.Issuer == "" && !isClient && !isUser {
-		return fault.New(fault.Invalid, "there is no client or user %.64q; with an issuer of its own, name the issuer", a.Principal)
-	}
-	old, err := p.assignmentHere(q)
-	if err == nil {
-		a.Created = old.Created
-	}
-	if err := p.store.save(q.ctx, edit{kindAssignment, a.id(), a}); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	p.assigned[a.id()] = a
-	p.index()
-	p.mu.Unlock()
-	return q.answer(err != nil, viewAssignment(a))
+	return p.changing(q.ctx, func() error {
+		if !p.roleKnown(a.Role) {
+			return fault.New(fault.Invalid, "there is no role %.64q; GET %s/roles lists them", a.Role, adminBase)
+		}
+		_, isClient := p.client(a.Principal)
+		_, isUser := p.user(a.Principal)
+		if a.Issuer == "" && !isClient && !isUser {
+			return fault.New(fault.Invalid, "there is no client or user %.64q; with an issuer of its own, name the issuer", a.Principal)
+		}
+		old, err := p.assignmentHere(q)
+		if err == nil {
+			a.Created = old.Created
+		}
+		if err := p.save(q.ctx, edit{kindAssignment, a.id(), a}); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.assigned[a.id()] = a
+		p.index()
+		p.mu.Unlock()
+		return q.answer(err != nil, viewAssignment(a))
+	})
 }
 
 func (p *Provider) deleteAssignment(q *adminRequest) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	a, err := p.assignmentHere(q)
-	if err != nil {
-		return err
-	}
-	return p.remove(q, kindAssignment, a.id())
+	return p.changing(q.ctx, func() error {
+		a, err := p.assignmentHere(q)
+		if err != nil {
+			return err
+		}
+		return p.remove(q, kindAssignment, a.id())
+	})
 }

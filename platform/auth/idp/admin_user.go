@@ -75,39 +75,42 @@ func (p *Provider) putUser(q *adminRequest) error {
 		}
 		u.PasswordHash = hashPassword(b.Password) // slow, so before the lock
 	}
-	p.change.Lock()
-	defer p.change.Unlock()
-	if err := p.taken(q); err != nil {
-		return err
-	}
-	old, exists := p.user(q.Name)
-	switch {
-	case exists:
-		u.Created, u.TOTP, u.TOTPLast = old.Created, old.TOTP, old.TOTPLast
-		if u.PasswordHash == "" { // a new password also ends a lockout
-			u.PasswordHash, u.Failed, u.LockedUntil = old.PasswordHash, old.Failed, old.LockedUntil
+	asked := *u
+	return p.changing(q.ctx, func() error {
+		next := asked
+		u := &next
+		if err := p.taken(q); err != nil {
+			return err
 		}
-	case u.PasswordHash == "":
-		return fault.New(fault.Invalid, "a new user needs a password")
-	}
-	secret := ""
-	if b.TOTP != nil {
-		u.TOTP, u.TOTPLast = "", 0
-		if *b.TOTP {
-			secret = newTOTP()
-			u.TOTP = p.d.Sealer.Seal("totp "+u.ID, secret)
+		old, exists := p.user(q.Name)
+		switch {
+		case exists:
+			u.Created, u.TOTP, u.TOTPLast = old.Created, old.TOTP, old.TOTPLast
+			if u.PasswordHash == "" { // a new password also ends a lockout
+				u.PasswordHash, u.Failed, u.LockedUntil = old.PasswordHash, old.Failed, old.LockedUntil
+			}
+		case u.PasswordHash == "":
+			return fault.New(fault.Invalid, "a new user needs a password")
 		}
-	}
-	if err := p.keepUser(q, u); err != nil {
-		return err
-	}
-	v := p.viewUser(u)
-	v.TOTPSecret = secret
-	return q.answer(!exists, v)
+		secret := ""
+		if b.TOTP != nil {
+			u.TOTP, u.TOTPLast = "", 0
+			if *b.TOTP {
+				secret = newTOTP()
+				u.TOTP = p.d.Sealer.Seal("totp "+u.ID, secret)
+			}
+		}
+		if err := p.keepUser(q, u); err != nil {
+			return err
+		}
+		v := p.viewUser(u)
+		v.TOTPSecret = secret
+		return q.answer(!exists, v)
+	})
 }
 
 func (p *Provider) keepUser(q *adminRequest, u *User) error {
-	if err := p.store.save(q.ctx, edit{kindUser, u.ID, u}); err != nil {
+	if err := p.save(q.ctx, edit{kindUser, u.ID, u}); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -118,11 +121,11 @@ func (p *Provider) keepUser(q *adminRequest, u *User) error {
 }
 
 func (p *Provider) deleteUser(q *adminRequest) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	u, err := p.userHere(q)
-	if err != nil {
-		return err
-	}
-	return p.remove(q, kindUser, u.ID)
+	return p.changing(q.ctx, func() error {
+		u, err := p.userHere(q)
+		if err != nil {
+			return err
+		}
+		return p.remove(q, kindUser, u.ID)
+	})
 }

@@ -64,7 +64,7 @@ func (p *Provider) readAuthorize(r *http.Request) (*authRequest, error) {
 			return nil, fault.New(fault.Invalid, "the parameter %s is there twice", clip(name))
 		}
 	}
-	c, ok := p.client(q.Get("client_id"))
+	c, ok := p.findClient(r.Context(), q.Get("client_id"))
 	if !ok {
 		return nil, fault.New(fault.Invalid, "the application is not registered here")
 	}

@@ -3,6 +3,7 @@ package idp
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -65,7 +66,7 @@ func (p *Provider) proven(r *http.Request, form url.Values) (*Client, error) {
 	if id == "" && !basic && form.Get("grant_type") == grantRefresh {
 		return p.byRefreshToken(r.Context(), form.Get("refresh_token"))
 	}
-	c, ok := p.client(id)
+	c, ok := p.findClient(r.Context(), id)
 	switch {
 	case !ok:
 		_ = sameHash(hashSecret(secret), hashSecret("")) // takes as long as with a client
@@ -108,7 +109,7 @@ func (p *Provider) byAssertion(r *http.Request, form url.Values, id string) (*Cl
 	if err != nil || id != "" && id != claimed.Subject {
 		return nil, badClient
 	}
-	c, ok := p.client(claimed.Subject)
+	c, ok := p.findClient(r.Context(), claimed.Subject)
 	if !ok {
 		return nil, badClient
 	}
@@ -228,6 +229,31 @@ func (f *failures) blocked(who string) time.Duration {
 		return wait
 	}
 	return 0
+}
+
+// failed counts a failure of the client of r, on all nodes.
+func (p *Provider) failed(r *http.Request) {
+	who := p.d.ClientIP(r)
+	p.fails.note(who)
+	if !p.shared() {
+		return
+	}
+	now := p.d.Now()
+	n, err := p.store.failure(r.Context(), who, now, now.Add(failureTime))
+	if err != nil {
+		p.log.LogAttrs(r.Context(), slog.LevelWarn, "a failed login is counted on this node only", slog.Any("err", err))
+		return
+	}
+	p.fails.know(who, int(n))
+}
+
+// know raises a count to that of all nodes together.
+func (f *failures) know(who string, count int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	x := f.by[who]
+	x.count = max(x.count, count)
+	f.by[who] = x
 }
 
 func (f *failures) note(who string) {

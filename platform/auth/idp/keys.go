@@ -99,12 +99,12 @@ func (p *Provider) signing(ctx context.Context, alg string) (*signingKey, error)
 }
 
 func (p *Provider) ensureKey(ctx context.Context, alg string) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	if p.newest(alg) != nil {
-		return nil
-	}
-	return p.rotate(ctx, alg)
+	return p.changing(ctx, func() error {
+		if p.newest(alg) != nil {
+			return nil
+		}
+		return p.rotate(ctx, alg)
+	})
 }
 
 // rotate makes a new key and forgets those that no valid token can need; the
@@ -135,7 +135,7 @@ func (p *Provider) rotate(ctx context.Context, alg string) error {
 			edits = append(edits, edit{kindKey, old.ID, nil})
 		}
 	}
-	if err := p.store.save(ctx, edits...); err != nil {
+	if err := p.save(ctx, edits...); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -148,21 +148,26 @@ func (p *Provider) rotate(ctx context.Context, alg string) error {
 
 // RotateKeys makes new signing keys at once. Tokens of the old ones stay valid.
 func (p *Provider) RotateKeys(ctx context.Context) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	for _, alg := range []string{algAccess, algID} {
-		if err := p.rotate(ctx, alg); err != nil {
-			return err
+	return p.changing(ctx, func() error {
+		for _, alg := range []string{algAccess, algID} {
+			if err := p.rotate(ctx, alg); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // Issuer implements auth.Keys. Realms do not ask the built-in provider.
 func (p *Provider) Issuer(context.Context) (string, error) { return p.d.Issuer, nil }
 
 // Keys implements auth.Keys.
-func (p *Provider) Keys(context.Context, bool) ([]auth.PublicKey, error) {
+func (p *Provider) Keys(ctx context.Context, refresh bool) ([]auth.PublicKey, error) {
+	if refresh {
+		if err := p.catchUp(ctx); err != nil {
+			return nil, err
+		}
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.public, nil

@@ -125,7 +125,7 @@ func (p *Provider) serveLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if u == nil {
-		p.fails.note(p.d.ClientIP(r))
+		p.failed(r)
 		page := loginPage{Client: req.client.label(), Action: formAction("login", req), Complaint: "Name, password or code is wrong, or the account is locked."}
 		return p.page(w, r, http.StatusUnauthorized, "login", page, "")
 	}
@@ -160,9 +160,19 @@ func (p *Provider) login(r *http.Request, name, password, code string) (*User, e
 		return nil, nil
 	}
 	p.d.Who(r, u.ID, "") // a name that nobody has may be a password in the wrong field
-	p.change.Lock()
-	defer p.change.Unlock()
-	if u, ok = p.user(name); !ok {
+	var out *User
+	err := p.changing(r.Context(), func() (err error) {
+		out, err = p.countLogin(r, name, code, fits)
+		return err
+	})
+	return out, err
+}
+
+// countLogin returns the user when password and code fit and nothing else is in
+// the way, else nil; it counts what failed.
+func (p *Provider) countLogin(r *http.Request, name, code string, fits bool) (*User, error) {
+	u, ok := p.user(name)
+	if !ok {
 		return nil, nil
 	}
 	now, next := p.d.Now(), *u

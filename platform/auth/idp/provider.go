@@ -56,7 +56,8 @@ type Provider struct {
 	jwks  remoteKeys
 	fails failures
 
-	change     sync.Mutex // held for a whole change of objects
+	change     sync.Mutex   // held for a whole change of objects
+	version    atomic.Int64 // of the objects in memory; changed while change is held
 	mu         sync.RWMutex
 	clients    map[string]*Client
 	users      map[string]*User
@@ -125,6 +126,11 @@ func (p *Provider) load(ctx context.Context) error {
 
 // read fills the empty maps of a provider.
 func (p *Provider) read(ctx context.Context) error {
+	version, err := p.store.version(ctx) // first: what is read may be newer, never older
+	if err != nil {
+		return fault.Wrap("idp: load", err)
+	}
+	p.version.Store(version)
 	for kind, read := range map[string]func(id string, body []byte) error{
 		kindClient:     func(id string, b []byte) error { return into(p.clients, id, b) },
 		kindUser:       func(id string, b []byte) error { return into(p.users, id, b) },
@@ -197,7 +203,10 @@ func (p *Provider) actions(role string) auth.Actions {
 }
 
 // Active implements auth.Directory.
-func (p *Provider) Active(c *auth.Claims) bool {
+func (p *Provider) Active(ctx context.Context, c *auth.Claims) bool {
+	if _, ok := p.findClient(ctx, c.ClientID); !ok {
+		return false
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for _, id := range []string{c.ID, c.Session} {
@@ -292,27 +301,33 @@ func (p *Provider) revoke(ctx context.Context, id string, until time.Time) error
 
 // EnsureFirst makes the client with which everything begins, Workspace Owner on
 // everything, when there is nothing at all. keep gets its secret and has to put
-// it away before the client counts.
+// it away before the client counts, or "" when another node was faster and what
+// was put away is to be forgotten.
 func (p *Provider) EnsureFirst(ctx context.Context, id string, keep func(secret string) error) error {
-	p.change.Lock()
-	defer p.change.Unlock()
-	if len(p.clients)+len(p.users)+len(p.assigned) > 0 {
+	kept := false
+	return p.changing(ctx, func() error {
+		if len(p.clients)+len(p.users)+len(p.assigned) > 0 {
+			if kept {
+				return keep("")
+			}
+			return nil
+		}
+		secret, now := newSecret(), p.d.Now().UTC()
+		if err := keep(secret); err != nil {
+			return err
+		}
+		kept = true
+		c := &Client{ID: id, Name: "Bootstrap", SecretHash: hashSecret(secret), GrantTypes: []string{grantClient}, Created: now}
+		a := &Assignment{Name: id, Principal: id, Role: auth.RoleWorkspaceOwner, Scope: "/", Created: now}
+		if err := p.save(ctx, edit{kindClient, c.ID, c}, edit{kindAssignment, a.id(), a}); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.clients[c.ID], p.assigned[a.id()] = c, a
+		p.index()
 		return nil
-	}
-	secret, now := newSecret(), p.d.Now().UTC()
-	if err := keep(secret); err != nil {
-		return err
-	}
-	c := &Client{ID: id, Name: "Bootstrap", SecretHash: hashSecret(secret), GrantTypes: []string{grantClient}, Created: now}
-	a := &Assignment{Name: id, Principal: id, Role: auth.RoleWorkspaceOwner, Scope: "/", Created: now}
-	if err := p.store.save(ctx, edit{kindClient, c.ID, c}, edit{kindAssignment, a.id(), a}); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.clients[c.ID], p.assigned[a.id()] = c, a
-	p.index()
-	return nil
+	})
 }
 
 func (p *Provider) client(id string) (*Client, bool) {
@@ -320,6 +335,17 @@ func (p *Provider) client(id string) (*Client, bool) {
 	defer p.mu.RUnlock()
 	c, ok := p.clients[id]
 	return c, ok
+}
+
+// findClient finds a client that another node may have made a moment ago.
+func (p *Provider) findClient(ctx context.Context, id string) (*Client, bool) {
+	if c, ok := p.client(id); ok {
+		return c, true
+	}
+	if p.catchUp(ctx) != nil {
+		return nil, false
+	}
+	return p.client(id)
 }
 
 func (p *Provider) user(id string) (*User, bool) {

@@ -1,10 +1,12 @@
 package idp
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
 	"io/fs"
+	"strconv"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -43,8 +45,31 @@ type edit struct {
 	body     any
 }
 
-// save does all edits or none.
-func (s *store) save(ctx context.Context, edits ...edit) error {
+// kindVersion is the kind of the one object that counts the changes of the others.
+const kindVersion = "version"
+
+// version returns how often objects were changed.
+func (s *store) version(ctx context.Context) (n int64, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		n, err = readVersion(c)
+		return err
+	})
+	return n, err
+}
+
+func readVersion(c *db.Conn) (n int64, err error) {
+	err = c.Query("SELECT body FROM object WHERE kind = $1 AND id = $2", func(r *db.Stmt) error {
+		n, err = strconv.ParseInt(r.ColText(0), 10, 64)
+		return err
+	}, kindVersion, "")
+	return n, err
+}
+
+const putObject = "INSERT INTO object (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
+
+// save does all edits or none. It is errStale unless version is still what it
+// was when the objects were read that the edits come from.
+func (s *store) save(ctx context.Context, version int64, edits ...edit) error {
 	texts := make([]string, len(edits))
 	for i, e := range edits {
 		if e.body == nil {
@@ -57,12 +82,18 @@ func (s *store) save(ctx context.Context, edits ...edit) error {
 		texts[i] = string(text)
 	}
 	return s.write(ctx, func(c *db.Conn) error {
+		if now, err := readVersion(c); err != nil || now != version {
+			return cmp.Or(err, errStale)
+		}
+		if err := c.Exec(putObject, kindVersion, "", strconv.FormatInt(version+1, 10)); err != nil {
+			return &db.Broken{Err: err}
+		}
 		for i, e := range edits {
 			var err error
 			if e.body == nil {
 				err = c.Exec("DELETE FROM object WHERE kind = $1 AND id = $2", e.kind, e.id)
 			} else {
-				err = c.Exec("INSERT INTO object (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body", e.kind, e.id, texts[i])
+				err = c.Exec(putObject, e.kind, e.id, texts[i])
 			}
 			if err != nil {
 				return &db.Broken{Err: err} // the edits belong together
@@ -83,6 +114,7 @@ const (
 	ticketSession   = "session"
 	ticketLaunch    = "launch"
 	ticketAssertion = "assertion" // the id of an assertion that was used
+	ticketFailure   = "failure"   // how often somebody at an address guessed wrong
 	ticketRevoked   = "revoked"   // the id of a token, or of a family, that was taken back
 )
 
@@ -172,4 +204,17 @@ func (s *store) revoked(ctx context.Context, now time.Time, f func(id string, un
 			return nil
 		}, ticketRevoked, now.Unix())
 	})
+}
+
+// failure counts a failure of somebody, and returns how many there were until
+// then; it is forgotten after until.
+func (s *store) failure(ctx context.Context, who string, now, until time.Time) (n int64, err error) {
+	err = s.write(ctx, func(c *db.Conn) error {
+		return c.Query("INSERT INTO ticket (hash, kind, family, expires, body) VALUES ($1, $2, '', $3, '1') ON CONFLICT (hash) DO UPDATE SET expires = excluded.expires,"+
+			" body = CASE WHEN ticket.expires <= $4 THEN '1' ELSE CAST(CAST(ticket.body AS BIGINT) + 1 AS TEXT) END RETURNING body", func(r *db.Stmt) error {
+			n, err = strconv.ParseInt(r.ColText(0), 10, 64)
+			return err
+		}, "failure:"+hashSecret(who), ticketFailure, until.Unix(), now.Unix())
+	})
+	return n, err
 }

@@ -350,7 +350,7 @@ func (p *Provider) fail(w http.ResponseWriter, r *http.Request, err error) {
 			status = oe.status
 		}
 		if status == http.StatusUnauthorized {
-			p.fails.note(p.d.ClientIP(r))
+			p.failed(r)
 			w.Header().Set("WWW-Authenticate", `Basic realm="hygeia"`)
 		}
 		respond(w, status, map[string]string{"error": oe.code, "error_description": oe.text})

@@ -50,7 +50,7 @@ func (p *Provider) bearer(r *http.Request) (*auth.Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.Active(claims) {
+	if !p.Active(r.Context(), claims) {
 		return nil, auth.ErrTakenBack
 	}
 	return claims, nil
