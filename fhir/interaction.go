@@ -58,6 +58,7 @@ type Interaction struct {
 	HardDelete       bool
 	Unlink           bool // _remove-references=true, with HardDelete
 	KeepNoOldVersion bool // _meta-history=false
+	MustNotExist     bool // update: Conflict when the id is taken, for callers inside the program
 	Strict           bool // Prefer: handling=strict
 	Partial          bool // x-ms-use-partial-indices: see search.ParseOptions
 

@@ -80,7 +80,7 @@ func (s *Service) prepare(ctx context.Context, in *Interaction, k Key, refs *ref
 	if err != nil {
 		return Op{}, err
 	}
-	op := Op{Kind: OpPut, Key: k, Method: in.Method}
+	op := Op{Kind: OpPut, Key: k, Method: in.Method, MustNotExist: in.MustNotExist}
 	if len(edits) == 0 && len(n.Raw()) < slabSize/8 && ws.slab.buf == nil {
 		op.Stored = n.AppendStored(make([]byte, 0, len(n.Raw())), nil)
 	} else {

@@ -28,5 +28,6 @@ type Resource struct {
 type Put struct {
 	Type, ID string
 	Text     []byte
-	Version  int64 // the version that it replaces; 0 when there is none
+	Version  int64 // the version that it replaces, else Precondition; 0 is any
+	New      bool  // it must not be there, else Conflict
 }

@@ -17,6 +17,9 @@
 //     changes nothing, so that a message which is processed twice, after a crash
 //     or by a replay, has its effect once.
 //   - Messages of one device take effect in the order in which they came.
+//   - Among several nodes on one store one has the pipeline at a time (Store.Lead);
+//     one that did not notice that its turn is over can neither move the offset
+//     nor replace what its successor wrote.
 //   - Writes go through Destination, the room's own word for a FHIR service.
 //
 // Reading order: service.go (the service and its parts), config.go, store.go (the

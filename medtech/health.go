@@ -39,6 +39,13 @@ func (s *Service) SetSource(name string, err error) {
 	s.health.source[name] = err
 }
 
+// ForgetSource is called when another node has the source.
+func (s *Service) ForgetSource(name string) {
+	s.health.mu.Lock()
+	defer s.health.mu.Unlock()
+	delete(s.health.source, name)
+}
+
 // Status is the state of a service.
 type Status struct {
 	Messages int64         `json:"messages"` // offset of the newest one
@@ -69,7 +76,10 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	maps := s.mappings.Load()
+	maps, err := s.current(ctx)
+	if err != nil {
+		return Status{}, err
+	}
 	last, done := max(pos.Last, s.last.Load()), max(pos.Done, s.done.Load())
 	out := Status{Messages: last, Done: done, First: pos.First, Lag: last - done, Open: pos.Open, Device: maps.deviceVersion, FHIR: maps.fhirVersion}
 	if out.Lag > 0 && !pos.Pending.IsZero() {

@@ -33,6 +33,27 @@ type compiled struct {
 	fhirVersion   int64
 }
 
+// ready reports whether both documents are there.
+func (c *compiled) ready() bool { return c.device != nil && c.fhir != nil }
+
+// current returns the mappings in use, also when another node has put them.
+func (s *Service) current(ctx context.Context) (*compiled, error) {
+	if !s.store.Shared() {
+		return s.mappings.Load(), nil
+	}
+	device, fhir, err := s.store.Versions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if m := s.mappings.Load(); m.deviceVersion == device && m.fhirVersion == fhir {
+		return m, nil
+	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	err = s.loadMappings(ctx)
+	return s.mappings.Load(), err
+}
+
 // Mapping returns the newest document of a kind. NotFound when there is none yet.
 func (s *Service) Mapping(ctx context.Context, kind MappingKind) (Mapping, error) {
 	if err := s.guard.Authorize(ctx, auth.MedTechRead); err != nil {
@@ -46,6 +67,9 @@ func (s *Service) Mapping(ctx context.Context, kind MappingKind) (Mapping, error
 // besides comes back as warnings.
 func (s *Service) PutMapping(ctx context.Context, kind MappingKind, text []byte) (Mapping, mapping.Problems, error) {
 	if err := s.guard.Authorize(ctx, auth.MedTechWrite); err != nil {
+		return Mapping{}, nil, err
+	}
+	if _, err := s.current(ctx); err != nil {
 		return Mapping{}, nil, err
 	}
 	s.changing.Lock()
@@ -86,7 +110,7 @@ func badMapping(list mapping.Problems) error {
 	return e
 }
 
-// loadMappings reads the documents at the start. One that an older version
+// loadMappings reads the documents. One that an older version
 // accepted and this one does not is reported and not used.
 func (s *Service) loadMappings(ctx context.Context) error {
 	var c compiled

@@ -96,6 +96,10 @@ func (f *fhirService) Write(_ context.Context, list []medtech.Put) ([]error, err
 			errs[i] = fault.New(fault.Precondition, "another version")
 			continue
 		}
+		if p.New && f.all[key].Version != 0 {
+			errs[i] = fault.New(fault.Conflict, "it is there")
+			continue
+		}
 		f.put(p.Type, p.ID, string(p.Text))
 		f.writes++
 		f.history = append(f.history, fmt.Sprint(key, "/", f.all[key].Version))
@@ -152,7 +156,7 @@ func start(t *testing.T, cfg medtech.Config) *rig {
 func (r *rig) open() {
 	r.t.Helper()
 	var err error
-	if r.store, err = medtechsql.Open(r.t.Context(), r.path, db.Options{}); err != nil {
+	if r.store, err = medtechsql.Open(r.t.Context(), r.path, db.Options{LeaseTime: time.Second}); err != nil {
 		r.t.Fatal(err)
 	}
 	r.s, err = medtech.New(r.t.Context(), medtech.Deps{Store: r.store, Destination: r.fhir, Config: r.cfg, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})

@@ -219,7 +219,7 @@ func (s *Service) put(ctx context.Context, list []*observation) (again []*observ
 	var of []*observation
 	for _, o := range list {
 		if o.err == nil && o.what != same {
-			puts, of = append(puts, Put{"Observation", o.key, o.text, o.old}), append(of, o)
+			puts, of = append(puts, Put{Type: "Observation", ID: o.key, Text: o.text, Version: o.old, New: o.old == 0}), append(of, o)
 		}
 	}
 	if len(puts) == 0 {

@@ -3,6 +3,7 @@ package medtech
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech/mapping"
@@ -35,12 +36,14 @@ const (
 // runs ahead of persisting.
 func (s *Service) runPipeline(ctx context.Context) {
 	ahead := make(chan *batch, lookAhead)
-	s.stopped.Go(func() {
+	var others sync.WaitGroup
+	defer others.Wait()
+	others.Go(func() {
 		defer close(ahead)
 		s.runNormalize(ctx, ahead)
 	})
 	written := make(chan struct{})
-	s.stopped.Go(func() { s.runCheckpoint(ctx, written) })
+	others.Go(func() { s.runCheckpoint(ctx, written) })
 	defer close(written)
 	for b := range ahead {
 		if !s.finish(ctx, b) {
@@ -55,18 +58,17 @@ func (s *Service) runPipeline(ctx context.Context) {
 func (s *Service) runNormalize(ctx context.Context, ahead chan<- *batch) {
 	cursor := s.done.Load()
 	for ctx.Err() == nil {
-		maps := s.mappings.Load()
-		var list []Raw
-		if maps.device != nil && maps.fhir != nil {
-			var err error
-			if list, err = s.store.Read(ctx, cursor, maxBatch); err != nil && ctx.Err() == nil {
-				s.health.set(StageNormalize, err)
-				s.log.LogAttrs(ctx, slog.LevelError, "reading messages failed", slog.Any("err", err))
-				if !pause(ctx, time.Second) {
-					return
-				}
-				continue
+		list, maps, err := s.next(ctx, cursor)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
 			}
+			s.health.set(StageNormalize, err)
+			s.log.LogAttrs(ctx, slog.LevelError, "reading messages failed", slog.Any("err", err))
+			if !pause(ctx, time.Second) {
+				return
+			}
+			continue
 		}
 		if len(list) == 0 {
 			if !s.idle(ctx) {
@@ -83,6 +85,21 @@ func (s *Service) runNormalize(ctx context.Context, ahead chan<- *batch) {
 			return
 		}
 	}
+}
+
+// next reads the messages after an offset, none while there are no mappings. The
+// mappings are those that were put before the messages came, or newer.
+func (s *Service) next(ctx context.Context, after int64) (list []Raw, maps *compiled, err error) {
+	if maps = s.mappings.Load(); !maps.ready() {
+		if maps, err = s.current(ctx); err != nil || !maps.ready() {
+			return nil, nil, err
+		}
+	}
+	if list, err = s.store.Read(ctx, after, maxBatch); err != nil || len(list) == 0 {
+		return nil, nil, err
+	}
+	maps, err = s.current(ctx)
+	return list, maps, err
 }
 
 // idle waits for messages; false when the service stops.

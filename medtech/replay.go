@@ -83,11 +83,16 @@ func (s *Service) StartReplay(ctx context.Context, q ReplayRange) (Replay, error
 	if err != nil {
 		return r, err
 	}
+	s.wakeReplays()
+	return r, nil
+}
+
+// wakeReplays tells who runs replays that there may be one.
+func (s *Service) wakeReplays() {
 	select {
 	case s.replays <- struct{}{}:
 	default:
 	}
-	return r, nil
 }
 
 // Replays lists all replays, newest first.
@@ -203,8 +208,11 @@ func (s *Service) replayBatch(ctx context.Context, id int64) (more bool, err err
 // replayed reads and normalizes the next messages; nil when they are of other
 // devices. cursor is how far it came.
 func (s *Service) replayed(ctx context.Context, after, until int64, device string) (b *batch, cursor int64, err error) {
-	maps := s.mappings.Load()
-	if maps.device == nil || maps.fhir == nil {
+	maps, err := s.current(ctx)
+	if err != nil {
+		return nil, after, err
+	}
+	if !maps.ready() {
 		return nil, after, fault.New(fault.Conflict, "a replay needs a device mapping and a FHIR mapping")
 	}
 	list, err := s.store.Read(ctx, after, maxBatch)

@@ -237,7 +237,7 @@ func (r *resolver) put(typ, id string, text []byte, version int64) {
 		return
 	}
 	r.made[key] = len(r.puts)
-	r.puts = append(r.puts, Put{typ, id, text, version})
+	r.puts = append(r.puts, Put{Type: typ, ID: id, Text: text, Version: version})
 }
 
 // make stores what is missing and remembers what was found. refused are the

@@ -81,10 +81,55 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 	}
 	run, stop := context.WithCancel(auth.WithPrincipal(context.WithoutCancel(ctx), auth.Internal("medtech")))
 	s.stop = stop
-	s.stopped.Go(func() { s.runPipeline(run) })
-	s.stopped.Go(func() { s.runReplays(run) })
-	s.stopped.Go(func() { s.runTrim(run) })
+	s.stopped.Go(func() { s.store.Lead(run, Pipeline, s.work) })
+	if s.store.Shared() {
+		s.stopped.Go(func() { s.watch(run) })
+	}
 	return s, nil
+}
+
+// Own runs f on one of all the nodes that have the store open, until ctx ends.
+func (s *Service) Own(ctx context.Context, f func(context.Context)) {
+	s.store.Lead(ctx, Sources, f)
+}
+
+// work moves messages through the stages, as long as this node has the turn.
+func (s *Service) work(ctx context.Context) {
+	for {
+		pos, err := s.store.Position(ctx)
+		if err == nil {
+			s.done.Store(pos.Done) // another node may have had the turn before
+			break
+		}
+		if !pause(ctx, time.Second) {
+			return
+		}
+	}
+	var stages sync.WaitGroup
+	defer stages.Wait()
+	stages.Go(func() { s.runPipeline(ctx) })
+	stages.Go(func() { s.runReplays(ctx) })
+	stages.Go(func() { s.runTrim(ctx) })
+	stages.Go(func() {
+		s.store.Listen(ctx, func() {
+			s.wakeUp()
+			s.wakeReplays()
+		})
+	})
+}
+
+// watchTime is how old a node's knowledge of the pipeline may be.
+const watchTime = time.Second
+
+// watch follows the pipeline on a node that may not have the turn, for the bound
+// of what may wait and the metrics.
+func (s *Service) watch(ctx context.Context) {
+	for pause(ctx, watchTime) {
+		if pos, err := s.store.Position(ctx); err == nil {
+			raise(&s.last, pos.Last)
+			raise(&s.done, pos.Done)
+		}
+	}
 }
 
 // Config returns the configuration with its defaults filled in.

@@ -41,6 +41,8 @@ type Store interface {
 
 	// Mapping returns the newest document of a kind; NotFound when there is none.
 	Mapping(ctx context.Context, kind MappingKind) (Mapping, error)
+	// Versions returns the newest versions of the documents; 0 when there is none.
+	Versions(ctx context.Context) (device, fhir int64, err error)
 	// PutMapping adds a version of a document and returns it.
 	PutMapping(ctx context.Context, kind MappingKind, text []byte, at time.Time) (Mapping, error)
 
@@ -57,15 +59,32 @@ type Store interface {
 	// Discard closes open dead letters without doing anything with them.
 	Discard(ctx context.Context, q DeadLetterQuery) (int, error)
 
-	// PutReplay keeps a replay, by its ID; 0 gives it one.
+	// PutReplay keeps a replay, by its ID; 0 gives it one. One that is cancelled
+	// stays so.
 	PutReplay(ctx context.Context, r Replay) (Replay, error)
 	// Replays returns all replays, newest first.
 	Replays(ctx context.Context) ([]Replay, error)
+
+	// Lead runs work on one of all the nodes that have the store open, until ctx
+	// ends: when this node's turn begins, with a context that ends with it. Finish
+	// and Trim fail and do nothing on a node whose turn at Pipeline is over.
+	Lead(ctx context.Context, name string, work func(context.Context))
+	// Listen calls f at its beginning and when another node has changed
+	// something, until ctx ends.
+	Listen(ctx context.Context, f func())
+	// Shared says that other nodes may have the store open.
+	Shared() bool
 
 	// Check returns nil when the store can answer.
 	Check(ctx context.Context) error
 	Close() error
 }
+
+// What one node does at a time.
+const (
+	Pipeline = "pipeline"
+	Sources  = "sources"
+)
 
 // Position tells how far the raw log and the pipeline are.
 type Position struct {

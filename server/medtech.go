@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"path/filepath"
+	"path"
 	"strconv"
 	"time"
 
@@ -23,8 +23,8 @@ import (
 
 // openMedTech opens a MedTech service: its pipeline runs from here on. The
 // caller holds opening.
-func (s *service) openMedTech(ctx context.Context, folder string) error {
-	store, err := medtechsql.Open(ctx, filepath.Join(folder, "medtech.db"), db.Options{})
+func (s *service) openMedTech(ctx context.Context, _ string) error {
+	store, err := medtechsql.Open(ctx, s.all.place(medtechName(s.ref)), db.Options{})
 	if err != nil {
 		return err
 	}
@@ -37,18 +37,25 @@ func (s *service) openMedTech(ctx context.Context, folder string) error {
 	return nil
 }
 
+// medtechName names the database of a MedTech service, see Config.place.
+func medtechName(ref manage.Ref) string { return path.Join(ref.Workspace, ref.Service, "medtech.db") }
+
 // medtechRoom is what belongs to an open MedTech service.
 type medtechRoom struct {
 	store   *medtechsql.Store
 	service *medtech.Service
 	inbox   *medtech.Inbox
-	sources []ingest.Source
+	brokers []ingest.Source // which listen on every node
+	disown  func()          // ends the other sources, which one node has
 }
 
 // close stops everything but the store: first what brings messages.
 func (m *medtechRoom) close() {
-	for _, s := range m.sources {
+	for _, s := range m.brokers {
 		s.Close()
+	}
+	if m.disown != nil {
+		m.disown()
 	}
 	m.inbox.Close()
 	m.service.Close()
@@ -73,11 +80,9 @@ func (s *service) buildMedTech(ctx context.Context, store *medtechsql.Store, spe
 	}
 	meter.Lag(room.Lag)
 	m := &medtechRoom{store: store, service: room, inbox: room.NewInbox()}
-	for _, src := range spec.Sources {
-		if err := s.startSource(m, src); err != nil {
-			m.close()
-			return fault.New(fault.Invalid, "source %s: %v", src.Name, err)
-		}
+	if err := s.startSources(m, spec.Sources); err != nil {
+		m.close()
+		return err
 	}
 	s.medtech = m
 	face := func(base string) http.Handler {
@@ -227,6 +232,7 @@ func write(ctx context.Context, room *fhir.Service, list []medtech.Put) ([]error
 			continue
 		}
 		in := &fhir.Interaction{Verb: fhir.VerbUpdate, Method: "PUT", Type: p.Type, ID: p.ID, Body: docs[i].Root()}
+		in.MustNotExist = p.New
 		if p.Version > 0 {
 			in.IfMatch = `W/"` + strconv.FormatInt(p.Version, 10) + `"`
 		}

@@ -47,7 +47,7 @@ func (s *Server) follow() {
 
 // shareable reports whether services of a kind can run on several nodes: what
 // they do between requests has one owner, and what they keep is not in files.
-func shareable(k manage.Kind) bool { return k == manage.KindFHIR }
+func shareable(k manage.Kind) bool { return k == manage.KindFHIR || k == manage.KindMedTech }
 
 // validateShared refuses services that cannot run on a shared database.
 func (c *Config) validateShared() error {

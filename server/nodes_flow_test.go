@@ -83,3 +83,51 @@ func TestEventsOfNodes(t *testing.T) {
 		eventually(t, p, "/clinic/events", 200, "[]")
 	}
 }
+
+// TestDevicesOfNodes sends messages to all nodes: one processes them, and another
+// when that one goes away. Services that other nodes make work, too.
+func TestDevicesOfNodes(t *testing.T) {
+	address := dbtest.Database(t)
+	node := func(t *testing.T) platform { return open(t, t.TempDir(), shared(address)) }
+	last := node(t)
+	put := func(p platform, path, body string) {
+		t.Helper()
+		if rec := p.do("PUT", path, body); rec.Code/100 != 2 {
+			t.Fatal(rec.Code, rec.Body)
+		}
+	}
+	n := 0
+	send := func(nodes ...platform) {
+		t.Helper()
+		for i := range 30 {
+			n++
+			body := fmt.Sprintf(`{"d":"d%d","p":"p1","t":"2024-01-01T00:%02d:%02dZ","note":"n%d"}`, n%4, n/60, n%60, n)
+			if rec := nodes[i%len(nodes)].do("POST", "/default/medtech/messages", body); rec.Code != 202 {
+				t.Fatal(rec.Code, rec.Body)
+			}
+		}
+	}
+	stored := func() {
+		t.Helper()
+		eventually(t, last, "/default/fhir/Observation?code=note&_summary=count", 200, fmt.Sprintf(`"total":%d`, n))
+	}
+	t.Run("three", func(t *testing.T) {
+		a, b := node(t), node(t)
+		put(a, "/default/medtech/devicemapping", noteMapping)
+		put(b, "/default/medtech/fhirmapping", noteFHIR)
+		send(a, b, last)
+		stored()
+		eventually(t, a, "/default/medtech/status", 200, fmt.Sprintf(`"processed":%d`, n))
+		put(b, "/manage/v1/workspaces/default/medtechservices/ward", `{"destination":"fhir"}`)
+		eventually(t, a, "/default/ward/status", 200, `"messages":0`)
+		if rec := a.do("DELETE", "/manage/v1/workspaces/default/medtechservices/ward", ""); rec.Code >= 300 {
+			t.Fatal(rec.Code, rec.Body)
+		}
+		eventually(t, last, "/default/ward/status", 404, "no service")
+		send(a, b)
+	})
+	send(last)
+	stored()
+	eventually(t, last, "/default/fhir/Patient?_summary=count", 200, `"total":1`)
+	eventually(t, last, "/default/fhir/Device?_summary=count", 200, `"total":4`)
+}

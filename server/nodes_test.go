@@ -68,9 +68,6 @@ func TestNodes(t *testing.T) {
 		}
 	}
 
-	if rec := b.do("PUT", "/manage/v1/workspaces/clinic/medtechservices/devices", `{"destination":"records"}`); rec.Code < 400 {
-		t.Errorf("a MedTech service: %d %s", rec.Code, rec.Body)
-	}
 	if rec := b.do("PUT", "/manage/v1/workspaces/clinic", `{}`); rec.Code != 201 {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
 	}

@@ -190,8 +190,10 @@ func (s *services) Remove(ctx context.Context, ref manage.Ref) error {
 	if err := s.queue.store.Forget(ctx, ref.String()); err != nil {
 		return err
 	}
-	if err := db.Drop(ctx, s.place(storeName(ref))); err != nil {
-		return err
+	for _, name := range []string{storeName(ref), medtechName(ref)} {
+		if err := db.Drop(ctx, s.place(name)); err != nil {
+			return err
+		}
 	}
 	if err := os.RemoveAll(s.folder(ref)); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/medtech/ingest"
@@ -71,32 +72,78 @@ func checkIdle(s manage.MedTechSource) error {
 	return nil
 }
 
-// startSource starts a source of a MedTech service.
-func (s *service) startSource(m *medtechRoom, src manage.MedTechSource) error {
+// startSources starts the sources of a MedTech service. Brokers listen on every
+// node; what has to be asked for messages is asked by one node, so that those of a
+// device come in their order and a client id is there once.
+func (s *service) startSources(m *medtechRoom, list []manage.MedTechSource) error {
+	var asked []ingest.Options
+	for _, src := range list {
+		o, err := s.source(src)
+		if err == nil && o.Type == ingest.Broker {
+			err = s.startBroker(m, o)
+		} else {
+			asked = append(asked, o)
+		}
+		if err != nil {
+			return fault.New(fault.Invalid, "source %s: %v", src.Name, err)
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var owner sync.WaitGroup
+	owner.Go(func() { m.service.Own(ctx, func(ctx context.Context) { s.ask(ctx, m, asked) }) })
+	m.disown = func() {
+		stop()
+		owner.Wait()
+	}
+	return nil
+}
+
+// source returns a source with its secrets.
+func (s *service) source(src manage.MedTechSource) (ingest.Options, error) {
 	o := sourceOptions(s.ref, src)
 	o.Log = s.all.log.With("service", s.ref.String())
 	if src.Password != "" {
 		var err error
 		if o.Secret, err = secret(src.Password); err != nil {
-			return err
+			return o, err
 		}
 	}
-	if o.Type == ingest.Broker {
-		if s.all.identity == nil && !isLoopback(src.Listen) {
-			return errors.New("listen: without authentication (--insecure) a broker listens on a loopback address only")
-		}
-		o.TLS = s.all.tls
-		if s.all.identity != nil {
-			o.Authenticate = s.authenticateDevice
-		}
+	return o, o.Check()
+}
+
+func (s *service) startBroker(m *medtechRoom, o ingest.Options) error {
+	if s.all.identity == nil && !isLoopback(o.Listen) {
+		return errors.New("listen: without authentication (--insecure) a broker listens on a loopback address only")
 	}
-	report := func(err error) { m.service.SetSource(src.Name, err) }
-	started, err := ingest.Start(o, m.inbox, report)
+	o.TLS = s.all.tls
+	if s.all.identity != nil {
+		o.Authenticate = s.authenticateDevice
+	}
+	started, err := ingest.Start(o, m.inbox, func(err error) { m.service.SetSource(o.Name, err) })
 	if err != nil {
 		return err
 	}
-	m.sources = append(m.sources, started)
+	m.brokers = append(m.brokers, started)
 	return nil
+}
+
+// ask runs sources until ctx ends.
+func (s *service) ask(ctx context.Context, m *medtechRoom, list []ingest.Options) {
+	for _, o := range list {
+		src, err := ingest.Start(o, m.inbox, func(err error) { m.service.SetSource(o.Name, err) })
+		if err != nil { // source saw what is wrong before
+			m.service.SetSource(o.Name, err)
+			continue
+		}
+		defer func() {
+			src.Close()
+			m.service.ForgetSource(o.Name)
+		}()
+	}
+	<-ctx.Done()
 }
 
 // authenticateDevice decides about a connection to a built-in broker: the

@@ -139,7 +139,7 @@ func (s *Store) Redrive(ctx context.Context, q medtech.DeadLetterQuery, at time.
 				return err
 			}
 		}
-		return nil
+		return c.Notify(changes)
 	})
 }
 

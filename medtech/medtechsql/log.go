@@ -17,7 +17,7 @@ func (s *Store) Append(ctx context.Context, list []medtech.Raw) error {
 				return err
 			}
 		}
-		return nil
+		return c.Notify(changes)
 	})
 }
 
@@ -140,7 +140,7 @@ func (s *Store) OffsetAt(ctx context.Context, at time.Time) (int64, error) {
 
 // Finish implements medtech.Store.
 func (s *Store) Finish(ctx context.Context, f medtech.Finished) error {
-	return s.write(ctx, 1+len(f.Dead), func(c *db.Conn) error {
+	return s.work(ctx, 1+len(f.Dead), func(c *db.Conn) error {
 		for i := range f.Dead {
 			if err := insertLetter(c, &f.Dead[i]); err != nil {
 				return err
@@ -168,7 +168,7 @@ func (s *Store) Trim(ctx context.Context, at time.Time) (int64, error) {
 	}
 	until = min(until, pos.Done)
 	removed := int64(0)
-	err = s.write(ctx, 1, func(c *db.Conn) error {
+	err = s.work(ctx, 1, func(c *db.Conn) error {
 		return c.Exec("DELETE FROM letter WHERE state <> 'open' AND failed < $1", at.UnixMilli())
 	})
 	if err != nil {

@@ -15,14 +15,17 @@ func (s *Store) PutReplay(ctx context.Context, r medtech.Replay) (medtech.Replay
 				return err
 			}
 		}
-		return putReplay(c, &r)
+		if err := putReplay(c, &r); err != nil {
+			return err
+		}
+		return c.Notify(changes)
 	})
 	return r, err
 }
 
 func putReplay(c *db.Conn, r *medtech.Replay) error {
 	return c.Exec("INSERT INTO replay (id, after_off, until_off, dev, cur, state, messages, failed, created, changed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "+
-		"ON CONFLICT (id) DO UPDATE SET cur = excluded.cur, state = excluded.state, messages = excluded.messages, failed = excluded.failed, changed = excluded.changed",
+		"ON CONFLICT (id) DO UPDATE SET cur = excluded.cur, state = CASE WHEN replay.state = 'cancelled' THEN replay.state ELSE excluded.state END, messages = excluded.messages, failed = excluded.failed, changed = excluded.changed",
 		r.ID, r.After, r.Until, r.Device, r.Cursor, string(r.State), r.Messages, r.Failed, r.Created.UnixMilli(), r.Changed.UnixMilli())
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech"
@@ -11,14 +12,18 @@ import (
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
-//go:embed migrations/sqlite/*.sql
+//go:embed migrations/*.sql
 var migrations embed.FS
 
 // Store is a medtech.Store on one database.
 type Store struct {
 	db   *db.DB
-	last int64 // newest offset; of the writer
+	last int64                   // newest offset; of the writer, 0 when it has to be read
+	term atomic.Pointer[db.Term] // while this node has the pipeline
 }
+
+// changes is the channel on which nodes tell each other that something is new.
+const changes = "medtech"
 
 var _ medtech.Store = (*Store)(nil)
 
@@ -37,14 +42,14 @@ func Open(ctx context.Context, path string, opt db.Options) (*Store, error) {
 }
 
 func (s *Store) start(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations/sqlite")
+	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	// A rolled back group has given offsets that nobody has: the next one reads
-	// them again.
+	// A rolled back group has given offsets that nobody has, and another node gives
+	// further ones: the next group reads the last one again.
 	s.db.OnEnd(func(committed bool) {
-		if !committed {
+		if !committed || s.Shared() {
 			s.last = 0
 		}
 	})
@@ -55,6 +60,40 @@ func (s *Store) start(ctx context.Context) error {
 		return c.Exec("UPDATE num SET v = $1 WHERE name = 'last' AND v < $1", s.last)
 	})
 	return s.db.Migrate(ctx, files)
+}
+
+// Shared implements medtech.Store.
+func (s *Store) Shared() bool { return s.db.Dialect() == db.Postgres }
+
+// Lead implements medtech.Store.
+func (s *Store) Lead(ctx context.Context, name string, work func(context.Context)) {
+	s.db.Lead(ctx, name, func(ctx context.Context, t *db.Term) {
+		if name == medtech.Pipeline {
+			s.term.Store(t)
+			defer s.term.Store(nil)
+		}
+		work(ctx)
+	})
+}
+
+// Listen implements medtech.Store.
+func (s *Store) Listen(ctx context.Context, f func()) {
+	s.db.Listen(ctx, changes, func(context.Context) { f() })
+}
+
+// work is write for what only the node does that has the pipeline.
+func (s *Store) work(ctx context.Context, size int, do func(*db.Conn) error) error {
+	return s.db.Write(ctx, &db.Work{Size: size, Do: func(c *db.Conn) error {
+		if t := s.term.Load(); t != nil {
+			if err := t.Check(c); err != nil {
+				return err
+			}
+		}
+		if err := do(c); err != nil {
+			return &db.Broken{Err: err}
+		}
+		return nil
+	}})
 }
 
 // Close implements medtech.Store.
@@ -100,6 +139,21 @@ func (s *Store) Mapping(ctx context.Context, kind medtech.MappingKind) (medtech.
 	return m, err
 }
 
+// Versions implements medtech.Store.
+func (s *Store) Versions(ctx context.Context) (device, fhir int64, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT kind, max(version) FROM mapping GROUP BY kind", func(r *db.Stmt) error {
+			if r.ColText(0) == string(medtech.DeviceMapping) {
+				device = r.ColInt(1)
+			} else {
+				fhir = r.ColInt(1)
+			}
+			return nil
+		})
+	})
+	return device, fhir, err
+}
+
 // PutMapping implements medtech.Store.
 func (s *Store) PutMapping(ctx context.Context, kind medtech.MappingKind, text []byte, at time.Time) (medtech.Mapping, error) {
 	m := medtech.Mapping{Changed: at, Text: text}
@@ -111,7 +165,10 @@ func (s *Store) PutMapping(ctx context.Context, kind medtech.MappingKind, text [
 		if err != nil {
 			return err
 		}
-		return c.Exec("INSERT INTO mapping (kind, version, at, body) VALUES ($1, $2, $3, $4)", string(kind), m.Version, at.UnixMilli(), text)
+		if err := c.Exec("INSERT INTO mapping (kind, version, at, body) VALUES ($1, $2, $3, $4)", string(kind), m.Version, at.UnixMilli(), text); err != nil {
+			return err
+		}
+		return c.Notify(changes)
 	})
 	return m, err
 }

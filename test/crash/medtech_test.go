@@ -88,8 +88,16 @@ func (d *devices) put(path, text string) {
 const perRequest = 20
 
 // send sends until the server is gone.
-func (d *devices) send(round, writer int) {
+func (d *devices) send(round, writer int) { d.sendUntil(nil, round, writer) }
+
+// sendUntil sends until quit is closed or the server is gone.
+func (d *devices) sendUntil(quit <-chan struct{}, round, writer int) {
 	for i := 0; ; i++ {
+		select {
+		case <-quit:
+			return
+		default:
+		}
 		var b bytes.Buffer
 		for j := range perRequest {
 			n := i*perRequest + j
