@@ -11,6 +11,7 @@ import (
 	"github.com/hygeia-health/hygeia/platform/blob"
 	"github.com/hygeia-health/hygeia/platform/blob/s3"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/keyring"
 )
 
 // blobFolder is where blobs lie below the data folder. No workspace has such a name.
@@ -23,7 +24,20 @@ type blobs struct {
 	closer io.Closer
 }
 
-func openBlobs(ctx context.Context, cfg *Config, log *slog.Logger) (*blobs, error) {
+func openBlobs(ctx context.Context, cfg *Config, ring *keyring.Ring, log *slog.Logger) (*blobs, error) {
+	b, err := openPlain(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, bucketTime)
+	defer cancel()
+	if b.Store, err = encrypted(ctx, b.Store, ring, log); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+func openPlain(ctx context.Context, cfg *Config, log *slog.Logger) (*blobs, error) {
 	if cfg.Blobs != "" {
 		return openBucket(ctx, cfg.Blobs, log)
 	}
@@ -34,6 +48,9 @@ func openBlobs(ctx context.Context, cfg *Config, log *slog.Logger) (*blobs, erro
 	return &blobs{Store: f, closer: f}, nil
 }
 
+// bucketTime is how long the start waits for a bucket.
+const bucketTime = 10 * time.Second
+
 // openBucket opens a bucket, and asks whether it is there. One that does not
 // answer now may do so later.
 func openBucket(ctx context.Context, address string, log *slog.Logger) (*blobs, error) {
@@ -41,7 +58,7 @@ func openBucket(ctx context.Context, address string, log *slog.Logger) (*blobs, 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, bucketTime)
 	defer cancel()
 	err = s.(interface{ Check(context.Context) error }).Check(ctx)
 	if fault.Is(err, fault.Transient) || fault.Is(err, fault.Timeout) {

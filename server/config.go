@@ -41,6 +41,7 @@ type Config struct {
 	Audit          AuditConfig       `yaml:"audit"`
 	Events         EventsConfig      `yaml:"events"`
 	Import         ImportConfig      `yaml:"import"`
+	Encryption     EncryptionConfig  `yaml:"encryption"`
 	Containers     []ContainerConfig `yaml:"containers" doc:"Places outside of the platform that DICOM services may export to and import from; see below. Empty: none."`
 	Log            LogConfig         `yaml:"log"`
 	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir, the DICOM service dicom and the MedTech service medtech."`
@@ -248,6 +249,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err := c.validateBlobs(); err != nil {
+		return err
+	}
+	if err := c.validateEncryption(); err != nil {
 		return err
 	}
 	if err := c.TLS.validate(); err != nil {

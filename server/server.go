@@ -83,7 +83,11 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.lock, err = lockFile(filepath.Join(cfg.Data, "lock")); err != nil {
 		return nil, fmt.Errorf("data: %s: %w", cfg.Data, err)
 	}
-	if s.blobs, err = openBlobs(ctx, &cfg, log); err != nil {
+	ring, err := cfg.Encryption.ring()
+	if err != nil {
+		return nil, errors.Join(err, s.lock.Close())
+	}
+	if s.blobs, err = openBlobs(ctx, &cfg, ring, log); err != nil {
 		return nil, errors.Join(err, s.lock.Close())
 	}
 	src, err := openImports(cfg.Import)
@@ -94,6 +98,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("jobs: %w", err), s.blobs.Close(), s.lock.Close())
 	}
 	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs.Store, s.queue)
+	s.services.keys = ring
 	if s.services.tls, err = cfg.TLS.load(log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/hygeia-health/hygeia/platform/blob"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/keyring"
 	"github.com/hygeia-health/hygeia/platform/telemetry"
 	"github.com/hygeia-health/hygeia/platform/web"
 	"github.com/hygeia-health/hygeia/spec/search"
@@ -47,6 +48,7 @@ type services struct {
 	blobs   blob.Store  // each service has the part below its path
 	queue   *queue
 	sources bulk.Sources
+	keys    *keyring.Ring // of what is encrypted at rest; nil: nothing
 	// containers are where DICOM services export to and import from.
 	containers []ContainerConfig
 	log        *slog.Logger
@@ -343,7 +345,7 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 // openFHIR opens a FHIR service; the caller holds opening.
 func (s *service) openFHIR(ctx context.Context, _ string) error {
 	s.params = search.NewRegistry() // of its own: a service may define search parameters
-	store, err := fhirsql.Open(ctx, s.all.place(storeName(s.ref)), s.params, fhirsql.Options{Log: s.all.log.With(slog.String("service", s.ref.String()))})
+	store, err := fhirsql.Open(ctx, s.all.place(storeName(s.ref)), s.params, fhirsql.Options{Keys: s.all.keys, Log: s.all.log.With(slog.String("service", s.ref.String()))})
 	if err != nil {
 		return err
 	}

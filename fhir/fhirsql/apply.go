@@ -72,7 +72,10 @@ func (s *Store) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, erro
 	for i := range c.Ops {
 		if c.Ops[i].Kind == fhir.OpPut {
 			at := len(buf)
-			buf = appendBody(buf, c.Ops[i].Stored)
+			var err error
+			if buf, err = s.pack(buf, c.Ops[i].Key, c.Ops[i].Stored); err != nil {
+				return nil, err
+			}
 			ch.bodies[i] = buf[at:len(buf):len(buf)]
 		}
 	}
@@ -237,7 +240,7 @@ func (s *Store) check(c *db.Conn, op *fhir.Op, st *state) error {
 		return fault.New(fault.Precondition, "the current version of %s is %d, not %d", op.Key, st.ver, op.IfMatch)
 	}
 	if op.Kind == fhir.OpPut && st.live {
-		if st.oldText, err = decodeBody(nil, st.old); err != nil {
+		if st.oldText, err = s.unpack(nil, op.Key, st.old); err != nil {
 			return fault.Wrap("fhirsql: decode", err)
 		}
 		st.same = string(st.oldText) == string(op.Stored)
@@ -418,7 +421,7 @@ func (s *Store) oldRows(c *db.Conn, k fhir.Key, st *state) error {
 	w := &s.work
 	if st.oldText == nil {
 		var err error
-		if st.oldText, err = decodeBody(nil, st.old); err != nil {
+		if st.oldText, err = s.unpack(nil, k, st.old); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,8 @@ import (
 const (
 	codecRaw   = 0
 	codecDict1 = 1
+	// codecSealed is followed by the envelope of one of the others (see seal.go).
+	codecSealed = 2
 )
 
 //go:embed dict/1.bin

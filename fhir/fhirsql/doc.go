@@ -19,6 +19,7 @@
 //	qty   (p, v, w, s, c, rid)                      numbers and quantities, [v, w]
 //	cvq   (p, c, s, v, rid)                         token-quantity composites
 //	type, param, sys                                dictionaries of names
+//	sealkey (id) -> proof                           the keys that bodies were encrypted with
 //
 // t is a type, p a parameter of one type ("Observation.code"), s a system or unit.
 // A body, hist or chg row belongs to one seq: milliseconds since 2020 << 20 | counter,
@@ -35,7 +36,7 @@
 // # Files in reading order
 //
 // store.go (open, close), layout.go (slots), dict.go (names and rids), codec.go
-// (bodies), rows.go (index entries to rows), short.go (long values), apply.go
+// (bodies), seal.go (their encryption), rows.go (index entries to rows), short.go (long values), apply.go
 // (writing), shared.go and rounds.go (several nodes), flush.go, cache.go, read.go,
 // history.go, sqlb.go and dialect.go (the text of statements), pred.go and
 // pred_*.go (clause to SQL predicate and access path), nest.go (chains), plan.go

@@ -32,7 +32,10 @@ func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.
 	for i := range ops {
 		if ops[i].Kind == fhir.OpPut {
 			at := len(buf)
-			buf = appendBody(buf, ops[i].Stored)
+			var err error
+			if buf, err = s.pack(buf, ops[i].Key, ops[i].Stored); err != nil {
+				return func() ([]fhir.Imported, error) { return nil, err }
+			}
 			ch.bodies[i] = buf[at:len(buf):len(buf)]
 		}
 	}
@@ -150,7 +153,7 @@ func (s *Store) sameAs(c *db.Conn, v fhir.Placed, op *fhir.ImportOp, st *state) 
 			return false, err
 		}
 	}
-	text, err := decodeBody(nil, z)
+	text, err := s.unpack(nil, op.Key, z)
 	return err == nil && string(text) == string(op.Stored), fault.Wrap("fhirsql: decode", err)
 }
 

@@ -57,7 +57,7 @@ func (s *Store) decode(st *db.Stmt, i int, rec *fhir.Record) error {
 	defer zPool.put(z)
 	*z = st.ColBlob(i, (*z)[:0])
 	var err error
-	if rec.Stored, err = decodeBody(nil, *z); err != nil {
+	if rec.Stored, err = s.unpack(nil, rec.Key, *z); err != nil {
 		return &fault.Error{Kind: fault.Internal, Op: "fhirsql: decode " + rec.Key.Type, Msg: "internal error", Err: err}
 	}
 	return nil

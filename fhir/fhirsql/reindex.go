@@ -104,7 +104,7 @@ func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom, limit int) (fhir
 // reindexBody adds the rows of one resource.
 func (s *Store) reindexBody(c *db.Conn, k fhir.Key, rid int64, z []byte) error {
 	w := &s.work
-	text, err := decodeBody(nil, z)
+	text, err := s.unpack(nil, k, z)
 	if err != nil {
 		return err
 	}

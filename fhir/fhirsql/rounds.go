@@ -63,7 +63,7 @@ func (s *Store) readShared(ctx context.Context, k fhir.Key) (rec fhir.Record, er
 	switch {
 	case w != nil && w.found == current:
 		defer func() { zPool.put(&w.z) }()
-		if w.rec.Stored, err = decodeBody(nil, w.z); err != nil {
+		if w.rec.Stored, err = s.unpack(nil, k, w.z); err != nil {
 			return rec, &fault.Error{Kind: fault.Internal, Op: "fhirsql: decode " + k.Type, Msg: "internal error", Err: err}
 		}
 		s.cache.put(w.rec, w.epoch)

@@ -186,7 +186,7 @@ func (sc *scan) give(st *db.Stmt, rec fhir.Record, i int) error {
 	if !rec.Deleted {
 		sc.z = st.ColBlob(i+2, sc.z[:0])
 		var err error
-		if sc.body, err = decodeBody(sc.body, sc.z); err != nil {
+		if sc.body, err = sc.s.unpack(sc.body, rec.Key, sc.z); err != nil {
 			return &fault.Error{Kind: fault.Internal, Op: "fhirsql: decode " + sc.q.Type, Msg: "internal error", Err: err}
 		}
 		rec.Stored = sc.body

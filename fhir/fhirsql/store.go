@@ -12,6 +12,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/keyring"
 	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -38,6 +39,8 @@ type Options struct {
 	Limits Limits
 	// Cache is how many bytes of resources that were read are kept; default 32 MiB.
 	Cache int
+	// Keys encrypt the bodies; nil leaves new ones in the clear.
+	Keys *keyring.Ring
 }
 
 // Store is a fhir.Store on one database: a SQLite file, or a schema of
@@ -48,6 +51,7 @@ type Store struct {
 	reg     *search.Registry
 	layouts layouts
 	dialect dialect
+	cipher  *keyring.Cipher // of bodies; nil without keys
 	types   *dict
 	params  *dict
 	systems *dict
@@ -93,12 +97,16 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		opt.Slow = 500 * time.Millisecond
 	}
 	opt.Limits = opt.Limits.withDefaults()
+	cipher, err := newCipher(opt.Keys)
+	if err != nil {
+		return nil, err
+	}
 	d, err := db.Open(path, opt.DB)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
-		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: dialects[d.Dialect()],
+		db: d, opt: opt, reg: reg, layouts: layouts{reg: reg}, dialect: dialects[d.Dialect()], cipher: cipher,
 		types: newDict("type"), params: newDict("param"), systems: newDict("sys"), units: newDict("unit"),
 		cache: newCache(opt.Cache), rounds: newRounds(), texts: map[txtRow]struct{}{},
 		rids: rids{next: 1, limit: 1, top: 1, young: map[fhir.Key]int64{}, old: map[fhir.Key]int64{}},
@@ -129,6 +137,9 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.db.Migrate(ctx, files); err != nil {
+		return err
+	}
+	if err := s.prove(ctx); err != nil {
 		return err
 	}
 	crashed := false

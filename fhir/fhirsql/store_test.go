@@ -13,9 +13,12 @@ import (
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
-func open(t *testing.T, path string) fhir.Store {
+func open(t *testing.T, path string) fhir.Store { return openSealed(t, path) }
+
+// openSealed opens a store that encrypts bodies under the first of some keys.
+func openSealed(t *testing.T, path string, keys ...string) fhir.Store {
 	t.Helper()
-	s, err := fhirsql.Open(t.Context(), path, search.Default(), fhirsql.Options{})
+	s, err := fhirsql.Open(t.Context(), path, search.Default(), fhirsql.Options{Keys: ring(t, keys...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,8 +35,8 @@ func TestStore(t *testing.T) {
 	})
 	t.Run("nodes", func(t *testing.T) {
 		fhirtest.Run(t, func(t *testing.T) fhir.Store {
-			at := dbtest.Postgres(t)
-			return &nodes{list: []fhir.Store{open(t, at), open(t, at), open(t, at)}}
+			at, a, b := dbtest.Postgres(t), key(t, "a"), key(t, "b")
+			return &nodes{list: []fhir.Store{openSealed(t, at, a, b), openSealed(t, at, b, a), openSealed(t, at, a, b)}}
 		})
 	})
 }

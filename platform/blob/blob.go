@@ -46,7 +46,8 @@ type Store interface {
 	// Stat returns what is known without the content.
 	Stat(ctx context.Context, key string) (Info, error)
 	// List gives the blobs whose key begins with prefix, in the byte order of
-	// their keys. What is stored or deleted meanwhile may or may not be seen.
+	// their keys. What is stored or deleted meanwhile may or may not be seen. The
+	// Size is -1 where a store would have to look into each blob for it.
 	// After an error the sequence ends.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// Delete removes a blob. One that is not there is no error.

@@ -16,7 +16,7 @@ var rooms = []string{"fhir", "dicom", "medtech", "events", "convert", "analytics
 
 // floor is the order of the platform packages: each may import only those that
 // stand before it.
-var floor = []string{"fault", "telemetry", "bus", "blob", "db", "jobs", "audit", "auth", "web"}
+var floor = []string{"fault", "keyring", "telemetry", "bus", "blob", "db", "jobs", "audit", "auth", "web"}
 
 // thirdParty says behind which packages a module, or a part of it, stays
 // (prefixes of paths inside this module). What is not in the table may not be
