@@ -85,6 +85,15 @@ func (pl *plan) choose(c *db.Conn, preds []*pred, want int, path string) error {
 	if err != nil {
 		return err
 	}
+	if best.unsure() && (len(drivers) > 1 || len(pl.sort) > 0 && pl.walkIndex() == "") {
+		// It would drive the search, whatever a walk finds.
+		if err := best.resolve(c, pl.limits.Gather); err != nil {
+			return err
+		}
+		if best.filterOnly {
+			return pl.choose(c, preds, want, path)
+		}
+	}
 	pl.driveBy(preds, best)
 	small := best.known && best.rows < int64(pl.limits.Sort)
 	pl.few = small
@@ -306,6 +315,12 @@ func (r *run) start(pl *plan, after row, want int) (_ *plan, rows []row, more bo
 		cost *= 2
 	}
 	if end != nil && int64(want*pl.limits.Window) > cost*int64(len(rows)) {
+		if err := driven.resolve(r.c, pl.limits.Gather); err != nil {
+			return nil, nil, false, err
+		}
+		if driven.filterOnly {
+			return pl, rows, true, nil
+		}
 		rows, err = r.rows(pl.fallback, after, nil, want)
 		return pl.fallback, rows, len(rows) == want, err
 	}

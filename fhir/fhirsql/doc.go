@@ -41,5 +41,5 @@
 // history.go, sqlb.go and dialect.go (the text of statements), pred.go and
 // pred_*.go (clause to SQL predicate and access path), nest.go (chains), plan.go
 // (choice of the path), sort.go, walk.go, keys.go (the plan as a statement), search.go
-// (pages), include.go, cursor.go.
+// (pages), totals.go, include.go, cursor.go.
 package fhirsql

@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -25,7 +26,12 @@ type nest struct {
 	inner *plan
 	size  int  // inner resources that match, counted up to a limit
 	huge  bool // more inner resources match than are gathered
+	more  bool // size was counted to a first limit only
 }
+
+// sizeFirst is how far the inner resources are counted at first: few drive the
+// search, and of many the beginning of a walk tells more than their number.
+const sizeFirst = 128
 
 // link says which rows belong together: a column of the narrow row, or a
 // parameter in ref.
@@ -131,12 +137,9 @@ func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",
 // nested adds one alternative.
 func (cp *compiler) nested(p *pred, l link, inner *plan) error {
 	n := &nest{link: l, inner: inner}
-	limit := cp.s.opt.Limits.Gather
-	size, err := inner.size(cp.c, limit)
-	if err != nil {
+	if err := n.count(cp.c, min(sizeFirst, cp.s.opt.Limits.Gather), cp.s.opt.Limits.Gather); err != nil {
 		return err
 	}
-	n.size, n.huge = size, size >= limit
 	a := alt{table: "res", nest: n}
 	switch {
 	case l.back:
@@ -152,6 +155,34 @@ func (cp *compiler) nested(p *pred, l link, inner *plan) error {
 	p.filterOnly = p.filterOnly || n.huge
 	p.alts = append(p.alts, a)
 	return nil
+}
+
+// count counts the inner resources up to a limit, of the last of which they are huge.
+func (n *nest) count(c *db.Conn, limit, last int) error {
+	size, err := n.inner.size(c, limit)
+	n.size, n.more, n.huge = size, size >= limit && limit < last, size >= last
+	return err
+}
+
+// resolve counts the inner resources of a predicate as far as they may be
+// gathered; when there are more, it only filters.
+func (p *pred) resolve(c *db.Conn, last int) error {
+	for i := range p.alts {
+		n := p.alts[i].nest
+		if n == nil || !n.more {
+			continue
+		}
+		if err := n.count(c, last, last); err != nil {
+			return err
+		}
+		p.filterOnly = p.filterOnly || n.huge
+	}
+	return nil
+}
+
+// unsure reports whether resolve may find that a predicate only filters.
+func (p *pred) unsure() bool {
+	return slices.ContainsFunc(p.alts, func(a alt) bool { return a.nest != nil && a.nest.more })
 }
 
 // size counts the rows of a plan, up to limit.

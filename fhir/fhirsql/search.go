@@ -21,6 +21,7 @@ func (s *Store) Search(ctx context.Context, q *search.Query) (*fhir.Page, error)
 	defer cancel()
 	begin := time.Now()
 	r := s.newRun(within, nil, q)
+	r.epoch, r.cached = s.cache.now(), true
 	err := s.snapshot(within, func(c *db.Conn) error {
 		r.c = c
 		return r.do()
@@ -98,6 +99,9 @@ type run struct {
 	kept  int // bytes of the bodies that hits hold
 	look  reader
 
+	epoch  uint64 // of the cache, before the snapshot
+	cached bool   // epoch is set
+
 	expected []int64               // resources whose bodies are going to be read
 	fetched  map[int64]fhir.Record // those of them that were read together
 }
@@ -159,7 +163,8 @@ func printClause(b *strings.Builder, cl *search.Clause) {
 }
 
 func printValue(b *strings.Builder, v *search.Value) {
-	fmt.Fprintf(b, ",%d%q%q%q%s%v%v%v", v.Op, v.System, v.Code, v.Text, v.RefType, v.Num, v.NumLo, v.NumHi)
+	fmt.Fprintf(b, ",%d%q%q%t%t%q%q%q%v %v %v %t%q", v.Op, v.System, v.Code, v.HasSystem, v.HasCode, v.Text, v.Norm, v.RefType,
+		v.Num, v.NumLo, v.NumHi, v.Convert, v.Words)
 	if v.Op != search.OpAp { // the range of ap moves with the clock
 		fmt.Fprintf(b, " %d %d", v.Lo, v.Hi)
 	}
@@ -487,7 +492,23 @@ func (r *run) total() error {
 	if r.q.Total == search.TotalNone {
 		return nil
 	}
+	key := r.countKey()
+	if n, ok := r.s.totals.get(r.epoch, key); ok && key != "" {
+		r.page.Total = n
+		return nil
+	}
 	r.page.Total = 0
+	if err := r.count(); err != nil {
+		return err
+	}
+	if key != "" {
+		r.s.totals.put(r.epoch, key, r.page.Total)
+	}
+	return nil
+}
+
+// count adds the matches of all plans to the total.
+func (r *run) count() error {
 	for _, pl := range r.plans {
 		if pl.looks() {
 			counter := &run{s: r.s, ctx: r.ctx, c: r.c, q: r.q, page: &fhir.Page{}}

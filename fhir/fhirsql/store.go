@@ -59,6 +59,7 @@ type Store struct {
 	pids    sync.Map // *search.Param -> int64
 
 	cache  *cache
+	totals totals
 	shared bool // other nodes may write
 	opened bool // set before the first write of a caller
 	tail   tail // what was seen of the writes of other nodes
