@@ -13,7 +13,7 @@
 //	audit.pub      the public key, in PEM
 //
 // Files in reading order: record.go (a record and its line), log.go (append:
-// one writer for everybody who waits), segment.go (the files), verify.go,
+// who waits writes, for everybody who came meanwhile), segment.go (the files), verify.go,
 // query.go, retain.go (from the hot files to the archive, and their end).
 //
 // Invariants: Append that waited and returned nil means that the record was

@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -34,29 +36,31 @@ type Options struct {
 // maxWaiting bounds the bytes of records that wait for the writer.
 const maxWaiting = 8 << 20
 
-// Log is the trail of one data folder. One goroutine writes.
+// Log is the trail of one data folder. Who appends makes the line and the hash;
+// who waits for it writes, and with it the lines of all who came meanwhile. One
+// goroutine writes what nobody waits for.
 type Log struct {
-	dir string
-	opt Options
+	dir  string
+	opt  Options
+	wake chan struct{} // something waits
+	stop chan struct{}
+	done chan struct{}
 
-	mu      sync.Mutex
-	waiting []Record
-	size    int          // estimate of the bytes in waiting
-	waiters []chan error // of those who wait for what is in waiting
-	failure error        // of the last write; nil when it went well
-	closed  bool
-	wake    chan struct{} // something waits
-	hurry   chan struct{} // somebody waits for it
-	done    chan struct{}
-
-	// Of the writer alone.
-	seg      *segment
-	n        int64
-	prev     hash
+	mu       sync.Mutex // after io where both are held
+	buf      []byte     // lines that are not written yet
+	n        int64      // of the last line
+	prev     hash       // of the last line
+	sum      hasher
+	failure  error // of the last write; nil when it went well
+	closed   bool
 	lastHead time.Time
 	headAt   int64 // n of the last head
-	dirty    time.Time
-	buf      []byte
+
+	io      sync.Mutex // held while writing
+	seg     *segment
+	written int64     // n of the last line that was written
+	spare   []byte    // memory of the buffer before
+	dirty   time.Time // since when something is not on disk; zero = all is
 }
 
 // Open continues the trail in a folder, or begins one.
@@ -82,7 +86,7 @@ func Open(dir string, opt Options) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	l := &Log{dir: dir, opt: opt, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Log{dir: dir, opt: opt, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), sum: newHasher()}
 	if err := l.resume(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
@@ -91,7 +95,7 @@ func Open(dir string, opt Options) (*Log, error) {
 	}
 	l.lastHead = opt.Now()
 	l.begin(&Record{Kind: "start"})
-	if err := l.write(); err != nil {
+	if err := l.flush(false); err != nil {
 		return nil, errors.Join(fmt.Errorf("audit: %w", err), l.seg.close())
 	}
 	go l.run()
@@ -119,47 +123,43 @@ func (l *Log) Ready() error {
 
 // Append adds records in one piece. With wait it returns when they are written;
 // without, when they will be unless the process is killed in that moment.
-func (l *Log) Append(ctx context.Context, wait bool, records ...Record) error {
+func (l *Log) Append(_ context.Context, wait bool, records ...Record) error {
 	l.mu.Lock()
-	if l.closed {
+	switch {
+	case l.closed:
 		l.mu.Unlock()
 		return unavailable(os.ErrClosed)
-	}
-	if l.size > maxWaiting {
-		err := l.failure
+	case len(l.buf) > maxWaiting:
+		err := cmp.Or(l.failure, errSlow)
 		l.mu.Unlock()
-		if err == nil {
-			err = errors.New("the writer does not keep up")
-		}
 		return unavailable(err)
 	}
-	failing := l.failure
-	var done chan error
-	if wait || l.opt.Sync || failing != nil {
-		done = make(chan error, 1)
-		l.waiters = append(l.waiters, done)
+	first := len(l.buf) == 0
+	for i := range records {
+		l.begin(&records[i])
 	}
-	first := len(l.waiting) == 0
-	l.waiting = append(l.waiting, records...)
-	l.size += 300 * len(records)
+	mine, failing := l.n, l.failure != nil
 	l.mu.Unlock()
-	if done == nil {
+	if !wait && !l.opt.Sync && !failing {
 		if first {
 			signal(l.wake)
 		}
 		return nil
 	}
-	signal(l.hurry)
-	select {
-	case err := <-done:
-		if err != nil {
-			return unavailable(err)
-		}
+	// Those who were woken by the same commit append first, and one writes for all.
+	runtime.Gosched()
+	l.io.Lock()
+	defer l.io.Unlock()
+	if l.written >= mine {
 		return nil
-	case <-ctx.Done():
-		return unavailable(ctx.Err())
 	}
+	if err := l.flush(false); err != nil {
+		return unavailable(err)
+	}
+	return nil
 }
+
+var errSlow = errors.New("the writer does not keep up")
 
 func signal(c chan struct{}) {
 	select {
@@ -171,75 +171,63 @@ func signal(c chan struct{}) {
 // lazyTime is how long records for which nobody waits are gathered.
 const lazyTime = 5 * time.Millisecond
 
-// run writes what waits until the log is closed.
+// run writes what nobody waits for, heads when they are due, and syncs.
 func (l *Log) run() {
 	defer close(l.done)
 	tick := time.NewTicker(min(l.opt.SyncTime, l.opt.HeadTime))
 	defer tick.Stop()
 	lazy := time.NewTimer(time.Hour)
 	lazy.Stop()
-	var spare []Record // memory of the batch before the last
-	for {
+	for last := false; !last; {
 		select {
 		case <-l.wake:
 			lazy.Reset(lazyTime)
-			select {
-			case <-lazy.C:
-			case <-l.hurry:
-				lazy.Stop()
-			}
-		case <-l.hurry:
+			continue
+		case <-lazy.C:
 		case <-tick.C:
+		case <-l.stop:
+			last = true
 		}
-		l.mu.Lock()
-		batch, waiters, closed := l.waiting, l.waiters, l.closed
-		l.waiting, l.waiters, l.size = spare[:0], nil, 0
-		l.mu.Unlock()
-		err := l.step(batch, closed)
-		clear(batch)
-		spare = batch
-		l.mu.Lock()
-		was := l.failure
-		if l.failure = err; err != nil {
-			l.size += len(l.buf) // still in memory
+		l.io.Lock()
+		_ = l.flush(last) // who asks next hears of it
+		l.io.Unlock()
+	}
+}
+
+// flush writes all lines, a head when one is due, and syncs when that is due; the
+// caller holds io. Lines that could not be written stay in the buffer.
+func (l *Log) flush(last bool) error {
+	now := l.opt.Now()
+	l.mu.Lock()
+	if l.opt.Key != nil && l.n > l.headAt && (last || l.n-l.headAt >= l.opt.HeadEvery || now.Sub(l.lastHead) >= l.opt.HeadTime) {
+		l.head(now)
+	}
+	text, upto, was := l.buf, l.n, l.failure
+	l.buf = l.spare[:0]
+	l.mu.Unlock()
+	err := l.write(text, now)
+	if err == nil {
+		l.written, l.spare = upto, text
+		if !l.dirty.IsZero() && (last || l.opt.Sync || now.Sub(l.dirty) >= l.opt.SyncTime) {
+			if err = l.seg.file.Sync(); err == nil {
+				l.dirty = time.Time{}
+			}
 		}
+	} else {
+		l.spare = nil
+	}
+	if err != nil || was != nil {
+		l.mu.Lock()
+		if l.written < upto { // what came meanwhile stays behind it
+			l.buf = append(text, l.buf...)
+		}
+		l.failure = err
 		l.mu.Unlock()
 		if (was == nil) != (err == nil) {
 			l.opt.Failed(err)
 		}
-		for _, w := range waiters {
-			w <- err
-		}
-		if closed {
-			return
-		}
 	}
-}
-
-// step writes a batch, a head when one is due, and syncs when that is due.
-func (l *Log) step(batch []Record, last bool) error {
-	now := l.opt.Now()
-	for i := range batch {
-		l.begin(&batch[i])
-	}
-	if l.opt.Key != nil && l.n > l.headAt && (last || l.n-l.headAt >= l.opt.HeadEvery || now.Sub(l.lastHead) >= l.opt.HeadTime) {
-		l.head(now)
-	}
-	if len(l.buf) > 0 {
-		if err := l.write(); err != nil {
-			return err
-		}
-		if l.dirty.IsZero() {
-			l.dirty = now
-		}
-	}
-	if !l.dirty.IsZero() && (last || l.opt.Sync || now.Sub(l.dirty) >= l.opt.SyncTime) {
-		if err := l.seg.file.Sync(); err != nil {
-			return err
-		}
-		l.dirty = time.Time{}
-	}
-	return nil
+	return err
 }
 
 // begin appends the line of a record to the buffer.
@@ -250,7 +238,7 @@ func (l *Log) begin(r *Record) {
 		r.Time = l.opt.Now()
 	}
 	from := len(l.buf)
-	l.buf = seal(appendRecord(l.buf, r), from, &l.prev)
+	l.buf = l.sum.seal(appendRecord(l.buf, r), from, &l.prev)
 }
 
 // head appends a signature of the hash so far.
@@ -263,15 +251,17 @@ func (l *Log) head(now time.Time) {
 // headText is what a head signs: how many records there are and the hash of the last.
 func headText(n int64, h hash) []byte { return fmt.Appendf(nil, "hygeia audit head %d %x", n, h) }
 
-// write hands the buffer to the operating system. What was written in part is
-// cut off again, and the records stay in the buffer for the next attempt.
-func (l *Log) write() error {
-	if l.seg.size > 0 && l.seg.size+int64(len(l.buf)) > l.opt.SegmentSize {
+// write hands lines to the operating system. What was written in part is cut off again.
+func (l *Log) write(text []byte, now time.Time) error {
+	if len(text) == 0 {
+		return nil
+	}
+	if l.seg.size > 0 && l.seg.size+int64(len(text)) > l.opt.SegmentSize {
 		if err := l.rotate(); err != nil {
 			return err
 		}
 	}
-	n, err := l.seg.file.WriteAt(l.buf, l.seg.size)
+	n, err := l.seg.file.WriteAt(text, l.seg.size)
 	if err != nil {
 		if n > 0 {
 			err = errors.Join(err, l.seg.file.Truncate(l.seg.size))
@@ -279,7 +269,9 @@ func (l *Log) write() error {
 		return err
 	}
 	l.seg.size += int64(n)
-	l.buf = l.buf[:0]
+	if l.dirty.IsZero() {
+		l.dirty = now
+	}
 	return nil
 }
 
@@ -292,7 +284,7 @@ func (l *Log) Close() error {
 	}
 	l.closed = true
 	l.mu.Unlock()
-	signal(l.hurry)
+	close(l.stop)
 	<-l.done
 	return errors.Join(l.failure, l.seg.close())
 }

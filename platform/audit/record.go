@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	gohash "hash"
 	"strconv"
 	"time"
 )
@@ -107,12 +108,17 @@ func member(b []byte, name, text string) []byte {
 	return append(append(append(b, '"'), text...), '"')
 }
 
+// hasher closes lines; it is memory that is used again.
+type hasher struct{ sha gohash.Hash }
+
+func newHasher() hasher { return hasher{sha256.New()} }
+
 // seal hashes the line that begins at from and closes it.
-func seal(b []byte, from int, prev *hash) []byte {
-	s := sha256.New()
-	s.Write(prev[:])
-	s.Write(b[from:])
-	s.Sum(prev[:0])
+func (h hasher) seal(b []byte, from int, prev *hash) []byte {
+	h.sha.Reset()
+	h.sha.Write(prev[:])
+	h.sha.Write(b[from:])
+	h.sha.Sum(prev[:0])
 	b = append(b, hashMark...)
 	b = hex.AppendEncode(b, prev[:])
 	return append(b, "\"}\n"...)
