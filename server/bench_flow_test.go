@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/server"
 )
 
@@ -23,9 +24,10 @@ type flow struct {
 	h http.Handler
 }
 
-func newFlow(b *testing.B) *flow {
+func newFlow(b *testing.B, database string) *flow {
 	b.Helper()
 	cfg := server.Defaults()
+	cfg.Database = database
 	cfg.Data, cfg.Insecure, cfg.Log.Level = b.TempDir(), true, "error"
 	cfg.Events.Allow = []string{"127.0.0.1"}
 	s, err := server.New(context.Background(), cfg, server.Options{Log: io.Discard})
@@ -68,7 +70,12 @@ func (f *flow) per(units int, step func()) {
 // BenchmarkDevices sends messages that each become a new Observation of one of 50
 // devices, and waits until all are stored.
 func BenchmarkDevices(b *testing.B) {
-	f := newFlow(b)
+	b.Run("sqlite", func(b *testing.B) { benchmarkDevices(b, "") })
+	b.Run("postgres", func(b *testing.B) { benchmarkDevices(b, dbtest.Database(b)) })
+}
+
+func benchmarkDevices(b *testing.B, database string) {
+	f := newFlow(b, database)
 	f.do("PUT", "/default/medtech/devicemapping", "application/json", noteMapping, nil)
 	f.do("PUT", "/default/medtech/fhirmapping", "application/json", noteFHIR, nil)
 	const many = 5000
@@ -113,7 +120,7 @@ func BenchmarkDeliveries(b *testing.B) {
 				got.Add(int64(strings.Count(string(body), `"eventType"`)))
 			}))
 			b.Cleanup(hook.Close)
-			f := newFlow(b)
+			f := newFlow(b, "")
 			f.do("PUT", subscriptions+"/hook", "application/json", fmt.Sprintf(
 				`{"destination":{"endpointType":"WebHook","properties":{"endpointUrl":%q,"maxEventsPerBatch":%d}}}`, hook.URL, batch), nil)
 			var bundle strings.Builder

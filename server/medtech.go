@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"path"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -189,18 +191,42 @@ func resourceOf(rec *fhir.Record) medtech.Resource {
 func (d *destination) Read(ctx context.Context, typ string, ids []string) ([]medtech.Resource, error) {
 	list := make([]medtech.Resource, len(ids))
 	err := d.use(ctx, func(room *fhir.Service) error {
-		for i, id := range ids {
-			res, err := room.Do(ctx, &fhir.Interaction{Verb: fhir.VerbRead, Method: "GET", Type: typ, ID: id})
+		return d.each(len(ids), func(i int) error {
+			res, err := room.Do(ctx, &fhir.Interaction{Verb: fhir.VerbRead, Method: "GET", Type: typ, ID: ids[i]})
 			switch {
 			case err == nil:
 				list[i] = resourceOf(res.Record)
 			case !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Gone):
 				return err
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	return list, err
+}
+
+// together is how many reads are asked at a time of a database that answers over
+// a connection: those that meet share a round trip.
+const together = 100
+
+// each calls f for the numbers below n.
+func (d *destination) each(n int, f func(i int) error) error {
+	workers := 1
+	if d.all.shared {
+		workers = min(together, n)
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, workers)
+	for w := range workers {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && errs[w] == nil; i = int(next.Add(1)) - 1 {
+				errs[w] = f(i)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // Write implements medtech.Destination: a transaction and, when one resource is

@@ -132,17 +132,18 @@ func appendRows(c *db.Conn, source string, to int64, changes []events.Change) (f
 		return 0, err
 	}
 	first = seq + 1
-	st, err := c.Prepare("INSERT INTO log (seq, src, at, kind, ref, ver, t) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+	err = db.Insert(c, "INSERT INTO log (seq, src, at, kind, ref, ver, t)", 7, changes, func(st *db.Stmt, i int, ch *events.Change) {
+		seq++
+		st.Int(i, seq)
+		st.Text(i+1, source)
+		st.Int(i+2, ch.At)
+		st.Int(i+3, int64(ch.Kind))
+		st.Text(i+4, ch.Ref)
+		st.Int(i+5, ch.Version)
+		st.Int(i+6, ms(ch.Time))
+	})
 	if err != nil {
 		return 0, err
-	}
-	for i := range changes {
-		ch := &changes[i]
-		seq++
-		st.Bind(seq, source, ch.At, int(ch.Kind), ch.Ref, ch.Version, ms(ch.Time))
-		if err := st.Run(); err != nil {
-			return 0, err
-		}
 	}
 	return first, c.Exec("INSERT INTO meta (k, v, s) VALUES ('seq', $1, '') ON CONFLICT (k) DO UPDATE SET v = excluded.v", seq)
 }

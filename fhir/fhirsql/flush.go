@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -135,17 +133,17 @@ func (p *pending) insert(c *db.Conn) error {
 		equal = "INSERT OR IGNORE INTO " // equal rows of one resource say the same
 	)
 	for _, f := range []func() error{
-		func() error { return insert(c, fresh+"key", 3, p.keys, bindKey) },
-		func() error { return insert(c, fresh+resColumns, 13, p.heads, bindHead) },
-		func() error { return insert(c, fresh+bodyColumns, 7, p.bodies, bindBody) },
-		func() error { return insert(c, fresh+"chg", 4, p.chgs, bindChg) },
-		func() error { return insert(c, equal+"tok", 5, r.tok, bindTok) },
-		func() error { return insert(c, equal+"ref", 3, r.ref, bindRef) },
-		func() error { return insert(c, equal+"str", 3, r.str, bindStr) },
-		func() error { return insert(c, equal+"dat", 4, r.dat, bindDat) },
-		func() error { return insert(c, equal+"qty", 6, r.qty, bindQty) },
-		func() error { return insert(c, equal+"cvq", 8, r.cvq, bindCvq) },
-		func() error { return insert(c, equal+"txt", 4, r.txt, bindTxt) },
+		func() error { return db.Insert(c, fresh+"key", 3, p.keys, bindKey) },
+		func() error { return db.Insert(c, fresh+resColumns, 13, p.heads, bindHead) },
+		func() error { return db.Insert(c, fresh+bodyColumns, 7, p.bodies, bindBody) },
+		func() error { return db.Insert(c, fresh+"chg", 4, p.chgs, bindChg) },
+		func() error { return db.Insert(c, equal+"tok", 5, r.tok, bindTok) },
+		func() error { return db.Insert(c, equal+"ref", 3, r.ref, bindRef) },
+		func() error { return db.Insert(c, equal+"str", 3, r.str, bindStr) },
+		func() error { return db.Insert(c, equal+"dat", 4, r.dat, bindDat) },
+		func() error { return db.Insert(c, equal+"qty", 6, r.qty, bindQty) },
+		func() error { return db.Insert(c, equal+"cvq", 8, r.cvq, bindCvq) },
+		func() error { return db.Insert(c, equal+"txt", 4, r.txt, bindTxt) },
 	} {
 		if err := f(); err != nil {
 			return err
@@ -276,58 +274,6 @@ func bindTxt(s *db.Stmt, i int, r *txtRow) {
 	s.Text(i+1, r.v)
 	s.Text(i+2, r.c)
 	s.Int(i+3, r.s)
-}
-
-// insert inserts rows, up to 32 with one statement.
-func insert[R any](c *db.Conn, into string, cols int, list []R, bind func(*db.Stmt, int, *R)) error {
-	for len(list) > 0 {
-		n := 32
-		for n > len(list) {
-			n >>= 1
-		}
-		st, err := c.Prepare(insertText(into, cols, n))
-		if err != nil {
-			return err
-		}
-		for i := range n {
-			bind(st, i*cols, &list[i])
-		}
-		if err := st.Run(); err != nil {
-			return err
-		}
-		list = list[n:]
-	}
-	return nil
-}
-
-var insertTexts sync.Map // insertKey -> string
-
-type insertKey struct {
-	into string
-	n    int
-}
-
-func insertText(into string, cols, n int) string {
-	k := insertKey{into, n}
-	if v, ok := insertTexts.Load(k); ok {
-		return v.(string)
-	}
-	var b strings.Builder
-	b.WriteString(into + " VALUES ")
-	for i := range n * cols {
-		switch {
-		case i%cols != 0:
-			b.WriteByte(',')
-		case i > 0:
-			b.WriteString("),(")
-		default:
-			b.WriteByte('(')
-		}
-		b.WriteString("$" + strconv.Itoa(i+1))
-	}
-	b.WriteString(")")
-	insertTexts.Store(k, b.String())
-	return b.String()
 }
 
 // remove deletes rows one by one; only updates and deletes of resources do it.

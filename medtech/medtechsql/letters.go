@@ -128,18 +128,16 @@ const redrivePage = 1000
 func (s *Store) Redrive(ctx context.Context, q medtech.DeadLetterQuery, at time.Time) (int, error) {
 	return s.settle(ctx, q, medtech.LetterRedriven, func(c *db.Conn, list []medtech.DeadLetter) error {
 		sent := map[string]bool{}
+		var again []medtech.Raw
 		for _, l := range list {
 			key := fmt.Sprint(l.Offset, "/", string(l.Body))
 			if sent[key] {
 				continue
 			}
 			sent[key] = true
-			m := medtech.Raw{Arrived: at.Truncate(time.Millisecond), Source: l.Source, Device: l.Device, Body: l.Body}
-			if err := s.append(c, &m); err != nil {
-				return err
-			}
+			again = append(again, medtech.Raw{Arrived: at.Truncate(time.Millisecond), Source: l.Source, Device: l.Device, Body: l.Body})
 		}
-		return c.Notify(changes)
+		return s.append(c, again)
 	})
 }
 

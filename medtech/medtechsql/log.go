@@ -3,6 +3,8 @@ package medtechsql
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech"
@@ -11,34 +13,14 @@ import (
 
 // Append implements medtech.Store.
 func (s *Store) Append(ctx context.Context, list []medtech.Raw) error {
-	return s.write(ctx, 1+len(list)/8, func(c *db.Conn) error {
-		for i := range list {
-			if err := s.append(c, &list[i]); err != nil {
-				return err
-			}
-		}
-		return c.Notify(changes)
-	})
+	return s.write(ctx, 1+len(list)/8, func(c *db.Conn) error { return s.append(c, list) })
 }
 
-const (
-	insertRaw = "INSERT INTO raw (off, at, src, sid, dev, body) VALUES ($1, $2, $3, $4, $5, $6)"
-	knownRaw  = "SELECT off FROM raw WHERE src = $1 AND sid = $2"
-)
-
-// append adds one message. The caller is the writer.
-func (s *Store) append(c *db.Conn, m *medtech.Raw) error {
-	var sid any
-	if m.SourceID != "" {
-		known := int64(0)
-		if err := c.Query(knownRaw, func(r *db.Stmt) error { known = r.ColInt(0); return nil }, m.Source, m.SourceID); err != nil {
-			return err
-		}
-		if known > 0 {
-			m.Offset = known
-			return nil
-		}
-		sid = m.SourceID
+// append adds messages, and tells other nodes. The caller is the writer.
+func (s *Store) append(c *db.Conn, list []medtech.Raw) error {
+	known, err := knownOf(c, list)
+	if err != nil {
+		return err
 	}
 	if s.last == 0 {
 		// Offsets are never given twice, also when the log was trimmed.
@@ -46,14 +28,77 @@ func (s *Store) append(c *db.Conn, m *medtech.Raw) error {
 			return err
 		}
 	}
-	s.last++
-	m.Offset = s.last
-	st, err := c.Prepare(insertRaw)
-	if err != nil {
+	fresh := make([]*medtech.Raw, 0, len(list))
+	for i := range list {
+		m := &list[i]
+		if m.SourceID != "" {
+			id := name{m.Source, m.SourceID}
+			if off, ok := known[id]; ok {
+				m.Offset = off
+				continue
+			}
+			known[id] = s.last + 1
+		}
+		s.last++
+		m.Offset = s.last
+		fresh = append(fresh, m)
+	}
+	if err := db.Insert(c, "INSERT INTO raw (off, at, src, sid, dev, body)", 6, fresh, bindRaw); err != nil {
 		return err
 	}
-	st.Bind(m.Offset, m.Arrived.UnixMilli(), m.Source, sid, m.Device, m.Body)
-	return st.Run()
+	return c.Notify(changes)
+}
+
+func bindRaw(st *db.Stmt, i int, r **medtech.Raw) {
+	m := *r
+	st.Int(i, m.Offset)
+	st.Int(i+1, m.Arrived.UnixMilli())
+	st.Text(i+2, m.Source)
+	if m.SourceID == "" {
+		st.Null(i + 3)
+	} else {
+		st.Text(i+3, m.SourceID)
+	}
+	st.Text(i+4, m.Device)
+	st.Blob(i+5, m.Body)
+}
+
+// name is what a source calls a message.
+type name struct{ source, id string }
+
+// askTogether is how many names are looked up with one statement.
+const askTogether = 32
+
+var knownRaw = "SELECT sid, off FROM raw WHERE src = $1 AND sid IN ($2" + func() (marks string) {
+	for i := range askTogether - 1 {
+		marks += ", $" + strconv.Itoa(i+3)
+	}
+	return marks
+}() + ")"
+
+// knownOf returns the offsets of messages that were delivered before.
+func knownOf(c *db.Conn, list []medtech.Raw) (map[name]int64, error) {
+	ids := map[string][]string{}
+	for i := range list {
+		if list[i].SourceID != "" {
+			ids[list[i].Source] = append(ids[list[i].Source], list[i].SourceID)
+		}
+	}
+	known := map[name]int64{}
+	for source, list := range ids {
+		for part := range slices.Chunk(list, askTogether) {
+			args := make([]any, 0, askTogether+1)
+			args = append(args, source)
+			for i := range askTogether { // the last name again where there are fewer
+				args = append(args, part[min(i, len(part)-1)])
+			}
+			err := c.Query(knownRaw, func(r *db.Stmt) error { known[name{source, r.ColText(0)}] = r.ColInt(1); return nil }, args...)
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return known, nil
 }
 
 // pageBytes is how much one page of the log holds; errEnough ends it.
