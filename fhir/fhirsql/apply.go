@@ -373,7 +373,7 @@ func (s *Store) putAs(c *db.Conn, op *fhir.Op, z []byte, st *state, out fhir.App
 				}
 			}
 		}
-		s.pending.add(&w.now, true)
+		s.pending.add(&w.now, st.ver == 0)
 		s.pending.addCurrent(headRow{st.rid, t, out.Seq, w.now.res}, bodyRow{st.rid, t, out.Version, out.Seq, methodCode(op.Method), idBytes(op.Key.ID), z})
 	}
 	if s.pending.full(s.dialect.pending) {

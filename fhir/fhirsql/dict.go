@@ -12,6 +12,7 @@ import (
 // dict is one of the dictionaries of names: type, param, sys. Ids are given
 // by the writer and never change. Reading is safe from any goroutine.
 type dict struct {
+	table  string
 	insert string
 	mu     sync.RWMutex
 	ids    map[string]int64
@@ -22,11 +23,11 @@ type dict struct {
 }
 
 func newDict(table string) *dict {
-	return &dict{insert: "INSERT INTO " + table + " (id, name) VALUES ($1, $2)", ids: map[string]int64{}, names: map[int64]string{}, next: 1}
+	return &dict{table: table, insert: "INSERT INTO " + table + " (id, name) VALUES ($1, $2)", ids: map[string]int64{}, names: map[int64]string{}, next: 1}
 }
 
-func (d *dict) load(c *db.Conn, table string) error {
-	return c.Query("SELECT id, name FROM "+table, func(s *db.Stmt) error {
+func (d *dict) load(c *db.Conn) error {
+	return c.Query("SELECT id, name FROM "+d.table, func(s *db.Stmt) error {
 		id, name := s.ColInt(0), s.ColText(1)
 		d.ids[name], d.names[id] = id, name
 		d.next = max(d.next, id+1)
@@ -36,7 +37,7 @@ func (d *dict) load(c *db.Conn, table string) error {
 }
 
 // follow reads the names up to the id top that other nodes gave.
-func (d *dict) follow(c *db.Conn, table string, top int64) error {
+func (d *dict) follow(c *db.Conn, top int64) error {
 	d.mu.RLock()
 	from := d.known
 	d.mu.RUnlock()
@@ -48,7 +49,7 @@ func (d *dict) follow(c *db.Conn, table string, top int64) error {
 		name string
 	}
 	var list []entry
-	err := c.Query("SELECT id, name FROM "+table+" WHERE id>$1", func(s *db.Stmt) error {
+	err := c.Query("SELECT id, name FROM "+d.table+" WHERE id>$1", func(s *db.Stmt) error {
 		list = append(list, entry{s.ColInt(0), s.ColText(1)})
 		return nil
 	}, from)
@@ -240,6 +241,56 @@ func (s *Store) find(c *db.Conn, k fhir.Key) (int64, error) {
 		s.remember(k, rid)
 	}
 	return rid, err
+}
+
+// rid returns the rid of a name; 0 when it has none. What has been committed
+// never changes, so that it is remembered.
+func (s *Store) rid(c *db.Conn, k fhir.Key) (int64, error) {
+	t := s.types.id(k.Type)
+	if t == 0 && k.Type != "" {
+		return 0, nil
+	}
+	if rid := s.known.get(k); rid != 0 {
+		return rid, nil
+	}
+	rid, err := lookup(c, t, k.ID)
+	if rid != 0 && !c.Writer() { // whose transaction may be rolled back
+		s.known.put(fhir.Key{Type: s.types.name(t), ID: strings.Clone(k.ID)}, rid)
+	}
+	return rid, err
+}
+
+// known are rids that readers have looked up, in two generations as in cache.
+type known struct {
+	mu         sync.RWMutex
+	young, old map[fhir.Key]int64
+}
+
+// knownNames is how many names one generation holds.
+const knownNames = 10_000
+
+func (n *known) get(k fhir.Key) int64 {
+	n.mu.RLock()
+	rid := n.young[k]
+	if rid != 0 {
+		n.mu.RUnlock()
+		return rid
+	}
+	rid = n.old[k]
+	n.mu.RUnlock()
+	if rid != 0 {
+		n.put(k, rid)
+	}
+	return rid
+}
+
+func (n *known) put(k fhir.Key, rid int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.young == nil || len(n.young) >= knownNames {
+		n.old, n.young = n.young, make(map[fhir.Key]int64)
+	}
+	n.young[k] = rid
 }
 
 func lookup(c *db.Conn, t int64, id string) (rid int64, err error) {

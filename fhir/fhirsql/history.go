@@ -61,7 +61,7 @@ func (s *Store) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, e
 func (s *Store) historySource(c *db.Conn, q fhir.HistoryQuery) (parts [2]string, arg int64, err error) {
 	switch {
 	case q.ID != "":
-		rid, err := lookup(c, s.types.id(q.Type), q.ID)
+		rid, err := s.rid(c, fhir.Key{Type: q.Type, ID: q.ID})
 		if err != nil {
 			return parts, 0, err
 		}
@@ -170,7 +170,7 @@ func (s *Store) versionOf(c *db.Conn, v *versionAt) (fhir.Record, error) {
 	if v.old {
 		text, arg = "SELECT ver, seq, op, z FROM hist WHERE seq=$1", v.seq
 	}
-	err := c.Query(text, func(st *db.Stmt) error { return s.version(st, &rec) }, arg)
+	err := c.Query(text, func(st *db.Stmt) error { return s.version(st, 0, &rec) }, arg)
 	return rec, err
 }
 

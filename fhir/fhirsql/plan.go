@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -160,7 +161,7 @@ func (cp *compiler) compartment(ref *search.CompartmentRef) (*pred, error) {
 		}
 	}
 	if ref.Self && ref.Type == cp.typ {
-		rid, err := lookup(cp.c, cp.t, ref.ID)
+		rid, err := cp.s.rid(cp.c, fhir.Key{Type: cp.typ, ID: ref.ID})
 		if err != nil {
 			return nil, err
 		}

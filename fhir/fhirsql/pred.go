@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/search"
@@ -274,7 +275,7 @@ func (cp *compiler) ids(p *pred, cl *search.Clause) (*pred, error) {
 	p.rank = rankID
 	a := alt{table: "res", unique: true}
 	for _, v := range cl.Values {
-		rid, err := lookup(cp.c, cp.t, v.Code)
+		rid, err := cp.s.rid(cp.c, fhir.Key{Type: cp.typ, ID: v.Code})
 		if err != nil {
 			return nil, err
 		}

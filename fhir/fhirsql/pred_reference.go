@@ -12,11 +12,11 @@ func (cp *compiler) reference(p *pred, q *search.Param, target string, v search.
 		if target != "" && search.TypeInURL(v.Text) != target {
 			return nil
 		}
-		return cp.refTo(p, q, fhir.Key{ID: v.Text}, false)
+		return cp.refTo(p, q, fhir.Key{ID: v.Text})
 	}
 	types := []string{v.RefType}
 	if v.RefType == "" {
-		if err := cp.refTo(p, q, fhir.Key{ID: v.Code}, false); err != nil {
+		if err := cp.refTo(p, q, fhir.Key{ID: v.Code}); err != nil {
 			return err
 		}
 		types = q.Targets
@@ -30,7 +30,7 @@ func (cp *compiler) reference(p *pred, q *search.Param, target string, v search.
 		return nil
 	}
 	for _, t := range types {
-		if err := cp.refTo(p, q, fhir.Key{Type: t, ID: v.Code}, true); err != nil {
+		if err := cp.refTo(p, q, fhir.Key{Type: t, ID: v.Code}); err != nil {
 			return err
 		}
 	}
@@ -39,14 +39,8 @@ func (cp *compiler) reference(p *pred, q *search.Param, target string, v search.
 
 // refTo adds the range of references to one resource: a slot when the target
 // is of the slot's type, else rows of ref.
-func (cp *compiler) refTo(p *pred, q *search.Param, k fhir.Key, local bool) error {
-	t := int64(0)
-	if local {
-		if t = cp.s.types.id(k.Type); t == 0 {
-			return nil
-		}
-	}
-	h, err := lookup(cp.c, t, k.ID)
+func (cp *compiler) refTo(p *pred, q *search.Param, k fhir.Key) error {
+	h, err := cp.s.rid(cp.c, k)
 	if err != nil || h == 0 {
 		return err
 	}

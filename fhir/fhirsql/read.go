@@ -84,11 +84,7 @@ func (s *Store) deletion(c *db.Conn, k fhir.Key, t int64) (rec fhir.Record, err 
 func (s *Store) ReadVersion(ctx context.Context, k fhir.Key, version int64) (rec fhir.Record, err error) {
 	rec.Key = k
 	err = s.snapshot(ctx, func(c *db.Conn) error {
-		t := s.types.id(k.Type)
-		if t == 0 {
-			return unknown(k)
-		}
-		rid, err := lookup(c, t, k.ID)
+		rid, err := s.rid(c, k)
 		if err != nil || rid == 0 {
 			return orUnknown(err, k)
 		}
@@ -96,7 +92,7 @@ func (s *Store) ReadVersion(ctx context.Context, k fhir.Key, version int64) (rec
 			"SELECT ver, seq, op, z FROM body WHERE rid=$1 AND ver=$2",
 			"SELECT ver, seq, op, z FROM hist WHERE rid=$1 AND ver=$2",
 		} {
-			err := c.Query(text, func(st *db.Stmt) error { return s.version(st, &rec) }, rid, version)
+			err := c.Query(text, func(st *db.Stmt) error { return s.version(st, 0, &rec) }, rid, version)
 			if err != nil || rec.Version != 0 {
 				return err
 			}
@@ -106,15 +102,15 @@ func (s *Store) ReadVersion(ctx context.Context, k fhir.Key, version int64) (rec
 	return rec, err
 }
 
-// version reads the columns ver, seq, op, z.
-func (s *Store) version(st *db.Stmt, rec *fhir.Record) error {
-	rec.Version, rec.Seq = st.ColInt(0), fhir.Seq(st.ColInt(1))
-	op := st.ColInt(2)
+// version reads the columns ver, seq, op, z from column i on.
+func (s *Store) version(st *db.Stmt, i int, rec *fhir.Record) error {
+	rec.Version, rec.Seq = st.ColInt(i), fhir.Seq(st.ColInt(i+1))
+	op := st.ColInt(i + 2)
 	rec.Method, rec.Deleted = methods[op], op == opDelete
 	if rec.Deleted {
 		return nil
 	}
-	return s.decode(st, 3, rec)
+	return s.decode(st, i+3, rec)
 }
 
 func unknown(k fhir.Key) error { return fault.New(fault.NotFound, "%s is not known", k) }

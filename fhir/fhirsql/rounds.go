@@ -3,6 +3,7 @@ package fhirsql
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -17,7 +18,7 @@ import (
 type rounds struct {
 	mu   sync.Mutex
 	next *round        // one that has not begun
-	turn chan struct{} // a token for each that may be under way
+	turn chan struct{} // holds a token while one is under way
 }
 
 // round is one statement, for all who came before it began.
@@ -44,11 +45,13 @@ const (
 )
 
 const (
-	roundsAtOnce = 2  // so that the server need not wait while we look at answers
-	maxWants     = 64 // bounds what lies in memory
+	maxWants = 64 // bounds what lies in memory
+	// roundTime is how long a round waits for the one before. Mostly that costs
+	// less than going with few; when it reads something large it is not waited for.
+	roundTime = 2 * time.Millisecond
 )
 
-func newRounds() rounds { return rounds{turn: make(chan struct{}, roundsAtOnce)} }
+func newRounds() rounds { return rounds{turn: make(chan struct{}, 1)} }
 
 // readShared is Read of a store that other nodes may write.
 func (s *Store) readShared(ctx context.Context, k fhir.Key) (rec fhir.Record, err error) {
@@ -104,7 +107,7 @@ func (s *Store) catchUp(ctx context.Context, w *want) error {
 			return ctx.Err()
 		}
 	}
-	t.turn <- struct{}{} // meanwhile more join
+	end := t.wait() // meanwhile more join
 	t.mu.Lock()
 	if t.next == r {
 		t.next = nil
@@ -117,9 +120,25 @@ func (s *Store) catchUp(ctx context.Context, w *want) error {
 		}
 		return s.readWants(c, r.wants)
 	})
-	<-t.turn
+	end()
 	close(r.done)
 	return r.err
+}
+
+// wait waits for the round that is under way, and returns what ends the next.
+func (t *rounds) wait() (end func()) {
+	select {
+	case t.turn <- struct{}{}:
+	default:
+		late := time.NewTimer(roundTime)
+		defer late.Stop()
+		select {
+		case t.turn <- struct{}{}:
+		case <-late.C:
+			return func() {}
+		}
+	}
+	return func() { <-t.turn }
 }
 
 const sqlWants = `SELECT (SELECT coalesce(max(seq), 0) FROM chg), k.rid, b.ver, b.seq, b.op, b.z

@@ -21,9 +21,10 @@ func (s *Store) Search(ctx context.Context, q *search.Query) (*fhir.Page, error)
 	defer cancel()
 	begin := time.Now()
 	r := s.newRun(within, nil, q)
-	r.epoch, r.cached = s.cache.now(), true
-	err := s.snapshot(within, func(c *db.Conn) error {
-		r.c = c
+	epoch := s.cache.now()
+	err := s.attempt(within, func(c *db.Conn) error {
+		r = s.newRun(within, c, q)
+		r.epoch, r.cached = epoch, true
 		return r.do()
 	})
 	took := time.Since(begin)
@@ -45,7 +46,7 @@ func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.
 }
 
 func (s *Store) newRun(ctx context.Context, c *db.Conn, q *search.Query) *run {
-	return &run{s: s, ctx: ctx, c: c, q: q, page: &fhir.Page{Total: -1}}
+	return &run{s: s, ctx: ctx, c: c, q: q, page: &fhir.Page{Total: -1}, bodies: s.shared}
 }
 
 // do plans and runs the search.
@@ -102,6 +103,7 @@ type run struct {
 	epoch  uint64 // of the cache, before the snapshot
 	cached bool   // epoch is set
 
+	bodies   bool                  // are read together with the candidates of a page, where that saves a round trip
 	expected []int64               // resources whose bodies are going to be read
 	fetched  map[int64]fhir.Record // those of them that were read together
 }
@@ -409,9 +411,17 @@ func (r *run) rows(pl *plan, after, end row, n int) (out []row, err error) {
 	width := pl.width()
 	for _, part := range pl.parts(after) {
 		b := pl.keys(after, end, part, n-len(out))
-		err = r.c.Query(string(b.text), func(st *db.Stmt) error {
-			out = append(out, r.read(st, width))
-			return nil
+		text, bodies := string(b.text), r.bodies && !pl.looks() && n <= fetchChunk+1
+		if bodies {
+			text = withBodies(text)
+		}
+		err = r.c.Query(text, func(st *db.Stmt) (err error) {
+			x := r.read(st, width)
+			out = append(out, x)
+			if bodies {
+				err = r.keep(x.rid(), st, width)
+			}
+			return err
 		}, b.args...)
 		if err != nil || len(out) == n {
 			break
@@ -475,16 +485,16 @@ func (r *run) record(rid int64) (rec fhir.Record, err error) {
 	if !ok {
 		return rec, fault.Wrap("fhirsql: search", fmt.Errorf("index row without a body: rid %d", rid))
 	}
-	return r.body(st)
+	return r.body(st, 0)
 }
 
-// body reads the columns ver, seq, op, z, id, t.
-func (r *run) body(st *db.Stmt) (rec fhir.Record, err error) {
+// body reads the columns ver, seq, op, z, id, t from column i on.
+func (r *run) body(st *db.Stmt, i int) (rec fhir.Record, err error) {
 	id := zPool.get()
 	defer zPool.put(id)
-	*id = st.ColBlob(4, (*id)[:0])
-	rec.Key = fhir.Key{Type: r.s.types.name(st.ColInt(5)), ID: idText(*id)}
-	return rec, r.s.version(st, &rec)
+	*id = st.ColBlob(i+4, (*id)[:0])
+	rec.Key = fhir.Key{Type: r.s.types.name(st.ColInt(i + 5)), ID: idText(*id)}
+	return rec, r.s.version(st, i, &rec)
 }
 
 // total counts all matches when the query wants to know. An estimate stops at probe.

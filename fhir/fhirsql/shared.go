@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -22,16 +23,20 @@ type tail struct {
 	mu    sync.Mutex
 	at    fhir.Seq // the read cache is right up to here
 	begin fhir.Seq // the newest change when the open transaction began; writer only
-	known fhir.Seq // the change up to which the writer knows the end of the rids; writer only
+	known fhir.Seq // the change up to which the writer knows names and the end of the rids; writer only
+	// others says that another node wrote between the last two transactions; writer only.
+	others bool
 }
 
 const sqlTail = `SELECT coalesce((SELECT max(seq) FROM chg), 0), coalesce((SELECT max(id) FROM type), 0),
 coalesce((SELECT max(id) FROM param), 0), coalesce((SELECT max(id) FROM sys), 0), coalesce((SELECT max(id) FROM unit), 0), coalesce((SELECT v FROM meta WHERE k='rid'), 1)`
 
+const sqlNewest = "SELECT coalesce(max(seq), 0) FROM chg"
+
 // newest returns the newest change on c. Names and rids are given together with
 // a change, so that nothing is new when it is not.
 func newest(c *db.Conn) (seq fhir.Seq, err error) {
-	err = c.Query("SELECT coalesce(max(seq), 0) FROM chg", func(st *db.Stmt) error {
+	err = c.Query(sqlNewest, func(st *db.Stmt) error {
 		seq = fhir.Seq(st.ColInt(0))
 		return nil
 	})
@@ -53,46 +58,62 @@ func (s *Store) followTo(c *db.Conn, seq fhir.Seq) (err error) {
 	same := seq == s.tail.at
 	s.tail.mu.Unlock()
 	if !same {
-		_, _, err = s.follow(c)
+		err = s.follow(c)
 	}
 	return err
 }
 
-// follow reads the tail on c and brings the dictionaries and the cache up to
-// it. It returns the newest change and the end of the rids.
-func (s *Store) follow(c *db.Conn) (seq fhir.Seq, rid int64, err error) {
-	var ids [4]int64
-	err = c.Query(sqlTail, func(st *db.Stmt) error {
-		seq, rid = fhir.Seq(st.ColInt(0)), st.ColInt(5)
-		for i := range ids {
-			ids[i] = st.ColInt(i + 1)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, 0, err
+// ends is where the change sequence, the dictionaries and the rids end.
+type ends struct {
+	seq   fhir.Seq
+	names [4]int64 // of dicts
+	rid   int64
+}
+
+func (e *ends) read(st *db.Stmt) {
+	e.seq, e.rid = fhir.Seq(st.ColInt(0)), st.ColInt(5)
+	for i := range e.names {
+		e.names[i] = st.ColInt(i + 1)
 	}
-	for i, t := range []struct {
-		table string
-		d     *dict
-	}{{"type", s.types}, {"param", s.params}, {"sys", s.systems}, {"unit", s.units}} {
-		if err := t.d.follow(c, t.table, ids[i]); err != nil {
-			return 0, 0, err
+}
+
+func readEnds(c *db.Conn) (e ends, err error) {
+	err = c.Query(sqlTail, func(st *db.Stmt) error { e.read(st); return nil })
+	return e, err
+}
+
+// learn reads the names that other nodes gave.
+func (s *Store) learn(c *db.Conn, e *ends) error {
+	for i, d := range s.dicts() {
+		if err := d.follow(c, e.names[i]); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// follow reads the ends on c and brings the dictionaries and the cache up to them.
+func (s *Store) follow(c *db.Conn) error {
+	e, err := readEnds(c)
+	if err != nil {
+		return err
+	}
+	if err := s.learn(c, &e); err != nil {
+		return err
 	}
 	s.tail.mu.Lock()
 	at := s.tail.at
 	s.tail.mu.Unlock()
-	if seq <= at {
-		return seq, rid, nil
+	if e.seq <= at {
+		return nil
 	}
 	if err := s.dropChanged(c, at); err != nil {
-		return 0, 0, err
+		return err
 	}
 	s.tail.mu.Lock()
-	s.tail.at = max(s.tail.at, seq)
+	s.tail.at = max(s.tail.at, e.seq)
 	s.tail.mu.Unlock()
-	return seq, rid, nil
+	return nil
 }
 
 // maxFollow is how many changes are looked at one by one; behind more the
@@ -138,27 +159,102 @@ func (s *Store) snapshot(ctx context.Context, f func(*db.Conn) error) error {
 	})
 }
 
+// attempt is snapshot for an f that may run twice. It does not wait for the
+// check of the dictionaries, but looks afterwards, when it came together with
+// the first answer: names are given rarely.
+func (s *Store) attempt(ctx context.Context, f func(*db.Conn) error) error {
+	if !s.shared {
+		return s.db.ReadTx(ctx, f)
+	}
+	return s.db.ReadTx(ctx, func(c *db.Conn) error {
+		st, err := c.Prepare(sqlNewest)
+		if err != nil {
+			return err
+		}
+		defer st.Reset()
+		if err := st.Ahead(); err != nil {
+			return err
+		}
+		before := s.named()
+		failed := f(c)
+		if ctx.Err() != nil {
+			return failed
+		}
+		if ok, err := st.Step(); err != nil || !ok {
+			return cmp.Or(failed, err)
+		}
+		if err := s.followTo(c, fhir.Seq(st.ColInt(0))); err != nil {
+			return cmp.Or(failed, err)
+		}
+		if s.named() == before {
+			return failed
+		}
+		return f(c)
+	})
+}
+
+// named counts the names that this node knows.
+func (s *Store) named() (n int64) {
+	for _, d := range s.dicts() {
+		d.mu.RLock()
+		n += d.known
+		d.mu.RUnlock()
+	}
+	return n
+}
+
 // ahead is what was read for a whole group of changes at its beginning.
 type ahead struct {
 	absent map[fhir.Key]bool // names that have no rid
 	states map[int64]state   // of resources that the open transaction has not written
 }
 
-// beginShared runs in the writer when it has got its turn among the nodes.
+// beginShared runs in the writer when it has got its turn among the nodes. What
+// it asks goes in one round trip, together with the beginning of the
+// transaction; only names that other nodes gave take more.
 func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 	if !s.opened {
 		return nil
 	}
-	seq, err := newest(c)
-	if err == nil && seq != s.tail.known {
-		seq, s.rids.top, err = s.follow(c)
+	t := &s.tail
+	text := sqlNewest
+	if t.others { // they have written again, most likely
+		text = sqlTail
 	}
+	end, err := c.Prepare(text)
 	if err != nil {
 		return err
 	}
-	s.tail.begin, s.tail.known = seq, seq
-	s.last = max(s.last, seq)
-	return s.readAhead(c, group)
+	defer end.Reset()
+	if err := end.Ahead(); err != nil {
+		return err
+	}
+	read, err := s.readAhead(c, group)
+	if err != nil {
+		return err
+	}
+	if ok, err := end.Step(); err != nil || !ok {
+		return err
+	}
+	e := ends{seq: fhir.Seq(end.ColInt(0))}
+	switch changed := e.seq != t.known; {
+	case changed && t.others:
+		e.read(end)
+	case changed:
+		if e, err = readEnds(c); err != nil {
+			return err
+		}
+	}
+	if t.others = e.seq != t.known; t.others {
+		// The cache is for readers to bring up to date: nobody shall wait for it.
+		s.rids.top = e.rid
+		if err := s.learn(c, &e); err != nil {
+			return err
+		}
+	}
+	t.begin, t.known = e.seq, e.seq
+	s.last = max(s.last, e.seq)
+	return read()
 }
 
 // endShared ends a transaction of the writer: the cache needs not be told of
@@ -177,12 +273,13 @@ func (s *Store) endShared(committed bool) {
 	s.tail.mu.Unlock()
 }
 
-// readAhead looks up, with two statements, the names and the current versions
-// that the changes of a group are going to ask for.
-func (s *Store) readAhead(c *db.Conn, group []*db.Work) error {
+// readAhead asks, with two statements, for the names and the current versions
+// that the changes of a group are going to need; read takes the answers.
+func (s *Store) readAhead(c *db.Conn, group []*db.Work) (read func() error, err error) {
 	if s.ahead.absent == nil {
 		s.ahead = ahead{absent: map[fhir.Key]bool{}, states: map[int64]state{}}
 	}
+	seen := map[fhir.Key]bool{}
 	var own, refs []fhir.Key
 	for _, w := range group {
 		ch, ok := w.Data.(*change)
@@ -190,73 +287,111 @@ func (s *Store) readAhead(c *db.Conn, group []*db.Work) error {
 			continue
 		}
 		for i := range ch.Ops {
-			own = append(own, ch.Ops[i].Key)
-			if ch.Ops[i].Values != nil {
-				refs = s.referred(refs, ch.Ops[i].Values)
+			if k := ch.Ops[i].Key; !seen[k] {
+				seen[k] = true
+				own = append(own, k)
 			}
 		}
 	}
-	if err := s.readStates(c, own); err != nil {
-		return err
+	for _, w := range group {
+		ch, ok := w.Data.(*change)
+		if !ok {
+			continue
+		}
+		for i := range ch.Ops {
+			if ch.Ops[i].Values != nil {
+				refs = s.referred(refs, seen, ch.Ops[i].Values)
+			}
+		}
 	}
-	return s.readRids(c, refs)
+	states, err := s.askStates(c, own)
+	if err != nil {
+		return nil, err
+	}
+	names, err := s.askRids(c, refs)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		if err := states(); err != nil {
+			return err
+		}
+		return names()
+	}, nil
 }
 
-// referred adds the names that references give a rid to, as builder.references does.
-func (s *Store) referred(to []fhir.Key, v *search.Values) []fhir.Key {
+// referred adds the names that references give a rid to, as builder.references
+// does, without those that were seen.
+func (s *Store) referred(to []fhir.Key, seen map[fhir.Key]bool, v *search.Values) []fhir.Key {
 	for i := range v.References {
 		r := &v.References[i]
 		k := fhir.Key{Type: r.Type, ID: r.ID}
 		if r.Type == "" && r.URL != "" {
 			k.ID = r.URL
 		}
-		if s.rids.get(k) == 0 {
+		if !seen[k] && s.rids.get(k) == 0 {
+			seen[k] = true
 			to = append(to, k)
 		}
 	}
 	return to
 }
 
-// names turns keys into the arrays of a statement; one whose type nobody used
-// is absent.
-func (s *Store) names(keys []fhir.Key) (out []fhir.Key, types []int64, ids [][]byte) {
-	seen := make(map[fhir.Key]bool, len(keys))
+// ask sends a statement that takes names as two arrays, and calls row for each
+// of them when read is called. A name whose type nobody used is not asked for:
+// find knows without.
+func (s *Store) ask(c *db.Conn, text string, keys []fhir.Key, row func(*db.Stmt, fhir.Key)) (read func() error, err error) {
+	var list []fhir.Key
+	var types []int64
+	var ids [][]byte
 	for _, k := range keys {
-		if seen[k] {
-			continue
+		if t := s.types.id(k.Type); t != 0 || k.Type == "" {
+			list, types, ids = append(list, k), append(types, t), append(ids, idBytes(k.ID))
 		}
-		seen[k] = true
-		t := s.types.id(k.Type)
-		if t == 0 && k.Type != "" {
-			continue // find knows it without asking
-		}
-		out, types, ids = append(out, k), append(types, t), append(ids, idBytes(k.ID))
 	}
-	return out, types, ids
-}
-
-func (s *Store) readStates(c *db.Conn, keys []fhir.Key) error {
-	list, types, ids := s.names(keys)
 	if len(list) == 0 {
-		return nil
+		return func() error { return nil }, nil
 	}
-	st, err := c.Prepare(`SELECT k.rid, b.ver, b.seq, b.op, b.z, h.ver, h.seq FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i)
-LEFT JOIN key k ON k.t=q.t AND k.id=q.id LEFT JOIN body b ON b.rid=k.rid
-LEFT JOIN LATERAL (SELECT x.ver, x.seq FROM hist x WHERE x.rid=k.rid AND b.rid IS NULL ORDER BY x.ver DESC LIMIT 1) h ON TRUE ORDER BY q.i`)
+	st, err := c.Prepare(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer st.Reset()
 	st.Array(0, types)
 	st.Array(1, ids)
-	for _, k := range list {
-		if ok, err := st.Step(); err != nil || !ok {
-			return err
+	if err := st.Ahead(); err != nil {
+		return nil, err
+	}
+	return func() error {
+		defer st.Reset()
+		for _, k := range list {
+			if ok, err := st.Step(); err != nil || !ok {
+				return err
+			}
+			if st.ColNull(0) {
+				s.ahead.absent[k] = true
+				continue
+			}
+			s.remember(k, st.ColInt(0))
+			row(st, k)
 		}
-		if st.ColNull(0) {
-			s.ahead.absent[k] = true
-			continue
-		}
+		return nil
+	}, nil
+}
+
+const (
+	sqlRids = `SELECT k.rid FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i)
+LEFT JOIN key k ON k.t=q.t AND k.id=q.id ORDER BY q.i`
+	sqlStates = `SELECT k.rid, b.ver, b.seq, b.op, b.z, h.ver, h.seq FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i)
+LEFT JOIN key k ON k.t=q.t AND k.id=q.id LEFT JOIN body b ON b.rid=k.rid
+LEFT JOIN LATERAL (SELECT x.ver, x.seq FROM hist x WHERE x.rid=k.rid AND b.rid IS NULL ORDER BY x.ver DESC LIMIT 1) h ON TRUE ORDER BY q.i`
+)
+
+func (s *Store) askRids(c *db.Conn, keys []fhir.Key) (read func() error, err error) {
+	return s.ask(c, sqlRids, keys, func(*db.Stmt, fhir.Key) {})
+}
+
+func (s *Store) askStates(c *db.Conn, keys []fhir.Key) (read func() error, err error) {
+	return s.ask(c, sqlStates, keys, func(st *db.Stmt, _ fhir.Key) {
 		x := state{rid: st.ColInt(0)}
 		switch {
 		case !st.ColNull(1):
@@ -265,37 +400,8 @@ LEFT JOIN LATERAL (SELECT x.ver, x.seq FROM hist x WHERE x.rid=k.rid AND b.rid I
 		case !st.ColNull(5):
 			x.ver, x.seq = st.ColInt(5), fhir.Seq(st.ColInt(6))
 		}
-		s.remember(k, x.rid)
 		s.ahead.states[x.rid] = x
-	}
-	return nil
-}
-
-func (s *Store) readRids(c *db.Conn, keys []fhir.Key) error {
-	keys = slices.DeleteFunc(keys, func(k fhir.Key) bool { return s.ahead.absent[k] || s.rids.get(k) != 0 })
-	list, types, ids := s.names(keys)
-	if len(list) == 0 {
-		return nil
-	}
-	st, err := c.Prepare(`SELECT k.rid FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i)
-LEFT JOIN key k ON k.t=q.t AND k.id=q.id ORDER BY q.i`)
-	if err != nil {
-		return err
-	}
-	defer st.Reset()
-	st.Array(0, types)
-	st.Array(1, ids)
-	for _, k := range list {
-		if ok, err := st.Step(); err != nil || !ok {
-			return err
-		}
-		if st.ColNull(0) {
-			s.ahead.absent[k] = true
-			continue
-		}
-		s.remember(k, st.ColInt(0))
-	}
-	return nil
+	})
 }
 
 // expect says which bodies record is going to be asked for, in this order.
@@ -329,8 +435,29 @@ func (r *run) take(rid int64) (rec fhir.Record, ok bool, err error) {
 	return rec, ok, nil
 }
 
+// withBodies adds the bodies to a statement that yields rids. The order stays,
+// because sessions join along indexes only, from the left row by row.
+func withBodies(text string) string {
+	return "SELECT q.*, b.ver, b.seq, b.op, b.z, b.id, b.t FROM (" + text + ") q LEFT JOIN body b ON b.rid=q.rid"
+}
+
+// keep notes a record that came with a candidate, from column i on.
+func (r *run) keep(rid int64, st *db.Stmt, i int) error {
+	if st.ColNull(i) { // record says what is wrong
+		return nil
+	}
+	rec, err := r.body(st, i)
+	if err != nil {
+		return err
+	}
+	if r.fetched == nil {
+		r.fetched = map[int64]fhir.Record{}
+	}
+	r.fetched[rid] = rec
+	return nil
+}
+
 func (r *run) fetch(rids []int64) error {
-	r.fetched = make(map[int64]fhir.Record, len(rids))
 	st, err := r.c.Prepare("SELECT b.ver, b.seq, b.op, b.z, b.id, b.t, b.rid FROM unnest($1::bigint[]) q(rid) CROSS JOIN body b WHERE b.rid=q.rid")
 	if err != nil {
 		return err
@@ -342,10 +469,8 @@ func (r *run) fetch(rids []int64) error {
 		if err != nil || !ok {
 			return err
 		}
-		rec, err := r.body(st)
-		if err != nil {
+		if err := r.keep(st.ColInt(6), st, 0); err != nil {
 			return err
 		}
-		r.fetched[st.ColInt(6)] = rec
 	}
 }

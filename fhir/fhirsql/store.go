@@ -60,6 +60,7 @@ type Store struct {
 
 	cache  *cache
 	totals totals
+	known  known
 	shared bool // other nodes may write
 	opened bool // set before the first write of a caller
 	tail   tail // what was seen of the writes of other nodes
@@ -172,8 +173,8 @@ func (s *Store) start(ctx context.Context) error {
 
 // load reads the dictionaries and counters and marks the database as in use.
 func (s *Store) load(c *db.Conn, crashed *bool, version *int64) error {
-	for table, d := range map[string]*dict{"type": s.types, "param": s.params, "sys": s.systems, "unit": s.units} {
-		if err := d.load(c, table); err != nil {
+	for _, d := range s.dicts() {
+		if err := d.load(c); err != nil {
 			return err
 		}
 	}
@@ -203,7 +204,7 @@ func (s *Store) load(c *db.Conn, crashed *bool, version *int64) error {
 	return c.Exec("INSERT INTO meta (k, v) VALUES ('open', 1) ON CONFLICT (k) DO UPDATE SET v = 1")
 }
 
-// dicts are the dictionaries that the writer adds to.
+// dicts are the dictionaries that the writer adds to, in the order of sqlTail.
 func (s *Store) dicts() []*dict { return []*dict{s.types, s.params, s.systems, s.units} }
 
 func (s *Store) beforeCommit(c *db.Conn) error {

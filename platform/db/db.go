@@ -97,7 +97,7 @@ func (d *DB) connect(write bool) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{c: c, kind: d.eng.dialect(), stmts: make(map[string]*Stmt)}, nil
+	return &Conn{c: c, kind: d.eng.dialect(), write: write, stmts: make(map[string]*Stmt)}, nil
 }
 
 // Dialect names the engine, for SQL and migrations that differ.

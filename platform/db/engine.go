@@ -52,6 +52,8 @@ type stmt interface {
 	bindFloat(i int, v float64)
 	bindText(i int, v string)
 	bindBlob(i int, v []byte)
+	// ahead sends a query whose rows are asked for later.
+	ahead() error
 	// step moves to the next row, running the statement at first.
 	step() (bool, error)
 	// run executes a statement whose rows nobody wants. Inside the writer an

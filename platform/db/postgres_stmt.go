@@ -2,7 +2,9 @@ package db
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,6 +41,8 @@ type pgStmt struct {
 	params [][]byte // nil is NULL
 
 	ran   bool
+	sent  bool   // ahead of its first step
+	came  bool   // and its rows are here
 	data  []byte // the rows' bytes
 	cells []span
 	rows  int
@@ -229,9 +233,46 @@ func (s *pgStmt) ready() error {
 	return nil
 }
 
+func (s *pgStmt) ahead() error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	params := slices.Clone(s.params) // should it have to be sent again
+	s.clear()
+	s.sent, s.came = true, false
+	err := s.c.send(s, s)
+	copy(s.params, params)
+	return err
+}
+
+// await gets the rows of a query that was sent ahead. It is sent again when the
+// session was replaced before it answered.
+func (s *pgStmt) await() error {
+	if !s.came {
+		clean := s.c.clean && !s.c.write
+		if err := s.c.sync(); err != nil && !(clean && isConnError(err)) {
+			return err
+		}
+	}
+	if !s.came {
+		if s.c.write {
+			return s.c.fault("run", errNotAnswered)
+		}
+		return s.query()
+	}
+	s.unbind()
+	return nil
+}
+
+var errNotAnswered = errors.New("the query was not answered")
+
 func (s *pgStmt) step() (bool, error) {
 	if !s.ran {
-		if err := s.query(); err != nil {
+		run := s.query
+		if s.sent {
+			run = s.await
+		}
+		if err := run(); err != nil {
 			return false, err
 		}
 		s.ran, s.row = true, -1
@@ -246,9 +287,8 @@ func (s *pgStmt) query() error {
 	}
 	clean := s.c.clean && !s.c.write
 	var params [][]byte
-	var buf []byte
 	if clean { // it may have to be sent a second time
-		params, buf = append(params, s.params...), append(buf, s.buf...)
+		params = slices.Clone(s.params)
 	}
 	s.clear()
 	if err := s.c.send(s, s); err != nil {
@@ -264,7 +304,7 @@ func (s *pgStmt) query() error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
-	s.params, s.buf = params, buf
+	copy(s.params, params)
 	s.clear()
 	if err := s.c.send(s, s); err != nil {
 		return err
@@ -274,6 +314,7 @@ func (s *pgStmt) query() error {
 
 // take copies the rows of a result.
 func (s *pgStmt) take(r *pgconn.ResultReader) {
+	s.came = true
 	for r.NextRow() {
 		for _, v := range r.Values() {
 			if v == nil {
@@ -296,7 +337,10 @@ func (s *pgStmt) clear() {
 }
 
 func (s *pgStmt) reset() error {
-	s.ran = false
+	if s.sent && !s.came { // its rows must not be taken for those of the next run
+		_ = s.c.sync()
+	}
+	s.ran, s.sent = false, false
 	s.unbind()
 	return nil
 }

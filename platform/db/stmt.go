@@ -16,6 +16,7 @@ import (
 type Conn struct {
 	c     conn
 	kind  Dialect
+	write bool
 	stmts map[string]*Stmt
 }
 
@@ -31,6 +32,10 @@ type Stmt struct {
 
 // Dialect names the engine, for SQL that differs.
 func (c *Conn) Dialect() Dialect { return c.kind }
+
+// Writer reports whether c belongs to the writer, and so sees what is not
+// committed yet.
+func (c *Conn) Writer() bool { return c.write }
 
 // Prepare returns the statement for a text, prepared once per connection and reset.
 func (c *Conn) Prepare(text string) (*Stmt, error) {
@@ -137,6 +142,12 @@ func (s *Stmt) Array(i int, v any) { s.s.(*pgStmt).bindArray(i, v) }
 
 // Null sets parameter i.
 func (s *Stmt) Null(i int) { s.s.bindNull(i) }
+
+// Ahead sends a query with its parameters, to save a round trip: its rows come
+// with those of the next query that is stepped through. It has to be stepped
+// through itself before its text is prepared again. An engine without round
+// trips runs it then.
+func (s *Stmt) Ahead() error { return s.s.ahead() }
 
 // Step moves to the next row; false at the end.
 func (s *Stmt) Step() (bool, error) { return s.s.step() }
