@@ -211,17 +211,25 @@ func (in *ingest) flush(ctx context.Context) error {
 	for i, c := range list {
 		files[i] = c.data
 	}
-	w, err := in.s.pack.write(ctx, files)
-	if err != nil {
-		return in.failed(list, err)
+	for try := 0; ; try++ {
+		w, err := in.s.pack.write(ctx, files)
+		if err != nil {
+			return in.failed(list, err)
+		}
+		pos := w.pos
+		for _, c := range list {
+			c.rec.Location.Object, c.rec.Location.Pos = w.pack.object, pos
+			pos += c.rec.Location.Size
+		}
+		err = in.index(ctx, list, w.pack)
+		if try == packTries || !errors.Is(err, ErrCondemned) {
+			return err
+		}
 	}
-	pos := w.pos
-	for _, c := range list {
-		c.rec.Location.Object, c.rec.Location.Pos = w.pack.object, pos
-		pos += c.rec.Location.Size
-	}
-	return in.index(ctx, list, w.pack)
 }
+
+// packTries is how often files get another blob because theirs was given up.
+const packTries = 3
 
 // dropKnown fails the instances that are there already, before anything is
 // written for them. The index decides for those that come at the same moment.
@@ -251,17 +259,15 @@ func (in *ingest) index(ctx context.Context, list []*candidate, k *pack) error {
 	for i, c := range list {
 		recs[i] = c.rec
 	}
-	in.s.indexing.RLock()
-	if tags := in.s.tags.get(); len(tags) > 0 {
-		for _, r := range recs {
-			r.Tags = tagValues(r.Attrs, tags)
-		}
-	}
-	err := in.s.store.Put(ctx, in.part, recs, in.req.Replace)
-	in.s.indexing.RUnlock()
+	err := in.s.withTags(ctx, recs, func(tags int64) error {
+		return in.s.store.Put(ctx, in.part, recs, PutOptions{Replace: in.req.Replace, Tags: tags})
+	})
 	kept := false
 	for _, c := range list {
 		kept = kept || err == nil && c.rec.Stored
+	}
+	if errors.Is(err, ErrCondemned) {
+		in.s.pack.abandon(k)
 	}
 	in.s.pack.finish(k, kept)
 	if err != nil {
@@ -300,7 +306,7 @@ func (in *ingest) large(ctx context.Context, head []byte, rest io.Reader) error 
 		_, err := io.Copy(io.Discard, rest)
 		return err
 	}
-	object, err := in.s.store.Object()
+	object, err := in.s.object()
 	if err != nil {
 		return err
 	}

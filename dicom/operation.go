@@ -50,7 +50,10 @@ func (s OperationStatus) Ended() bool { return s >= OperationDone }
 
 // Operations is the part of the store that keeps operations.
 type Operations interface {
-	// PutOperation stores a new operation, or what has changed of one.
+	// AddOperation stores a new operation. With alone it does so only when none of
+	// its kind is open, else it returns the id of that one.
+	AddOperation(ctx context.Context, op *Operation, alone bool) (running string, err error)
+	// PutOperation stores what has changed of an operation.
 	PutOperation(ctx context.Context, op *Operation) error
 	// Operation returns one, or NotFound.
 	Operation(ctx context.Context, id string) (*Operation, error)
@@ -134,7 +137,8 @@ func (s *Service) Operation(ctx context.Context, id string) (*Operation, error) 
 	return s.store.Operation(ctx, id)
 }
 
-// begin stores an operation and lets it be carried out.
+// begin stores an operation and lets it be carried out. One that must be alone is
+// Conflict, with the other one, while an operation of its kind is open.
 func (s *Service) begin(ctx context.Context, id string, kind OperationKind, input any) (*Operation, error) {
 	text, err := json.Marshal(input)
 	if err != nil {
@@ -142,8 +146,12 @@ func (s *Service) begin(ctx context.Context, id string, kind OperationKind, inpu
 	}
 	now := time.Now().UTC()
 	op := &Operation{ID: id, Kind: kind, Created: now, Updated: now, Input: text, State: []byte("{}"), Result: []byte("{}")}
-	if err := s.store.PutOperation(ctx, op); err != nil {
+	running, err := s.store.AddOperation(ctx, op, kind == OperationUpdate)
+	if err != nil {
 		return nil, err
+	}
+	if running != "" {
+		return &Operation{ID: running}, fault.New(fault.Conflict, "The operation %s is updating studies; try again when it is complete.", running)
 	}
 	return op, s.submit(ctx, op)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hygeia-health/hygeia/platform/blob"
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -23,6 +24,8 @@ type packer struct {
 	in      chan *packing
 	workers sync.WaitGroup
 
+	latest atomic.Int64 // the newest number of a blob
+
 	mu   sync.Mutex
 	open map[int64]*pack // blobs that grow, or have files that are not in the index yet
 }
@@ -33,6 +36,7 @@ type pack struct {
 	pending int
 	sealed  bool // nothing is added any more
 	kept    bool // at least one file is in the index
+	given   bool // up: nothing may be added any more
 }
 
 // packing is the files of one request on their way into a blob.
@@ -49,6 +53,10 @@ type packing struct {
 // maxPack is the size at which a blob is full. Space of deleted files is free
 // when all files of their blob are deleted, so it is not large.
 const maxPack = 8 << 20
+
+// maxAge is how many numbers are given before a blob is full anyway: the store
+// answers for those of late, not for those of long ago.
+const maxAge = 500
 
 // packWriters is the number of blobs that are written at a time.
 const packWriters = 2
@@ -134,7 +142,7 @@ func (g *grower) put(group []*packing) error {
 	if !ok {
 		return g.whole(group, files)
 	}
-	if g.size >= maxPack {
+	if g.size >= maxPack || g.pack != nil && (g.p.abandoned(g.pack) || g.p.latest.Load()-g.pack.object > maxAge) {
 		g.seal()
 	}
 	if g.blob == nil {
@@ -217,6 +225,19 @@ func (p *packer) seal(k *pack) {
 	p.mu.Lock()
 	k.sealed = true
 	p.end(k)
+}
+
+// abandon says that a blob is no longer ours to fill.
+func (p *packer) abandon(k *pack) {
+	p.mu.Lock()
+	k.given = true
+	p.mu.Unlock()
+}
+
+func (p *packer) abandoned(k *pack) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return k.given
 }
 
 // finish says that the files of a group are in the index (kept) or never will be.

@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	mathrand "math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,8 +58,7 @@ type Service struct {
 	places Containers
 	newID  func() string // of operations
 
-	changing sync.Mutex   // held while tags change
-	indexing sync.RWMutex // held for reading from the look at the tags until the index has the instance
+	changing sync.Mutex // held while tags change
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
@@ -74,8 +76,9 @@ func New(d Deps) (*Service, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Service{
 		store: d.Store, blobs: d.Blobs, cfg: d.Config, guard: d.Guard, log: d.Log, jobs: d.Jobs, scope: d.Scope, places: d.Containers,
-		pack: newPacker(d.Blobs, d.Store.Object), budget: newBudget(d.Config.Buffer), stop: cancel,
+		budget: newBudget(d.Config.Buffer), stop: cancel,
 	}
+	s.pack = newPacker(d.Blobs, s.object)
 	s.newID = func() string { var b [16]byte; _, _ = rand.Read(b[:]); return hex.EncodeToString(b[:]) } // it never fails
 	if err := s.start(ctx); err != nil {
 		cancel()
@@ -83,12 +86,16 @@ func New(d Deps) (*Service, error) {
 		return nil, err
 	}
 	s.stopped.Go(func() { s.housekeeping(ctx) })
+	s.stopped.Go(func() { s.followTags(ctx) })
 	return s, nil
 }
 
 // start reads what the service goes by, and takes up what a crash left between
 // a tag, its operation and its job.
 func (s *Service) start(ctx context.Context) error {
+	if err := s.checkPlace(ctx); err != nil {
+		return err
+	}
 	if err := s.loadTags(ctx); err != nil {
 		return err
 	}
@@ -112,6 +119,46 @@ func (s *Service) start(ctx context.Context) error {
 		err = errors.Join(err, s.submit(ctx, op)) // those that wait already stay one
 	}
 	return err
+}
+
+// checkPlace refuses to work when other processes that use the same index have
+// their blobs elsewhere: each would miss the files of the others. The first one
+// leaves a blob that says where it is.
+func (s *Service) checkPlace(ctx context.Context) error {
+	key := func(n int64) string { return fmt.Sprintf("place/%016x", n) }
+	place, shared, err := s.store.Place(ctx, 0)
+	if err != nil || !shared {
+		return err
+	}
+	if place == 0 {
+		mine := mathrand.Int64N(1<<62) + 1
+		if _, err := s.blobs.Put(ctx, key(mine), strings.NewReader("The blobs of this DICOM service are here.\n"), blob.PutOptions{}); err != nil {
+			return err
+		}
+		if place, _, err = s.store.Place(ctx, mine); err != nil {
+			return err
+		}
+		if place != mine { // somebody else was faster
+			if err := s.blobs.Delete(ctx, key(mine)); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = s.blobs.Stat(ctx, key(place))
+	if fault.Is(err, fault.NotFound) {
+		return &fault.Error{Kind: fault.Transient, Op: "dicom: open", Err: err,
+			Msg: "The images of this service are not where this node looks for them: all nodes need the same bucket (blobs in the configuration)."}
+	}
+	return err
+}
+
+// object returns a number for a blob, and notes how far the numbers have come.
+func (s *Service) object() (int64, error) {
+	n, err := s.store.Object()
+	if err == nil {
+		s.pack.latest.Store(n)
+	}
+	return n, err
 }
 
 // Close ends the housekeeping and waits for it. Requests must have ended before.
@@ -140,15 +187,13 @@ func (s *Service) housekeeping(ctx context.Context) {
 
 // Clean removes the blobs that nothing refers to now and returns their number.
 func (s *Service) Clean(ctx context.Context) (int, error) {
-	list, err := s.store.Unused(ctx)
+	// A blob that is in use has files that are on their way into the index.
+	list, err := s.store.Unused(ctx, s.pack.inUse)
 	if err != nil {
 		return 0, err
 	}
 	gone := list[:0]
 	for _, n := range list {
-		if s.pack.inUse(n) {
-			continue // its other files are on their way into the index
-		}
 		if err := s.blobs.Delete(ctx, objectKey(n)); err != nil {
 			return len(gone), errors.Join(err, s.store.Forget(ctx, gone))
 		}

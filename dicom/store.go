@@ -2,7 +2,10 @@ package dicom
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // Store is the index of a service: everything but the files. Errors are
@@ -13,8 +16,9 @@ type Store interface {
 	// Put stores records in one transaction: rows of study, series and instance,
 	// metadata, frame table, the use of the blob, and a change row each. An
 	// instance that is there already is replaced if replace is set; else its
-	// record is skipped and Stored stays false. Versions are set on the records.
-	Put(ctx context.Context, part Partition, recs []*Record, replace bool) error
+	// record is skipped and Stored stays false. Versions are set on the records. It
+	// is ErrCondemned when a blob was given up meanwhile, and ErrTagsChanged when the values of extended query tags are not those of the list that is there.
+	Put(ctx context.Context, part Partition, recs []*Record, opt PutOptions) error
 	// Instance returns one instance, or NotFound.
 	Instance(ctx context.Context, part Partition, u UIDs) (*Instance, error)
 	// Frames returns an instance with its encoded frame table, nil when it has none.
@@ -33,17 +37,36 @@ type Store interface {
 	// instance, and returns how many there were: NotFound if none.
 	Delete(ctx context.Context, part Partition, u UIDs) (int, error)
 	// Object reserves a number for a blob. Numbers that were reserved shortly
-	// before a crash and never used are given to Unused after the next start.
+	// before a crash and never used are given to Unused, at the next start or, on
+	// a database that other processes use, when the dead one was silent for a while.
 	Object() (int64, error)
-	// Unused returns numbers of blobs that nothing refers to, so that the blobs
-	// can be deleted, and Forget drops numbers whose blobs are gone.
-	Unused(ctx context.Context) ([]int64, error)
+	// Unused returns numbers of blobs that nothing refers to and that are not
+	// busy here, so that the blobs can be deleted; nobody can put anything into them
+	// any more. It is called every few minutes, as a sign of life. Forget drops
+	// numbers whose blobs are gone.
+	Unused(ctx context.Context, busy func(object int64) bool) ([]int64, error)
 	Forget(ctx context.Context, objects []int64) error
+	// Place returns the number that names the place of the blobs, and whether other
+	// processes may use the index. Where there is no number, n becomes it unless it is 0.
+	Place(ctx context.Context, n int64) (place int64, shared bool, err error)
 	// Partition finds a partition by name; with create it is made when missing.
 	// Otherwise that is NotFound.
 	Partition(ctx context.Context, name string, create bool) (Partition, error)
 	Partitions(ctx context.Context) ([]PartitionInfo, error)
 }
+
+// PutOptions say how records are stored.
+type PutOptions struct {
+	Replace bool
+	Tags    int64 // the version of the list of extended query tags that the values are of
+}
+
+// ErrTagsChanged says that the list of extended query tags is another one meanwhile.
+var ErrTagsChanged = errors.New("dicom: the extended query tags have changed")
+
+// ErrCondemned says that a blob was given up before the files in it were in the
+// index: another process removed all that it had. It takes other blobs.
+var ErrCondemned error = &fault.Error{Kind: fault.Transient, Op: "dicom: put", Msg: "the files could not be stored now; try again"}
 
 // Partition is the number of a partition; the default one is 1.
 type Partition int64

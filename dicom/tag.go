@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"math"
 	"slices"
 	"strconv"
@@ -59,8 +60,11 @@ type TagError struct {
 
 // Tags is the part of the store that keeps extended query tags.
 type Tags interface {
-	// Tags returns all tags, sorted by tag.
-	Tags(ctx context.Context) ([]*ExtendedTag, error)
+	// Tags returns all tags, sorted by tag, and the version of the list, which
+	// changes when tags are added or deleted.
+	Tags(ctx context.Context) (list []*ExtendedTag, version int64, err error)
+	// Follow calls f once and after each change of a tag by any process, until ctx ends.
+	Follow(ctx context.Context, f func(context.Context))
 	// AddTags stores new ones and sets their IDs; Conflict when one is there.
 	AddTags(ctx context.Context, list []*ExtendedTag) error
 	// SetTag stores status, Disabled and operation of a tag.
@@ -90,23 +94,62 @@ func (t *ExtendedTag) Kind() Kind { return tagKinds[t.VR] }
 
 // tagList is what storing and searching go by. It is replaced as a whole.
 type tagList struct {
-	p atomic.Pointer[[]*ExtendedTag]
+	p atomic.Pointer[tagsAt]
+}
+
+type tagsAt struct {
+	list    []*ExtendedTag
+	version int64
 }
 
 func (l *tagList) get() []*ExtendedTag {
 	if p := l.p.Load(); p != nil {
-		return *p
+		return p.list
 	}
 	return nil
 }
 
 // loadTags reads the list again.
 func (s *Service) loadTags(ctx context.Context) error {
-	list, err := s.store.Tags(ctx)
+	list, version, err := s.store.Tags(ctx)
 	if err == nil {
-		s.tags.p.Store(&list)
+		s.tags.p.Store(&tagsAt{list, version})
 	}
 	return err
+}
+
+// followTags keeps the list as other processes change it, until ctx ends.
+func (s *Service) followTags(ctx context.Context) {
+	s.store.Follow(ctx, func(ctx context.Context) {
+		if err := s.loadTags(ctx); err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "extended query tags could not be read", slog.Any("err", err))
+		}
+	})
+}
+
+// tagTries is how often an instance gets its values again because the list has changed.
+const tagTries = 10
+
+// withTags gives records their values of extended query tags and calls put,
+// again when the list is another one by then: none may be stored by an old list
+// after the scan of a new tag has passed it.
+func (s *Service) withTags(ctx context.Context, recs []*Record, put func(version int64) error) error {
+	for try := 0; ; try++ {
+		at := s.tags.p.Load()
+		for _, r := range recs {
+			r.Tags = tagValues(r.Attrs, at.list)
+		}
+		err := put(at.version)
+		if !errors.Is(err, ErrTagsChanged) {
+			return err
+		}
+		if try == tagTries {
+			return &fault.Error{Kind: fault.Transient, Op: "dicom: tags", Msg: "the extended query tags are changing; try again"}
+		}
+		if err := s.loadTags(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // NewTag is a tag as a client asks for it.
@@ -154,13 +197,10 @@ func (s *Service) AddTags(ctx context.Context, list []NewTag) (string, error) {
 	for _, t := range tags {
 		t.Operation = id
 	}
-	// From here on stores wait: none may use the old list and end after the scan has passed it.
-	s.indexing.Lock()
 	err := s.store.AddTags(ctx, tags)
 	if err == nil {
 		err = s.loadTags(ctx)
 	}
-	s.indexing.Unlock()
 	if err != nil {
 		return "", err
 	}
@@ -229,7 +269,7 @@ func (s *Service) ListTags(ctx context.Context, limit, offset int) ([]*ExtendedT
 	if err := s.guard.Authorize(ctx, auth.DICOMTags); err != nil {
 		return nil, err
 	}
-	list, err := s.store.Tags(ctx)
+	list, _, err := s.store.Tags(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +286,7 @@ func (s *Service) Tag(ctx context.Context, path string) (*ExtendedTag, error) {
 	if !ok {
 		return nil, fault.New(fault.Invalid, "%.64q is neither a keyword nor a tag of eight hexadecimal digits.", path)
 	}
-	list, err := s.store.Tags(ctx)
+	list, _, err := s.store.Tags(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -284,8 +324,6 @@ func (s *Service) DeleteTag(ctx context.Context, path string) error {
 	if t.Status != TagReady {
 		return fault.New(fault.Conflict, "The tag %s is being added; try again when the operation %s is complete.", t.Tag.Hex(), t.Operation)
 	}
-	s.indexing.Lock()
-	defer s.indexing.Unlock()
 	if err := s.store.DeleteTag(ctx, t); err != nil {
 		return err
 	}
@@ -423,7 +461,7 @@ func (s *Service) reindex(ctx context.Context, op *Operation) (bool, error) {
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	list, err := s.store.Tags(ctx)
+	list, _, err := s.store.Tags(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -442,9 +480,7 @@ func (s *Service) reindex(ctx context.Context, op *Operation) (bool, error) {
 func (s *Service) dropAdding(ctx context.Context, operation string) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	s.indexing.Lock()
-	defer s.indexing.Unlock()
-	list, err := s.store.Tags(ctx)
+	list, _, err := s.store.Tags(ctx)
 	for _, t := range list {
 		if t.Status == TagAdding && t.Operation == operation && err == nil {
 			err = s.store.DeleteTag(ctx, t)

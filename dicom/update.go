@@ -22,8 +22,8 @@ type Updater interface {
 	// Update puts a record in the place of an instance in one transaction, with
 	// an update in the change feed. The version that was there before the first
 	// update stays as the original; what came between is dropped. It is Conflict
-	// when old is not the current version any more.
-	Update(ctx context.Context, part Partition, old *Instance, rec *Record) error
+	// when old is not the current version any more, and ErrTagsChanged as in Put.
+	Update(ctx context.Context, part Partition, old *Instance, rec *Record, tags int64) error
 }
 
 // updatable are the attributes that may change: patient identification and
@@ -103,18 +103,11 @@ func (s *Service) Update(ctx context.Context, partition string, studies []string
 	if err := checkChange(d); err != nil {
 		return "", err
 	}
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	if id, err := s.pending(ctx, OperationUpdate); err != nil {
-		return "", err
-	} else if id != "" {
-		return id, fault.New(fault.Conflict, "The operation %s is updating studies; try again when it is complete.", id)
-	}
 	op, err := s.begin(ctx, s.newID(), OperationUpdate, updateInput{part, studies, change})
-	if err != nil {
+	if op == nil {
 		return "", err
 	}
-	return op.ID, nil
+	return op.ID, err
 }
 
 // checkChange refuses attributes that may not change, or not to these values.
@@ -248,6 +241,9 @@ func (s *Service) updateInstance(ctx context.Context, part Partition, old *Insta
 		return err
 	}
 	err = s.replace(ctx, part, old, loc)
+	if errors.Is(err, ErrCondemned) {
+		s.pack.abandon(k)
+	}
 	s.pack.finish(k, err == nil)
 	return err
 }
@@ -265,7 +261,7 @@ func (s *Service) put(ctx context.Context, size int64, write func(io.Writer) err
 		}
 		return Location{Object: w.pack.object, Pos: w.pos, Size: int64(b.Len())}, w.pack, nil
 	}
-	n, err := s.store.Object()
+	n, err := s.object()
 	if err != nil {
 		return Location{}, nil, err
 	}
@@ -298,8 +294,5 @@ func (s *Service) replace(ctx context.Context, part Partition, old *Instance, lo
 	}
 	rec := recordOf(f)
 	rec.Location = loc
-	s.indexing.RLock()
-	defer s.indexing.RUnlock()
-	rec.Tags = tagValues(rec.Attrs, s.tags.get())
-	return s.store.Update(ctx, part, old, rec)
+	return s.withTags(ctx, []*Record{rec}, func(tags int64) error { return s.store.Update(ctx, part, old, rec, tags) })
 }

@@ -295,10 +295,7 @@ func (c *Config) Validate() error {
 	if c.Log.Format != "json" && c.Log.Format != "text" {
 		return fmt.Errorf("log.format: %q is neither json nor text", c.Log.Format)
 	}
-	if err := validateWorkspaces(c.Workspaces); err != nil {
-		return err
-	}
-	return c.validateShared()
+	return validateWorkspaces(c.Workspaces)
 }
 
 // validateListen refuses, without authentication, addresses that others can reach.

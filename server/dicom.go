@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"github.com/hygeia-health/hygeia/dicom"
@@ -16,8 +15,8 @@ import (
 )
 
 // openDICOM opens a DICOM service; the caller holds opening.
-func (s *service) openDICOM(ctx context.Context, folder string) error {
-	store, err := dicomsql.Open(ctx, filepath.Join(folder, "dicom.db"), dicomsql.Options{})
+func (s *service) openDICOM(ctx context.Context, _ string) error {
+	store, err := dicomsql.Open(ctx, s.all.place(storeName(s.ref, s.kind)), dicomsql.Options{})
 	if err != nil {
 		return err
 	}

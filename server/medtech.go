@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"path"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,7 +25,7 @@ import (
 // openMedTech opens a MedTech service: its pipeline runs from here on. The
 // caller holds opening.
 func (s *service) openMedTech(ctx context.Context, _ string) error {
-	store, err := medtechsql.Open(ctx, s.all.place(medtechName(s.ref)), db.Options{})
+	store, err := medtechsql.Open(ctx, s.all.place(storeName(s.ref, s.kind)), db.Options{})
 	if err != nil {
 		return err
 	}
@@ -38,9 +37,6 @@ func (s *service) openMedTech(ctx context.Context, _ string) error {
 	store.OnCommit(func(d time.Duration, n int) { m.Commit(n, d) })
 	return nil
 }
-
-// medtechName names the database of a MedTech service, see Config.place.
-func medtechName(ref manage.Ref) string { return path.Join(ref.Workspace, ref.Service, "medtech.db") }
 
 // medtechRoom is what belongs to an open MedTech service.
 type medtechRoom struct {

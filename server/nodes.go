@@ -2,10 +2,8 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/manage"
@@ -43,31 +41,4 @@ func (s *Server) follow() {
 		cancel()
 		wg.Wait()
 	}
-}
-
-// shareable reports whether services of a kind can run on several nodes: what
-// they do between requests has one owner, and what they keep is not in files.
-func shareable(k manage.Kind) bool { return k == manage.KindFHIR || k == manage.KindMedTech }
-
-// validateShared refuses services that cannot run on a shared database.
-func (c *Config) validateShared() error {
-	for _, w := range c.Workspaces {
-		for _, s := range w.Services {
-			if c.Database != "" && !shareable(manage.Kind(s.Kind)) {
-				return fmt.Errorf("workspaces: service %s/%s: kind %s needs the embedded database in this version; leave database empty", w.Name, s.Name, s.Kind)
-			}
-		}
-	}
-	return nil
-}
-
-// onlyShareable leaves out what cannot run on the database of c.
-func (c *Config) onlyShareable(list []manage.Workspace) []manage.Workspace {
-	if c.Database == "" {
-		return list
-	}
-	for i := range list {
-		list[i].Services = slices.DeleteFunc(list[i].Services, func(s manage.Service) bool { return !shareable(s.Kind) })
-	}
-	return list
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hygeia-health/hygeia/loader/sample"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/server"
 )
@@ -178,4 +179,57 @@ func TestDatabaseIsNotThere(t *testing.T) {
 	if strings.Contains(err.Error(), "secret") {
 		t.Errorf("the error shows the password: %v", err)
 	}
+}
+
+// TestNodesDICOM: images that one node stored are read from the others, which
+// share the place of the blobs. A node that looks elsewhere does not serve them.
+func TestNodesDICOM(t *testing.T) {
+	address, blobs, shelf := dbtest.Database(t), t.TempDir(), t.TempDir()
+	node := func() platform {
+		dir := t.TempDir()
+		if err := os.Symlink(blobs, filepath.Join(dir, "_blobs")); err != nil {
+			t.Fatal(err)
+		}
+		return open(t, dir, func(c *server.Config) {
+			c.Database = address
+			c.Containers = []server.ContainerConfig{{Name: "shelf", URL: "file://" + shelf, Export: true}}
+		})
+	}
+	a, b := node(), node()
+	files, err := sample.Study()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range files {
+		p := []platform{a, b}[i%2]
+		if rec := p.do("POST", "/default/dicom/v2/studies", string(f), "Content-Type", "application/dicom"); rec.Code != 200 {
+			t.Fatal(rec.Code, rec.Body)
+		}
+	}
+	const study = "1.2.826.0.1.3680043.10.1499.1.1"
+	for _, p := range []platform{a, b} {
+		rec := p.do("GET", "/default/dicom/v2/studies/"+study, "", "Accept", `multipart/related; type="application/dicom"; transfer-syntax=*`)
+		if rec.Code != 200 || strings.Count(rec.Body.String(), "Content-Type: application/dicom") != len(files) {
+			t.Error(rec.Code, rec.Body.Len())
+		}
+		eventually(t, p, "/default/events?after=0", 200, "DicomImageCreated")
+	}
+	rec := a.do("POST", "/default/dicom/v2/export",
+		`{"source":{"type":"identifiers","settings":{"values":["`+study+`"]}},"destination":{"type":"container","settings":{"name":"shelf"}}}`, "Content-Type", "application/json")
+	if rec.Code != 202 {
+		t.Fatal(rec.Code, rec.Body)
+	}
+	eventually(t, b, rec.Header().Get("Location"), 200, `"status":"succeeded"`)
+	c := open(t, t.TempDir(), shared(address))
+	if rec := c.do("GET", "/default/dicom/v2/studies", ""); rec.Code != 503 {
+		t.Error(rec.Code, rec.Body)
+	}
+	if rec := b.do("DELETE", "/manage/v1/workspaces/default/dicomservices/dicom?force=true", ""); rec.Code >= 300 {
+		t.Fatal(rec.Code, rec.Body)
+	}
+	eventually(t, a, "/default/dicom/v2/studies", 404, "no service")
+	if rec := a.do("PUT", "/manage/v1/workspaces/default/dicomservices/dicom", `{}`); rec.Code != 201 {
+		t.Fatal(rec.Code, rec.Body)
+	}
+	eventually(t, b, "/default/dicom/v2/studies", 204, "")
 }

@@ -116,7 +116,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	}
 	s.plane, err = manage.New(ctx, manage.Deps{
 		Store: store, Runner: s.services, Now: time.Now, Guarded: s.identity != nil,
-		First: cfg.onlyShareable(cfg.first()), Always: asWorkspaces(cfg.Workspaces),
+		First: cfg.first(), Always: asWorkspaces(cfg.Workspaces),
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

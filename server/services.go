@@ -124,9 +124,6 @@ func (s *service) label() string { return s.ref.Workspace + "-" + s.ref.Service 
 
 // Start implements manage.Runner.
 func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) error {
-	if s.shared && !shareable(spec.Kind) {
-		return fault.New(fault.NotImplemented, "services of kind %s need the embedded database in this version: database has to be empty", spec.Kind)
-	}
 	s.change.Lock()
 	defer s.change.Unlock()
 	if sv, ok := s.table.Load().byPath[ref.String()]; ok {
@@ -192,8 +189,8 @@ func (s *services) Remove(ctx context.Context, ref manage.Ref) error {
 	if err := s.queue.store.Forget(ctx, ref.String()); err != nil {
 		return err
 	}
-	for _, name := range []string{storeName(ref), medtechName(ref)} {
-		if err := db.Drop(ctx, s.place(name)); err != nil {
+	for _, kind := range []manage.Kind{manage.KindFHIR, manage.KindDICOM, manage.KindMedTech} { // which it was is not known any more
+		if err := db.Drop(ctx, s.place(storeName(ref, kind))); err != nil {
 			return err
 		}
 	}
@@ -228,8 +225,10 @@ func (s *services) replace(edit func(*table)) {
 	s.table.Store(t)
 }
 
-// storeName names the database of a FHIR service, see Config.place.
-func storeName(ref manage.Ref) string { return path.Join(ref.Workspace, ref.Service, "fhir.db") }
+// storeName names the database of a service, see Config.place.
+func storeName(ref manage.Ref, kind manage.Kind) string {
+	return path.Join(ref.Workspace, ref.Service, string(kind)+".db")
+}
 
 func (s *services) folder(ref manage.Ref) string {
 	return filepath.Join(s.data, ref.Workspace, ref.Service)
@@ -345,7 +344,7 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 // openFHIR opens a FHIR service; the caller holds opening.
 func (s *service) openFHIR(ctx context.Context, _ string) error {
 	s.params = search.NewRegistry() // of its own: a service may define search parameters
-	store, err := fhirsql.Open(ctx, s.all.place(storeName(s.ref)), s.params, fhirsql.Options{Keys: s.all.keys, Log: s.all.log.With(slog.String("service", s.ref.String()))})
+	store, err := fhirsql.Open(ctx, s.all.place(storeName(s.ref, s.kind)), s.params, fhirsql.Options{Keys: s.all.keys, Log: s.all.log.With(slog.String("service", s.ref.String()))})
 	if err != nil {
 		return err
 	}

@@ -343,7 +343,7 @@ func TestDeleteAndChangeFeed(t *testing.T) {
 	if n, err := w.room.Clean(t.Context()); err != nil || n > 1 {
 		t.Errorf("%d blobs were removed, %v", n, err)
 	}
-	if left, err := filepath.Glob(filepath.Join(w.dir, "blobs", "*", "*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(w.dir, "blobs", "0*", "*")); err != nil || len(left) > 0 {
 		t.Errorf("left over: %v %v", left, err)
 	}
 }

@@ -19,7 +19,7 @@ func (w *world) operation(body string) (status string, results map[string]any) {
 	if err := json.Unmarshal([]byte(body), &loc); err != nil || !strings.HasSuffix(loc.Href, "/w/s/v2/operations/"+loc.ID) {
 		w.t.Fatalf("%v %s", err, body)
 	}
-	for range 1000 {
+	for range 20_000 {
 		rec := w.do("GET", "/v2/operations/"+loc.ID, nil)
 		var op struct {
 			Status  string

@@ -8,14 +8,17 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/dicom/dicomhttp"
 	"github.com/hygeia-health/hygeia/dicom/dicomsql"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/blob"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/platform/jobs"
 	"github.com/hygeia-health/hygeia/spec/dcm"
 )
@@ -24,6 +27,8 @@ import (
 type world struct {
 	t     *testing.T
 	dir   string
+	path  string // of the database
+	now   func() time.Time
 	store *dicomsql.Store
 	room  *dicom.Service
 	jobs  *fakeJobs
@@ -43,7 +48,13 @@ func newWorld(t *testing.T, cfg dicom.Config) *world {
 func (w *world) open(cfg dicom.Config, guard *auth.Guard) {
 	w.t.Helper()
 	w.jobs = &fakeJobs{}
-	store, err := dicomsql.Open(context.Background(), filepath.Join(w.dir, "dicom.db"), dicomsql.Options{})
+	if w.path == "" {
+		w.path = filepath.Join(w.dir, "dicom.db")
+		if strings.HasPrefix(w.t.Name(), "TestPostgres/") {
+			w.path = dbtest.Postgres(w.t)
+		}
+	}
+	store, err := dicomsql.Open(context.Background(), w.path, dicomsql.Options{Now: w.now})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -11,6 +11,10 @@
 // sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
 // workitem.go, object.go.
 //
+// On PostgreSQL several processes may use the index: what the writer keeps in memory is
+// read again in each transaction, and numbers of blobs belong to the process that
+// reserved them (object.go).
+//
 // Invariants: rows of an instance, its metadata, the use of its blob and its
 // change row are written in one transaction; a row of a study or series exists
 // exactly as long as it has instances.

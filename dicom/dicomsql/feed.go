@@ -11,8 +11,8 @@ import (
 // changeColumns: the instance that is there now, if any, tells the state.
 const changeColumns = "SELECT g.seq, g.at, g.action, g.study, g.series, g.sop, " +
 	"(SELECT name FROM part WHERE part.pid = g.pid), " +
-	"(SELECT i.iid FROM study st CROSS JOIN series se ON se.sid = st.sid CROSS JOIN instance i ON i.eid = se.eid " +
-	"WHERE st.pid = g.pid AND st.uid = g.study AND se.uid = g.series AND i.uid = g.sop) FROM chg g"
+	"(SELECT i.iid FROM study st CROSS JOIN series se CROSS JOIN instance i " +
+	"WHERE se.sid = st.sid AND i.eid = se.eid AND st.pid = g.pid AND st.uid = g.study AND se.uid = g.series AND i.uid = g.sop) FROM chg g"
 
 // Changes implements dicom.Feed.
 func (s *Store) Changes(ctx context.Context, q dicom.ChangeQuery) ([]dicom.Change, error) {

@@ -19,13 +19,28 @@ func scanOperation(st *db.Stmt) *dicom.Operation {
 	}
 }
 
+// AddOperation implements dicom.Operations.
+func (s *Store) AddOperation(ctx context.Context, op *dicom.Operation, alone bool) (running string, err error) {
+	err = s.write(ctx, func(c *db.Conn) error {
+		running = ""
+		if alone {
+			err := c.Query("SELECT id FROM op WHERE status < $1 AND kind = $2", func(st *db.Stmt) error { running = st.ColText(0); return nil }, int(dicom.OperationDone), string(op.Kind))
+			if err != nil || running != "" {
+				return err
+			}
+		}
+		return c.Exec("INSERT INTO op (id, kind, status, created, updated, percent, input, state, result) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			op.ID, string(op.Kind), int(op.Status), op.Created.UnixMicro(), op.Updated.UnixMicro(), op.Percent,
+			string(op.Input), string(op.State), string(op.Result))
+	})
+	return running, err
+}
+
 // PutOperation implements dicom.Operations.
 func (s *Store) PutOperation(ctx context.Context, op *dicom.Operation) error {
 	return s.write(ctx, func(c *db.Conn) error {
-		return c.Exec("INSERT INTO op (id, kind, status, created, updated, percent, input, state, result) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "+
-			"ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated = excluded.updated, percent = excluded.percent, state = excluded.state, result = excluded.result",
-			op.ID, string(op.Kind), int(op.Status), op.Created.UnixMicro(), op.Updated.UnixMicro(), op.Percent,
-			string(op.Input), string(op.State), string(op.Result))
+		return c.Exec("UPDATE op SET status = $1, updated = $2, percent = $3, state = $4, result = $5 WHERE id = $6",
+			int(op.Status), op.Updated.UnixMicro(), op.Percent, string(op.State), string(op.Result), op.ID)
 	})
 }
 

@@ -43,14 +43,17 @@ type group struct {
 }
 
 // Put implements dicom.Store.
-func (s *Store) Put(ctx context.Context, part dicom.Partition, recs []*dicom.Record, replace bool) error {
+func (s *Store) Put(ctx context.Context, part dicom.Partition, recs []*dicom.Record, opt dicom.PutOptions) error {
 	packed := make([][]byte, len(recs))
 	for i, r := range recs {
 		packed[i] = s2.Encode(nil, r.Attrs)
 	}
 	return s.db.Write(ctx, &db.Work{Size: len(recs), Do: func(c *db.Conn) error {
+		if err := s.checkTags(c, opt.Tags); err != nil {
+			return err
+		}
 		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]int64{}}
-		err := p.all(recs, packed, replace)
+		err := p.all(recs, packed, opt.Replace)
 		if err != nil {
 			return &db.Broken{Err: err}
 		}
@@ -79,7 +82,12 @@ func (p *putting) all(recs []*dicom.Record, packed [][]byte, replace bool) error
 
 func (p *putting) saveUse() error {
 	for id, n := range p.used {
-		err := p.c.Exec("INSERT INTO obj (id, live) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET live = obj.live + excluded.live", id, n)
+		left := int64(0)
+		err := p.c.Query("INSERT INTO obj (id, live) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET live = obj.live + excluded.live RETURNING live",
+			func(st *db.Stmt) error { left = st.ColInt(0); return nil }, id, n)
+		if err == nil && left < condemned/2 {
+			err = dicom.ErrCondemned
+		}
 		if err != nil {
 			return err
 		}

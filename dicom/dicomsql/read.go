@@ -14,8 +14,8 @@ import (
 // se the series and st the study.
 const instanceColumns = "st.uid, se.uid, i.uid, i.class, i.syntax, i.obj, i.pos, i.size, i.iid, i.orig_iid, i.orig_obj, i.orig_pos, i.orig_size"
 
-// The joins from the outside in; CROSS JOIN pins their order.
-const fromStudy = " FROM study st CROSS JOIN series se ON se.sid = st.sid CROSS JOIN instance i ON i.eid = se.eid WHERE st.pid = $1 AND st.uid = $2"
+// The joins from the outside in; CROSS JOIN pins their order in SQLite.
+const fromStudy = " FROM study st CROSS JOIN series se CROSS JOIN instance i WHERE se.sid = st.sid AND i.eid = se.eid AND st.pid = $1 AND st.uid = $2"
 
 func scanInstance(st *db.Stmt) *dicom.Instance {
 	in := &dicom.Instance{
@@ -84,7 +84,7 @@ func below(part dicom.Partition, u dicom.UIDs) (where string, args []any) {
 // from is the join for what lies below u, in the order of the instances.
 func from(u dicom.UIDs) string {
 	if u.Series == "" {
-		return " FROM study st CROSS JOIN instance i ON i.sid = st.sid CROSS JOIN series se ON se.eid = i.eid WHERE st.pid = $1 AND st.uid = $2"
+		return " FROM study st CROSS JOIN instance i CROSS JOIN series se WHERE i.sid = st.sid AND se.eid = i.eid AND st.pid = $1 AND st.uid = $2"
 	}
 	return fromStudy
 }
@@ -140,7 +140,7 @@ func (s *Store) Revision(ctx context.Context, part dicom.Partition, u dicom.UIDs
 	text := "SELECT version, ninstances FROM study st WHERE st.pid = $1 AND st.uid = $2"
 	switch u.Level() {
 	case dicom.LevelSeries:
-		text = "SELECT se.version, se.ninstances FROM study st CROSS JOIN series se ON se.sid = st.sid WHERE st.pid = $1 AND st.uid = $2"
+		text = "SELECT se.version, se.ninstances FROM study st CROSS JOIN series se WHERE se.sid = st.sid AND st.pid = $1 AND st.uid = $2"
 	case dicom.LevelInstance:
 		text = "SELECT i.iid, 1" + fromStudy
 	}

@@ -56,7 +56,7 @@ func statement(q *dicom.Query) (b *sqlb, byDay bool) {
 	if q.Instance {
 		b.add(", (SELECT attrs FROM body WHERE body.iid = ", latest(q.Level), ")")
 	}
-	b.add(" FROM ", joins(q), " WHERE ")
+	b.add(" FROM ", joins(q))
 	b.add(aliases[drivingLevel(q)], ".pid = ")
 	b.arg(int64(q.Partition))
 	conditions(b, q)
@@ -109,27 +109,27 @@ func drivingLevel(q *dicom.Query) dicom.Level {
 	return level
 }
 
-// joins names the tables in the order of the walk.
+// joins names the tables in the order of the walk, and how they belong together.
 func joins(q *dicom.Query) string {
 	inward := drivingLevel(q) < q.Level
 	switch q.Level {
 	case dicom.LevelSeries:
 		if inward {
-			return "study st CROSS JOIN series se ON se.sid = st.sid"
+			return "study st CROSS JOIN series se WHERE se.sid = st.sid AND "
 		}
-		return "series se CROSS JOIN study st ON st.sid = se.sid"
+		return "series se CROSS JOIN study st WHERE st.sid = se.sid AND "
 	case dicom.LevelInstance:
 		switch {
 		case inward && (drivingLevel(q) == dicom.LevelSeries):
-			return "series se CROSS JOIN instance i ON i.eid = se.eid CROSS JOIN study st ON st.sid = se.sid"
+			return "series se CROSS JOIN instance i CROSS JOIN study st WHERE i.eid = se.eid AND st.sid = se.sid AND "
 		case inward && (q.Under.Series != "" || hasLevel(q, dicom.LevelSeries)):
-			return "study st CROSS JOIN series se ON se.sid = st.sid CROSS JOIN instance i ON i.eid = se.eid"
+			return "study st CROSS JOIN series se CROSS JOIN instance i WHERE se.sid = st.sid AND i.eid = se.eid AND "
 		case inward:
-			return "study st CROSS JOIN instance i ON i.sid = st.sid CROSS JOIN series se ON se.eid = i.eid"
+			return "study st CROSS JOIN instance i CROSS JOIN series se WHERE i.sid = st.sid AND se.eid = i.eid AND "
 		}
-		return "instance i CROSS JOIN series se ON se.eid = i.eid CROSS JOIN study st ON st.sid = i.sid"
+		return "instance i CROSS JOIN series se CROSS JOIN study st WHERE se.eid = i.eid AND st.sid = i.sid AND "
 	}
-	return "study st"
+	return "study st WHERE "
 }
 
 func hasLevel(q *dicom.Query, l dicom.Level) bool {

@@ -3,6 +3,7 @@ package dicomsql
 import (
 	"context"
 	"embed"
+	"errors"
 	"io/fs"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,7 @@ import (
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
-//go:embed migrations/sqlite/*.sql
+//go:embed migrations/*.sql
 var migrations embed.FS
 
 // Options of a store. The zero value is ready to use.
@@ -27,9 +28,12 @@ type Store struct {
 	db  *db.DB
 	now func() time.Time
 
-	// The writer's own state.
+	shared bool // other processes may write to the database
+
+	// The writer's own state. A seq below 0 says that it has to be read.
 	seq  int64 // the last number given
 	last int64 // the time of the last change, in microseconds
+	tags int64 // counts the changes of the list of extended query tags
 
 	objects objects
 
@@ -39,7 +43,7 @@ type Store struct {
 
 var _ dicom.Index = (*Store)(nil)
 
-// Open opens or creates the store in the file at path.
+// Open opens or creates the store in the database at path, see db.Open.
 func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -48,7 +52,10 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: d, now: opt.Now}
+	s := &Store{db: d, now: opt.Now, shared: d.Dialect() == db.Postgres}
+	if s.shared {
+		d.OnBegin(func(*db.Conn, []*db.Work) error { s.seq = -1; return nil }) // others wrote since
+	}
 	d.OnEnd(func(committed bool) {
 		if !committed {
 			s.seq = -1 // read again: what the transaction gave is free
@@ -62,7 +69,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 }
 
 func (s *Store) start(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations/sqlite")
+	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
@@ -72,11 +79,14 @@ func (s *Store) start(ctx context.Context) error {
 	crashed := false
 	err = s.write(ctx, func(c *db.Conn) error {
 		s.seq = -1
-		err := c.Query("SELECT v FROM meta WHERE k = 'open'", func(st *db.Stmt) error { crashed = st.ColInt(0) != 0; return nil })
-		if err != nil {
-			return err
+		if s.shared {
+			return nil // a process that dies leaves no mark; see object.go
 		}
-		if err := s.objects.load(c, crashed); err != nil {
+		err := c.Query("SELECT v FROM meta WHERE k = 'open'", func(st *db.Stmt) error { crashed = st.ColInt(0) != 0; return nil })
+		if err == nil {
+			err = s.leftOver(c)
+		}
+		if err != nil {
 			return err
 		}
 		return c.Exec("INSERT INTO meta (k, v) VALUES ('open', 1) ON CONFLICT (k) DO UPDATE SET v = 1")
@@ -111,19 +121,28 @@ func (s *Store) write(ctx context.Context, f func(*db.Conn) error) error {
 
 // isRefusal reports an error that was found before anything was written.
 func isRefusal(err error) bool {
+	if errors.Is(err, dicom.ErrTagsChanged) {
+		return true
+	}
 	return fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) || fault.Is(err, fault.Invalid)
+}
+
+// load reads the writer's state, if it is not there.
+func (s *Store) load(c *db.Conn) error {
+	if s.seq >= 0 {
+		return nil
+	}
+	return c.Query("SELECT coalesce(max(g.seq), 0), coalesce(max(g.at), 0), (SELECT coalesce(max(v), 0) FROM meta WHERE k = 'tags') "+
+		"FROM chg g WHERE g.seq = (SELECT max(seq) FROM chg)", func(st *db.Stmt) error {
+		s.seq, s.last, s.tags = st.ColInt(0), st.ColInt(1), st.ColInt(2)
+		return nil
+	})
 }
 
 // next gives the number and the time of a change, in the writer. Both only grow.
 func (s *Store) next(c *db.Conn) (seq, at int64, err error) {
-	if s.seq < 0 {
-		err := c.Query("SELECT coalesce(max(seq), 0), coalesce(max(at), 0) FROM chg WHERE seq = (SELECT max(seq) FROM chg)", func(st *db.Stmt) error {
-			s.seq, s.last = st.ColInt(0), st.ColInt(1)
-			return nil
-		})
-		if err != nil {
-			return 0, 0, err
-		}
+	if err := s.load(c); err != nil {
+		return 0, 0, err
 	}
 	s.seq++
 	s.last = max(s.last, s.now().UnixMicro())
@@ -150,7 +169,7 @@ func (s *Store) OnCommit(f func(commit time.Duration, works int)) { s.db.OnCommi
 func (s *Store) Close() error {
 	s.checking.Wait()
 	_ = s.write(context.Background(), func(c *db.Conn) error {
-		if err := s.objects.giveBack(c); err != nil {
+		if err := s.objects.giveBack(c); err != nil || s.shared {
 			return err
 		}
 		return c.Exec("UPDATE meta SET v = 0 WHERE k = 'open'")

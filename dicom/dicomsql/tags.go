@@ -11,8 +11,13 @@ import (
 )
 
 // Tags implements dicom.Tags.
-func (s *Store) Tags(ctx context.Context) (list []*dicom.ExtendedTag, err error) {
-	err = s.db.Read(ctx, func(c *db.Conn) error {
+func (s *Store) Tags(ctx context.Context) (list []*dicom.ExtendedTag, version int64, err error) {
+	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+		list = nil
+		err := c.Query("SELECT v FROM meta WHERE k = 'tags'", func(st *db.Stmt) error { version = st.ColInt(0); return nil })
+		if err != nil {
+			return err
+		}
 		return c.Query("SELECT xid, tag, vr, creator, level, status, disabled, operation, "+
 			"(SELECT count(*) FROM xerror e WHERE e.xid = xtag.xid) FROM xtag ORDER BY tag", func(st *db.Stmt) error {
 			vr, _ := dcm.ParseVR(st.ColText(2))
@@ -23,7 +28,30 @@ func (s *Store) Tags(ctx context.Context) (list []*dicom.ExtendedTag, err error)
 			return nil
 		})
 	})
-	return list, err
+	return list, version, err
+}
+
+// changeTags notes that the list of tags is another one.
+func (s *Store) changeTags(c *db.Conn) error {
+	if err := s.load(c); err != nil {
+		return err
+	}
+	s.tags++
+	if err := c.Exec("INSERT INTO meta (k, v) VALUES ('tags', $1) ON CONFLICT (k) DO UPDATE SET v = excluded.v", s.tags); err != nil {
+		return err
+	}
+	return c.Notify("tags")
+}
+
+// checkTags refuses values of another list of tags than the one that is there.
+func (s *Store) checkTags(c *db.Conn, version int64) error {
+	if err := s.load(c); err != nil {
+		return &db.Broken{Err: err}
+	}
+	if version != s.tags {
+		return dicom.ErrTagsChanged
+	}
+	return nil
 }
 
 // AddTags implements dicom.Tags.
@@ -51,7 +79,7 @@ func (s *Store) AddTags(ctx context.Context, list []*dicom.ExtendedTag) error {
 				return err
 			}
 		}
-		return nil
+		return s.changeTags(c)
 	})
 }
 
@@ -62,7 +90,10 @@ func (s *Store) SetTag(ctx context.Context, t *dicom.ExtendedTag) error {
 		disabled = 1
 	}
 	return s.write(ctx, func(c *db.Conn) error {
-		return c.Exec("UPDATE xtag SET status = $1, disabled = $2, operation = $3 WHERE xid = $4", int(t.Status), disabled, t.Operation, t.ID)
+		if err := c.Exec("UPDATE xtag SET status = $1, disabled = $2, operation = $3 WHERE xid = $4", int(t.Status), disabled, t.Operation, t.ID); err != nil {
+			return err
+		}
+		return c.Notify("tags")
 	})
 }
 
@@ -74,7 +105,7 @@ func (s *Store) DeleteTag(ctx context.Context, t *dicom.ExtendedTag) error {
 				return err
 			}
 		}
-		return nil
+		return s.changeTags(c)
 	})
 }
 
@@ -124,8 +155,8 @@ func (s *Store) Reindex(ctx context.Context, after dicom.Version, limit int, f f
 		list, n, last = nil, 0, after
 		var packed, attrs []byte
 		return c.Query("SELECT i.iid, i.eid, i.sid, st.uid, se.uid, i.uid, (SELECT attrs FROM body WHERE body.iid = i.iid) "+
-			"FROM instance i CROSS JOIN series se ON se.eid = i.eid CROSS JOIN study st ON st.sid = i.sid "+
-			"WHERE i.iid > $1 ORDER BY i.iid LIMIT $2+0", func(st *db.Stmt) (err error) {
+			"FROM instance i CROSS JOIN series se CROSS JOIN study st "+
+			"WHERE se.eid = i.eid AND st.sid = i.sid AND i.iid > $1 ORDER BY i.iid LIMIT $2+0", func(st *db.Stmt) (err error) {
 			n++
 			packed = st.ColBlob(6, packed[:0])
 			if attrs, err = unpack(attrs, packed); err != nil {

@@ -11,9 +11,12 @@ import (
 )
 
 // Update implements dicom.Updater.
-func (s *Store) Update(ctx context.Context, part dicom.Partition, old *dicom.Instance, rec *dicom.Record) error {
+func (s *Store) Update(ctx context.Context, part dicom.Partition, old *dicom.Instance, rec *dicom.Record, tags int64) error {
 	packed := s2.Encode(nil, rec.Attrs)
 	return s.write(ctx, func(c *db.Conn) error {
+		if err := s.checkTags(c, tags); err != nil {
+			return err
+		}
 		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]int64{}}
 		st, err := p.findStudy(rec)
 		if err != nil {
