@@ -1,16 +1,13 @@
 package medtech
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
-	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
 // Inbox takes the messages of a source one by one, keeps those that wait
@@ -172,31 +169,6 @@ func (b *Inbox) keep(list []Raw) bool {
 		}
 		wait = min(2*wait, lastRetry)
 	}
-}
-
-// Split returns the messages in m: the items of an array of objects, else m.
-func Split(m Raw) []Raw {
-	body := bytes.TrimSpace(m.Body)
-	if len(body) == 0 || body[0] != '[' {
-		return []Raw{m}
-	}
-	var doc resource.Doc
-	if doc.Parse(body, resource.Options{}) != nil || doc.Root().Len() == 0 {
-		return []Raw{m}
-	}
-	list := make([]Raw, 0, doc.Root().Len())
-	for n := range doc.Root().Children() {
-		if n.Kind() != resource.Object {
-			return []Raw{m}
-		}
-		one := m
-		one.Body = n.Raw()
-		if m.SourceID != "" {
-			one.SourceID = m.SourceID + "#" + strconv.Itoa(len(list))
-		}
-		list = append(list, one)
-	}
-	return list
 }
 
 // keep appends messages to the log.

@@ -58,6 +58,9 @@ func (s *Service) normalize(list []Raw, maps *compiled) *batch {
 
 func normalizeOne(r *Raw, maps *compiled) normalized {
 	msg, err := mapping.ParseMessage(r.Body, mapping.Source{Arrived: r.Arrived, Device: r.Device})
+	if err != nil && compressed(r.Body) {
+		return normalized{errs: []*mapping.Error{{Class: CompressionUnsupported, Msg: "the message is compressed; gzip is unpacked when it is whole and has less than 16 MiB in it"}}}
+	}
 	if err != nil {
 		return normalized{errs: []*mapping.Error{mapping.AsError(err, mapping.InvalidDataFormat)}}
 	}

@@ -1,0 +1,78 @@
+package medtech
+
+import (
+	"bytes"
+	"compress/gzip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func gz(t testing.TB, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestSplit(t *testing.T) {
+	whole := gz(t, `{"a":1}`)
+	for _, c := range []struct {
+		name, body string
+		want       []string
+	}{
+		{"an object", `{"a":1}`, []string{`{"a":1}`}},
+		{"an object over lines", "{\n\"a\":1}", []string{"{\n\"a\":1}"}},
+		{"an array", ` [{"a":1}, {"b":[{}]}]`, []string{`{"a":1}`, `{"b":[{}]}`}},
+		{"an empty array", `[]`, []string{`[]`}},
+		{"an array of something else", `[{"a":1},2]`, []string{`[{"a":1},2]`}},
+		{"lines", "{\"a\":1}\r\n\n{\"b\":2}\n", []string{`{"a":1}`, `{"b":2}`}},
+		{"lines and something else", "{\"a\":1}\n{\"b\":}", []string{"{\"a\":1}\n{\"b\":}"}},
+		{"lines of nested objects", "{\"a\":{\n}}", []string{"{\"a\":{\n}}"}},
+		{"nothing", " ", []string{" "}},
+		{"no JSON", "hr=60", []string{"hr=60"}},
+		{"gzip", whole, []string{`{"a":1}`}},
+		{"gzip of an array", gz(t, `[{"a":1},{"b":2}]`), []string{`{"a":1}`, `{"b":2}`}},
+		{"gzip that was cut", whole[:len(whole)-6], []string{whole[:len(whole)-6]}},
+		{"gzip of too much", gz(t, strings.Repeat(" ", maxUnpacked+1)), []string{gz(t, strings.Repeat(" ", maxUnpacked+1))}},
+	} {
+		var got []string
+		for i, m := range Split(Raw{Source: "s", SourceID: "id", Device: "d", Body: []byte(c.body)}) {
+			got = append(got, string(m.Body))
+			if m.Source != "s" || m.Device != "d" || len(c.want) > 1 && m.SourceID != "id#"+string(rune('0'+i)) {
+				t.Errorf("%s: %+v", c.name, m)
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %.300s", c.name, diff)
+		}
+	}
+}
+
+func TestCompressed(t *testing.T) {
+	for body, want := range map[string]string{gz(t, `{"a":1}`)[:12]: "CompressionNotSupported", "\x28\xb5\x2f\xfd...": "CompressionNotSupported", "{": "InvalidDataFormat"} {
+		n := normalizeOne(&Raw{Body: []byte(body)}, &compiled{})
+		if len(n.errs) != 1 || string(n.errs[0].Class) != want {
+			t.Errorf("%q: %+v, want %s", body, n.errs, want)
+		}
+	}
+}
+
+// FuzzSplit: nothing that a device can send is lost or breaks.
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{`{"a":1}`, `[{"a":1}]`, "{}\n{}", "\x1f\x8b", gz(f, "[{}]")} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(Split(Raw{Body: body})) == 0 {
+			t.Error("no message is left")
+		}
+	})
+}
