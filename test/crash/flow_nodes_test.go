@@ -4,6 +4,7 @@ package crash
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,8 +19,8 @@ import (
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 )
 
-// TestNodesFlow kills one of three nodes while devices send to all of them, again
-// and again; first the one that has the pipelines. Every message that was
+// TestNodesFlow kills one of three nodes, first the one that has the pipelines, or
+// the PostgreSQL that they share, while devices send to all of them. Every message that was
 // acknowledged becomes one Observation, written once, and the event of each
 // arrives at a webhook.
 func TestNodesFlow(t *testing.T) {
@@ -55,19 +56,25 @@ func TestNodesFlow(t *testing.T) {
 			wg.Go(func() { d.sendUntil(quit, round, i) })
 		}
 		time.Sleep(time.Duration(300+rnd.IntN(700)) * time.Millisecond)
-		victim := rnd.IntN(3)
-		if round == 0 {
-			victim = 0 // it was there first
+		what, victim := "PostgreSQL", -1
+		if round%2 == 0 {
+			if victim = rnd.IntN(3); round == 0 {
+				victim = 0 // it was there first
+			}
+			what = fmt.Sprint("node ", victim)
+			nodes[victim].kill()
+		} else if err := errors.Join(cluster.Stop("immediate"), cluster.Start()); err != nil {
+			t.Fatal(err)
 		}
-		nodes[victim].kill()
+		killed := time.Now()
 		time.Sleep(300 * time.Millisecond)
 		close(quit)
 		wg.Wait()
-		killed := time.Now()
-		alive := sends[(victim+1)%3]
-		alive.settle()
-		t.Logf("round %d: the pipeline has caught up %s after node %d was killed", round, time.Since(killed).Round(100*time.Millisecond), victim)
-		run(victim)
+		sends[(victim+1)%3].settle()
+		t.Logf("round %d: the pipeline has caught up %s after the end of %s", round, time.Since(killed).Round(100*time.Millisecond), what)
+		if victim >= 0 {
+			run(victim)
+		}
 	}
 	total := &devices{t: t, client: sends[0].client, base: sends[0].base}
 	for _, d := range sends {
