@@ -45,10 +45,10 @@ func (d *Destination) bus() bus.Options {
 }
 
 // reach is the handshake of brokers: the topic has to be there.
-func (s *Service) reach(ctx context.Context, sub *Subscription) (State, error) {
+func (s *Service) reach(ctx context.Context, sub *Subscription) (grant, error) {
 	c, err := s.broker(sub)
 	if err != nil {
-		return "", err
+		return grant{}, err
 	}
 	defer c.close()
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
@@ -57,12 +57,12 @@ func (s *Service) reach(ctx context.Context, sub *Subscription) (State, error) {
 	if err = s.knock(ctx, sub.Destination.bus()); err == nil {
 		err = b.w.Check(ctx, b.topic)
 	}
-	refused := func(format string, args ...any) (State, error) {
-		return "", fault.New(fault.Unprocessable, "the destination was not reached: "+format, args...)
+	refused := func(format string, args ...any) (grant, error) {
+		return grant{}, fault.New(fault.Unprocessable, "the destination was not reached: "+format, args...)
 	}
 	switch {
 	case err == nil:
-		return Succeeded, nil
+		return grant{state: Succeeded}, nil
 	case errors.Is(err, errAddress):
 		return refused("the operator has not allowed its address; see the configuration key events.allow")
 	case errors.Is(err, bus.ErrNoTopic):

@@ -43,6 +43,9 @@ type dispatcher struct {
 	match   *matcher
 	carrier carrier
 	ordered bool
+	origin  string        // that CloudEvents webhooks have allowed
+	pace    time.Duration // between two requests
+	quiet   time.Time     // no request before
 	created time.Time
 	changed time.Time
 	ttl     time.Duration
@@ -114,7 +117,12 @@ func newDispatcher(s *Service, r *Record) (*dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	var pace time.Duration
+	if r.Rate > 0 {
+		pace = time.Minute / time.Duration(r.Rate)
+	}
 	return &dispatcher{
+		origin: r.Origin, pace: pace,
 		s: s, sub: r.Subscription, names: &s.names, match: m, carrier: c, ordered: r.Ordered || r.Destination.EndpointType != webHook, created: r.Created.Truncate(time.Millisecond), changed: r.Changed,
 		ttl:  time.Duration(r.RetryPolicy.EventTimeToLiveInMinutes) * time.Minute,
 		more: make(chan struct{}, 1), results: make(chan result, senders), read: max(r.Position, r.From), tails: map[string]*item{},
@@ -317,7 +325,7 @@ func (d *dispatcher) launch(ctx context.Context, now time.Time) {
 	}
 	limit := d.sub.Destination.Properties.PreferredBatchSizeInKilobytes << 10
 	var scratch []byte
-	for d.inFlight < senders {
+	for d.inFlight < senders && !now.Before(d.quiet) {
 		var items []*item
 		size := 0
 		for len(d.ready) > 0 && len(items) < d.sub.Destination.Properties.MaxEventsPerBatch && !d.ready[0].due.After(now) {
@@ -340,13 +348,14 @@ func (d *dispatcher) launch(ctx context.Context, now time.Time) {
 			return
 		}
 		d.inFlight++
+		d.quiet = now.Add(d.pace)
 		go d.send(ctx, items)
 	}
 }
 
 // send is the work of a sender.
 func (d *dispatcher) send(ctx context.Context, items []*item) {
-	dl := delivery{sub: &d.sub, names: d.names, events: make([]*Event, len(items)), tries: make([]int, len(items))}
+	dl := delivery{sub: &d.sub, origin: d.origin, names: d.names, events: make([]*Event, len(items)), tries: make([]int, len(items))}
 	for i, it := range items {
 		dl.events[i], dl.tries[i] = it.event, it.attempts
 	}
@@ -455,8 +464,10 @@ func (d *dispatcher) pause(now time.Time) time.Duration {
 	if len(d.ready) > 0 && d.inFlight < senders {
 		d.mu.Lock()
 		at := d.ready[0].due
-		if d.probation.After(at) {
-			at = d.probation
+		for _, t := range []time.Time{d.probation, d.quiet} {
+			if t.After(at) {
+				at = t
+			}
 		}
 		d.mu.Unlock()
 		p = min(p, max(at.Sub(now), time.Millisecond))

@@ -89,7 +89,8 @@ type Service struct {
 	leader  bool
 	active  bool
 	recent  tail
-	change  sync.Mutex // held while a subscription is changed
+	pending map[string]*pending // handshakes under way, by subscription
+	change  sync.Mutex          // held while a subscription is changed
 }
 
 // New starts the service of a workspace.
@@ -97,7 +98,7 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 	s := &Service{
 		workspace: d.Workspace, store: d.Store, names: d.Names, blobs: d.Blobs, client: d.Client, writers: d.Writers, secret: d.Secret, guard: d.Guard,
 		meter: d.Meter, log: d.Log, now: d.Now, shared: d.Shared, retention: d.Retention,
-		wake: make(chan struct{}, 1), sources: map[string]Source{}, grown: make(chan struct{}), subs: map[string]*dispatcher{},
+		wake: make(chan struct{}, 1), sources: map[string]Source{}, grown: make(chan struct{}), subs: map[string]*dispatcher{}, pending: map[string]*pending{},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -198,6 +199,7 @@ type Info struct {
 	Topic             string    `json:"topic"`
 	ProvisioningState State     `json:"provisioningState"`
 	Reason            string    `json:"reason,omitempty"`
+	AllowedRate       int       `json:"allowedRequestsPerMinute,omitempty"`
 	Created           time.Time `json:"createdAt"`
 	Changed           time.Time `json:"changedAt"`
 	Status            *Status   `json:"status,omitempty"`
@@ -217,7 +219,7 @@ type Status struct {
 
 func (s *Service) info(r *Record) *Info {
 	return &Info{
-		Subscription: r.Shown(), Topic: s.names.Topic, ProvisioningState: r.State, Reason: r.Reason, Created: r.Created, Changed: r.Changed,
+		Subscription: r.Shown(), Topic: s.names.Topic, ProvisioningState: r.State, Reason: r.Reason, AllowedRate: r.Rate, Created: r.Created, Changed: r.Changed,
 		ID: s.names.Topic + "/providers/Microsoft.EventGrid/eventSubscriptions/" + r.Name,
 	}
 }
@@ -355,20 +357,24 @@ func (s *Service) connect(ctx context.Context, r, old *Record, sub *Subscription
 		r.From, r.Position = last, last
 	}
 	code := newCode()
-	state, err := s.handshake(ctx, sub, baseURL, code)
+	g, err := s.handshake(ctx, sub, baseURL, code)
 	if err != nil {
 		return err
 	}
-	r.State, r.Reason, r.Code = state, "", ""
-	if state == AwaitingManualAction {
+	r.State, r.Reason, r.Code, r.Origin, r.Rate = g.state, "", "", g.origin, g.rate
+	if g.state == AwaitingManualAction {
 		r.Code = code
-		r.Reason = "the destination did not send the code back; it may open the validation URL within five minutes"
+		r.Reason = "the destination did not give its consent; it may open the validation URL within five minutes"
 	}
 	return nil
 }
 
-// Validate ends a handshake by hand: the receiver opened its validation URL.
-func (s *Service) Validate(ctx context.Context, name, code string) error {
+// Validate ends a handshake by hand: the receiver opened its validation URL, and
+// may have said how many requests a minute it wants.
+func (s *Service) Validate(ctx context.Context, name, code string, rate int) error {
+	if s.opened(name, code, rate) {
+		return nil
+	}
 	s.change.Lock()
 	defer s.change.Unlock()
 	r, err := s.find(ctx, name)
@@ -386,7 +392,7 @@ func (s *Service) Validate(ctx context.Context, name, code string) error {
 		return fault.New(fault.Gone, "this validation address was valid for five minutes; create the subscription again")
 	}
 	old := *r
-	r.State, r.Reason, r.Code, r.Changed = Succeeded, "", "", s.now()
+	r.State, r.Reason, r.Code, r.Changed, r.Rate = Succeeded, "", "", s.now(), rate
 	if err := s.store.PutSubscription(ctx, r, &old); err != nil {
 		return err
 	}

@@ -293,7 +293,9 @@ func TestHandshake(t *testing.T) {
 		{"origin allowed", cloud, say(200, ``, http.Header{"Webhook-Allowed-Origin": {"hygeia.example.org"}}), events.Succeeded},
 		{"any origin", cloud, say(204, ``, http.Header{"Webhook-Allowed-Origin": {"*"}}), events.Succeeded},
 		{"another origin", cloud, say(200, ``, http.Header{"Webhook-Allowed-Origin": {"example.com"}}), ""},
-		{"no origin", cloud, say(200, ``, nil), ""},
+		{"no origin yet", cloud, say(200, ``, nil), events.AwaitingManualAction},
+		{"no OPTIONS", cloud, say(405, ``, nil), ""},
+		{"no OPTIONS but an origin", cloud, say(405, ``, http.Header{"Webhook-Allowed-Origin": {"*"}}), ""},
 		{"a huge answer", "", say(200, strings.Repeat("x", 10<<20), nil), events.AwaitingManualAction},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -350,10 +352,10 @@ func TestManual(t *testing.T) {
 				wait(5 * time.Minute)
 			}
 			req, _ := http.NewRequest("GET", link, nil)
-			if err := r.Validate(t.Context(), "sub-a", "guess"); !fault.Is(err, fault.NotFound) {
+			if err := r.Validate(t.Context(), "sub-a", "guess", 0); !fault.Is(err, fault.NotFound) {
 				t.Errorf("a guessed code: %v", err)
 			}
-			err := r.Validate(t.Context(), req.URL.Query().Get("name"), req.URL.Query().Get("code"))
+			err := r.Validate(t.Context(), req.URL.Query().Get("name"), req.URL.Query().Get("code"), 0)
 			wait(time.Second)
 			info, _ := r.Subscription(t.Context(), "sub-a")
 			if late != (err != nil) || late != (info.ProvisioningState == events.Failed) || late == (in.count() == 1) {

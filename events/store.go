@@ -21,9 +21,13 @@ const (
 // Record is a subscription as the store keeps it.
 type Record struct {
 	Subscription
-	State   State
-	Reason  string // why it is not Succeeded
-	Code    string // of the handshake, while AwaitingManualAction
+	State  State
+	Reason string // why it is not Succeeded
+	Code   string // of the handshake, while AwaitingManualAction
+	// Origin is to whom a CloudEvents webhook has granted deliveries, and Rate how
+	// many of them a minute; 0 is any number.
+	Origin  string
+	Rate    int
 	Created time.Time
 	Changed time.Time
 	// From is where in the log it begins, Position what it is done with.

@@ -1,7 +1,10 @@
 package events_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -109,5 +112,69 @@ func TestHandshakeHeaders(t *testing.T) {
 				t.Errorf("%s: %v", schema, h)
 			}
 		})
+	}
+}
+
+// TestCallback has receivers that open the address instead of an answer: while
+// they are asked, and later.
+func TestCallback(t *testing.T) {
+	for _, schema := range []string{"EventGridSchema", "CloudEventSchemaV1_0"} {
+		for _, during := range []bool{true, false} {
+			simulate(t, func(t *testing.T, r *room) {
+				var in inbox
+				var address *url.URL
+				open := func() {
+					q := address.Query()
+					if err := r.Validate(t.Context(), q.Get("name"), q.Get("code"), 6); err != nil {
+						t.Errorf("%s, at once %v: %v", schema, during, err)
+					}
+				}
+				r.web.set("a", func(q *http.Request, body []byte) (int, string, http.Header) {
+					at := q.Header.Get("WebHook-Request-Callback")
+					switch strings.Join(q.Header["aeg-event-type"], "") {
+					case "Notification":
+						in.take(q, body)
+						return 200, "", nil
+					case "SubscriptionValidation":
+						if schema == "EventGridSchema" {
+							var e []struct {
+								Data struct{ ValidationURL string }
+							}
+							_ = json.Unmarshal(body, &e)
+							at = e[0].Data.ValidationURL
+						}
+					}
+					address, _ = url.Parse(at)
+					if during {
+						open()
+					}
+					return 200, "", nil
+				})
+				info := r.put(t, "sub-a", to("a", `,"eventDeliverySchema":"`+schema+`"`))
+				if want := map[bool]events.State{true: events.Succeeded, false: events.AwaitingManualAction}[during]; info.ProvisioningState != want {
+					t.Fatalf("%s: %+v", schema, info)
+				}
+				if !during {
+					if err := r.Validate(t.Context(), "sub-a", "guessed", 0); !fault.Is(err, fault.NotFound) {
+						t.Errorf("a code that was guessed: %v", err)
+					}
+					wait(time.Minute)
+					open()
+				}
+				for i := range 5 { // six a minute were granted
+					r.src.add(events.FHIRCreated, fmt.Sprint("Patient/p", i), 1)
+				}
+				r.Wake()
+				wait(35 * time.Second)
+				if in.count() != 4 {
+					t.Errorf("%s: %d requests in 35 seconds, want 4", schema, in.count())
+				}
+				wait(10 * time.Second)
+				origin := in.calls[0].Header.Get("WebHook-Request-Origin")
+				if want := map[string]string{"CloudEventSchemaV1_0": "hygeia.example.org"}[schema]; origin != want || in.count() != 5 {
+					t.Errorf("%s: the origin is %q, %d requests", schema, origin, in.count())
+				}
+			})
+		}
 	}
 }

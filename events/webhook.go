@@ -42,6 +42,7 @@ func (webhook) close() {}
 // delivery is one request: an event, or a batch of them.
 type delivery struct {
 	sub    *Subscription
+	origin string
 	names  *Names
 	events []*Event
 	tries  []int // attempts before this one, of each event
@@ -121,6 +122,9 @@ func (d *delivery) headers(h http.Header) {
 		h.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
 	default:
 		h.Set("Content-Type", "application/cloudevents-batch+json; charset=utf-8")
+	}
+	if d.origin != "" {
+		h.Set("WebHook-Request-Origin", d.origin)
 	}
 	if len(d.events) == 1 {
 		h["aeg-output-event-id"] = []string{first.ID()}

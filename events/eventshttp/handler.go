@@ -274,7 +274,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q query) error 
 // validate is opened by a receiver, or by its operator in a browser.
 func (h *Handler) validate(w http.ResponseWriter, r *http.Request, _ string) error {
 	q := r.URL.Query()
-	if err := h.svc.Validate(r.Context(), q.Get("name"), q.Get("code")); err != nil {
+	if err := h.svc.Validate(r.Context(), q.Get("name"), q.Get("code"), events.AllowedRate(r.Header)); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -285,10 +285,11 @@ func (s *Store) owned(c *db.Conn) error {
 // Subscriptions implements events.Store.
 func (s *Store) Subscriptions(ctx context.Context) (list []events.Record, err error) {
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT name, spec, state, reason, code, created, changed, start, pos FROM sub ORDER BY name", func(st *db.Stmt) error {
+		return c.Query("SELECT name, spec, state, reason, code, created, changed, start, pos, origin, rate FROM sub ORDER BY name", func(st *db.Stmt) error {
 			r := events.Record{
 				State: events.State(st.ColText(2)), Reason: st.ColText(3), Code: st.ColText(4),
 				Created: instant(st.ColInt(5)), Changed: time.Unix(0, st.ColInt(6)).UTC(), From: st.ColInt(7), Position: st.ColInt(8),
+				Origin: st.ColText(9), Rate: int(st.ColInt(10)),
 			}
 			if err := json.Unmarshal([]byte(st.ColText(1)), &r.Subscription); err != nil {
 				return fault.Wrap("eventssql: subscription "+st.ColText(0), err)
@@ -315,9 +316,9 @@ func (s *Store) PutSubscription(ctx context.Context, r, old *events.Record) erro
 		if there != (old != nil) || there && was != old.Changed.UnixNano() {
 			return fault.New(fault.Conflict, "event subscription %s was changed by somebody else at the same time", r.Name)
 		}
-		return c.Exec(`INSERT INTO sub (name, spec, state, reason, code, created, changed, start, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
- ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, state = excluded.state, reason = excluded.reason, code = excluded.code, changed = excluded.changed`,
-			r.Name, string(spec), string(r.State), r.Reason, r.Code, ms(r.Created), r.Changed.UnixNano(), r.From, r.Position)
+		return c.Exec(`INSERT INTO sub (name, spec, state, reason, code, created, changed, start, pos, origin, rate) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, state = excluded.state, reason = excluded.reason, code = excluded.code, changed = excluded.changed, origin = excluded.origin, rate = excluded.rate`,
+			r.Name, string(spec), string(r.State), r.Reason, r.Code, ms(r.Created), r.Changed.UnixNano(), r.From, r.Position, r.Origin, r.Rate)
 	})
 }
 
