@@ -21,6 +21,7 @@ import (
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
 	"github.com/hygeia-health/hygeia/platform/blob/s3"
 	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/web/acme"
 )
 
 // Config is the whole configuration. The tags are its documentation: yaml is
@@ -43,6 +44,7 @@ type Config struct {
 	Import         ImportConfig      `yaml:"import"`
 	Encryption     EncryptionConfig  `yaml:"encryption"`
 	Containers     []ContainerConfig `yaml:"containers" doc:"Places outside of the platform that DICOM services may export to and import from; see below. Empty: none."`
+	Secrets        []string          `yaml:"secrets" default:"env:HYGEIA_SECRET_*" doc:"What passwords of services and event subscriptions may refer to: env:NAME and file:PATH, with a star at the end for all that begin so. References in this file are allowed without being listed here. Owners of a workspace could otherwise send any secret of the server to a broker of theirs."`
 	Log            LogConfig         `yaml:"log"`
 	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir, the DICOM service dicom and the MedTech service medtech."`
 
@@ -56,6 +58,37 @@ type TLSConfig struct {
 	Cert     string `yaml:"cert" doc:"PEM file of the certificate chain. Together with tls.key it turns HTTPS on."`
 	Key      string `yaml:"key" doc:"PEM file of the private key."`
 	ClientCA string `yaml:"client_ca" doc:"PEM file of certificate authorities. When set, every client must present a certificate that one of them signed."`
+
+	ACME ACMEConfig `yaml:"acme"`
+}
+
+// ACMEConfig gets certificates by ACME (RFC 8555) when a directory is set.
+type ACMEConfig struct {
+	Directory   string   `yaml:"directory" doc:"URL of the ACME directory that certificates are asked of, in place of tls.cert and tls.key: https://acme-v02.api.letsencrypt.org/directory, or that of an authority of the house. It must reach this server on port 443 of each host. With several nodes, let the load balancer have the certificate."`
+	Hosts       []string `yaml:"hosts" doc:"Host names to have certificates for."`
+	Email       string   `yaml:"email" doc:"Whom the authority may write to. May be empty."`
+	AcceptTerms bool     `yaml:"accept_terms" doc:"Must be true: you accept the terms of service of the authority."`
+	Roots       string   `yaml:"roots" doc:"PEM file of the authorities that the certificate of the directory itself is checked by. Empty: those of the system."`
+}
+
+// on reports whether HTTPS is served.
+func (t TLSConfig) on() bool { return t.Cert != "" || t.ACME.Directory != "" }
+
+func (a ACMEConfig) validate(cert string) error {
+	switch {
+	case a.Directory == "" && (len(a.Hosts) > 0 || a.Email != "" || a.AcceptTerms || a.Roots != ""):
+		return errors.New("tls.acme.directory: needed for the other keys of tls.acme")
+	case a.Directory == "":
+		return nil
+	case cert != "":
+		return errors.New("tls.acme.directory: not together with tls.cert and tls.key")
+	case !a.AcceptTerms:
+		return errors.New("tls.acme.accept_terms: must be true: the authority asks that you accept its terms of service")
+	}
+	if err := acme.Check(a.Directory, a.Roots, a.Hosts); err != nil {
+		return fmt.Errorf("tls.acme.%w", err)
+	}
+	return nil
 }
 
 // LimitsConfig bounds what one request, or all of them together, may take.
@@ -93,7 +126,7 @@ type EventsConfig struct {
 // IdentityConfig shapes the built-in identity provider.
 type IdentityConfig struct {
 	Issuer           string        `yaml:"issuer" doc:"Name of the built-in identity provider in tokens and metadata: the URL by which clients reach this server. Empty: the URL of each request."`
-	Key              string        `yaml:"key" doc:"Where the key is that seals private keys and second factors on disk: env:NAME or file:PATH, 32 bytes in base64. Empty: identity.key in the data folder, made at the first start."`
+	Key              string        `yaml:"key" doc:"Where the key is that seals private keys and second factors on disk: env:NAME, file:PATH or exec:PROGRAM ARGUMENTS, a command that prints it, 32 bytes in base64. Empty: identity.key in the data folder, made at the first start."`
 	AccessTokenTime  time.Duration `yaml:"access_token_time" default:"1h" doc:"How long an access token is valid, 1m to 24h."`
 	RefreshTokenTime time.Duration `yaml:"refresh_token_time" default:"720h" doc:"How long a refresh token is valid that nobody uses, 1h to 8760h."`
 }
@@ -254,6 +287,9 @@ func (c *Config) Validate() error {
 	if err := c.validateEncryption(); err != nil {
 		return err
 	}
+	if err := checkReferences(c.Secrets); err != nil {
+		return err
+	}
 	if err := c.TLS.validate(); err != nil {
 		return err
 	}
@@ -336,7 +372,7 @@ func (c *Config) issuer(listen string) string {
 		return c.Identity.Issuer
 	}
 	scheme := "http://"
-	if c.TLS.Cert != "" {
+	if c.TLS.on() {
 		scheme = "https://"
 	}
 	host, port, err := net.SplitHostPort(listen)
@@ -363,8 +399,11 @@ func (t TLSConfig) validate() error {
 		return errors.New("tls.cert: needed together with tls.key")
 	case t.Cert != "" && t.Key == "":
 		return errors.New("tls.key: needed together with tls.cert")
-	case t.ClientCA != "" && t.Cert == "":
-		return errors.New("tls.client_ca: needs tls.cert and tls.key")
+	case t.ClientCA != "" && !t.on():
+		return errors.New("tls.client_ca: needs tls.cert and tls.key, or tls.acme")
+	}
+	if err := t.ACME.validate(t.Cert); err != nil {
+		return err
 	}
 	for _, f := range []struct{ key, path string }{{"tls.cert", t.Cert}, {"tls.key", t.Key}, {"tls.client_ca", t.ClientCA}} {
 		if f.path == "" {

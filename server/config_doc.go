@@ -95,5 +95,6 @@ database, ` + "`_blobs`" + `, the large objects of the services, and ` + "`_jobs
 Every request needs a bearer token, except with ` + "`--insecure`" + `, which answers on loopback addresses only and says so in the
 log and on the portal page; it is no key of the file, so that nobody switches authentication off by copying one. The
 first start makes a client and writes how to use it to ` + "`bootstrap.json`" + ` in the data folder; [security.md](security.md) has the
-rest. A secret in the configuration is a reference: ` + "`env:NAME` or `file:PATH`" + `.
+rest. A secret in the configuration is a reference: ` + "`env:NAME`, `file:PATH` or `exec:PROGRAM ARGUMENTS`" + `: a command, such as the client of a key management service, that prints it within 30 seconds; it
+runs without a shell, and once. What passwords of services may refer to is limited by ` + "`secrets`" + `.
 `

@@ -16,7 +16,7 @@ import (
 
 // EncryptionConfig says under which keys data at rest is encrypted.
 type EncryptionConfig struct {
-	Keys string `yaml:"keys" doc:"Where the keys are that encrypt the bodies of FHIR resources and all blobs at rest: a reference to a secret (env:NAME, file:PATH) whose text has a key per line, an id and 32 bytes in base64. The first one encrypts, all decrypt. Empty: nothing is encrypted. See docs/security.md."`
+	Keys string `yaml:"keys" doc:"Where the keys are that encrypt the bodies of FHIR resources and all blobs at rest: a reference to a secret (env:NAME, file:PATH, exec:PROGRAM ARGUMENTS) whose text has a key per line, an id and 32 bytes in base64. The first one encrypts, all decrypt. Empty: nothing is encrypted. See docs/security.md."`
 }
 
 // ring returns the keys; nil when nothing is to be encrypted.

@@ -138,7 +138,7 @@ func (e *eventRooms) room(ctx context.Context, workspace string) (*eventRoom, er
 	}
 	svc, err := events.New(ctx, events.Deps{
 		Workspace: workspace, Store: store, Names: e.names(workspace), Blobs: blob.Sub(e.services.blobs, workspace+"/"+eventsName),
-		Outbound: e.outbound, Secret: secret, Guard: guard, Meter: e.services.metrics.Events(workspace), Log: e.services.log, Retention: e.keep, Shared: e.services.shared,
+		Outbound: e.outbound, Secret: e.services.refs.secret, Guard: guard, Meter: e.services.metrics.Events(workspace), Log: e.services.log, Retention: e.keep, Shared: e.services.shared,
 	})
 	if err != nil {
 		_ = store.Close()

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +26,7 @@ import (
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
 	"github.com/hygeia-health/hygeia/platform/telemetry"
 	"github.com/hygeia-health/hygeia/platform/web"
+	"github.com/hygeia-health/hygeia/platform/web/acme"
 	"github.com/hygeia-health/hygeia/portal"
 )
 
@@ -57,6 +57,7 @@ type Server struct {
 	stopping atomic.Bool
 
 	shared   *managesql.Store // the list of workspaces of several nodes; nil on files
+	acme     *acme.Manager    // gets certificates; nil without
 	unfollow func()           // ends following the other nodes, and waits
 }
 
@@ -99,7 +100,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	}
 	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs.Store, s.queue)
 	s.services.keys = ring
-	if s.services.tls, err = cfg.TLS.load(log); err != nil {
+	if err := s.openTLS(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.services.sources, s.services.containers = src, cfg.Containers
@@ -110,6 +111,7 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.trail, err = openTrail(s); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.services.trail = s.trail
 	store, err := s.openPlane(ctx)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -288,10 +290,7 @@ const warmServices = 8
 // that left nothing behind. A Server serves once.
 func (s *Server) Serve(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	hs, err := s.httpServer()
-	if err != nil {
-		return err
-	}
+	hs := s.httpServer()
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("listen: another process answers on %s; stop it, or choose another address with --listen", s.cfg.Listen)
@@ -315,6 +314,9 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	s.warnings(ctx, hs.TLSConfig != nil)
 	failed := make(chan error, 1)
 	go func() { failed <- hs.Serve(ln) }()
+	if s.acme != nil {
+		go s.acme.Fetch(ctx)
+	}
 	s.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("url", url), slog.String("version", s.opt.Version))
 	if _, err := fmt.Fprintln(s.opt.Ready, "hygeia is ready at "+url+"/"); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "standard output is closed", slog.Any("err", err))
@@ -346,7 +348,7 @@ func (s *Server) stop(hs *http.Server, served <-chan error) error {
 	return err
 }
 
-func (s *Server) httpServer() (*http.Server, error) {
+func (s *Server) httpServer() *http.Server {
 	l := s.cfg.Limits
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -356,36 +358,11 @@ func (s *Server) httpServer() (*http.Server, error) {
 		MaxHeaderBytes: 2*int(l.Headers) + 256<<10,                          // the chain refuses what is over the limit, in the form of the place that was asked
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken clients; not our errors
 	}
-	cfg, err := s.cfg.TLS.load(s.log)
-	if err != nil || cfg == nil {
-		return hs, err
+	if s.services.tls == nil {
+		return hs
 	}
 	protocols.SetHTTP2(true)
-	cfg.NextProtos = []string{"h2", "http/1.1"}
-	hs.TLSConfig = cfg
-	return hs, nil
-}
-
-// load reads the certificates; nil when there are none.
-func (t TLSConfig) load(log *slog.Logger) (*tls.Config, error) {
-	if t.Cert == "" {
-		return nil, nil
-	}
-	cert, err := openCertificate(t.Cert, t.Key, log)
-	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	cfg := &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
-	if t.ClientCA != "" {
-		pem, err := os.ReadFile(t.ClientCA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.client_ca: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.client_ca: %s holds no certificate", t.ClientCA)
-		}
-		cfg.ClientCAs, cfg.ClientAuth = pool, tls.RequireAndVerifyClientCert
-	}
-	return cfg, nil
+	hs.TLSConfig = s.services.tls.Clone()
+	hs.TLSConfig.NextProtos = []string{"h2", "http/1.1"}
+	return hs
 }

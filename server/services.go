@@ -56,6 +56,8 @@ type services struct {
 	// identity is nil when authentication is off.
 	identity *identity
 	events   *eventRooms
+	trail    *trail      // of connections that are no requests; nil: there is none
+	refs     references  // what passwords of services may refer to
 	tls      *tls.Config // of the listeners of services; nil: in clear
 
 	change sync.Mutex // held while table is replaced
@@ -74,7 +76,7 @@ var (
 )
 
 func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store, q *queue) *services {
-	s := &services{data: cfg.Data, shared: cfg.Database != "", place: cfg.place, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), pages: web.NewBudget(4 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m}
+	s := &services{data: cfg.Data, shared: cfg.Database != "", place: cfg.place, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), pages: web.NewBudget(4 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m, refs: newReferences(cfg)}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
 	s.events = newEventRooms(cfg, s)
 	return s

@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/medtech/ingest"
+	"github.com/hygeia-health/hygeia/platform/audit"
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/platform/web"
 )
 
 // sourceOptions returns a source in the words of the room, without its secrets.
@@ -107,7 +110,7 @@ func (s *service) source(src manage.MedTechSource) (ingest.Options, error) {
 	o.Log = s.all.log.With("service", s.ref.String())
 	if src.Password != "" {
 		var err error
-		if o.Secret, err = secret(src.Password); err != nil {
+		if o.Secret, err = s.all.refs.secret(src.Password); err != nil {
 			return o, err
 		}
 	}
@@ -147,13 +150,21 @@ func (s *service) ask(ctx context.Context, m *medtechRoom, list []ingest.Options
 }
 
 // authenticateDevice decides about a connection to a built-in broker: the
-// password is a bearer token that may send messages to the service.
+// password is a bearer token that may send messages to the service. Who connects,
+// or tries to, stands in the audit trail; while that cannot be written nobody does.
 func (s *service) authenticateDevice(ctx context.Context, _ string, password []byte) error {
 	p, err := s.realm.Load().Authenticate(ctx, "Bearer "+string(password))
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.all.identity.guard(s.ref).Authorize(auth.WithPrincipal(ctx, p), auth.MedTechSend)
 	}
-	return s.all.identity.guard(s.ref).Authorize(auth.WithPrincipal(ctx, p), auth.MedTechSend)
+	rec := audit.Record{Service: s.ref.String(), Method: "CONNECT", Action: "connect", Status: http.StatusOK}
+	if p != nil {
+		rec.Principal, rec.Client, rec.Issuer, rec.User = p.ID, p.Client, p.Issuer, p.FHIRUser
+	}
+	if err != nil {
+		rec.Status = web.Status(fault.From(err).Kind)
+	}
+	return errors.Join(err, s.all.trail.append(ctx, true, rec))
 }
 
 // isLoopback reports whether only this machine can reach an address.

@@ -212,7 +212,7 @@ func (t *trail) record(r *http.Request, q *web.Request, status int) error {
 	}
 	wait := r.Method != http.MethodGet && r.Method != http.MethodHead
 	if len(q.Entries) == 0 {
-		return t.append(r, wait, rec)
+		return t.append(r.Context(), wait, rec)
 	}
 	records := make([]audit.Record, 1, 1+len(q.Entries))
 	records[0] = rec
@@ -221,14 +221,17 @@ func (t *trail) record(r *http.Request, q *web.Request, status int) error {
 		rec.Method, rec.Action, rec.Type, rec.ID, rec.Status = e.Method, e.Action, e.Type, e.ID, e.Status
 		records = append(records, rec)
 	}
-	return t.append(r, wait, records...)
+	return t.append(r.Context(), wait, records...)
 }
 
-func (t *trail) append(r *http.Request, wait bool, records ...audit.Record) error {
+func (t *trail) append(ctx context.Context, wait bool, records ...audit.Record) error {
+	if t == nil {
+		return nil
+	}
 	// The record is written even if the client is gone: what was done was done.
-	err := t.log.Append(context.WithoutCancel(r.Context()), wait, records...)
+	err := t.log.Append(context.WithoutCancel(ctx), wait, records...)
 	if err != nil && t.cfg.OnFailure == "log" {
-		t.slog.LogAttrs(r.Context(), slog.LevelError, "an audit record is missing", slog.String("request_id", records[0].Request), slog.Any("err", err))
+		t.slog.LogAttrs(ctx, slog.LevelError, "an audit record is missing", slog.String("request_id", records[0].Request), slog.Any("err", err))
 		return nil
 	}
 	return err

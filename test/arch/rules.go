@@ -35,6 +35,7 @@ var thirdParty = map[string][]string{
 	"github.com/minio/minio-go/v7":        {"platform/blob/s3"},
 	"github.com/go-jose/go-jose/v4":       {"platform/auth"},
 	"golang.org/x/crypto/argon2":          {"platform/auth/idp"},
+	"golang.org/x/crypto/acme":            {"platform/web/acme"},
 	"go.yaml.in/yaml/v3":                  {"server"},
 	"golang.org/x/text":                   {"spec/search", "spec/dcm"},
 	"golang.org/x/sys":                    {"platform/db", "cmd"},
