@@ -135,7 +135,18 @@ func (b *Batch) Store(ctx context.Context) {
 	case len(b.ops) == 0:
 		b.wait = func() ([]Imported, error) { return nil, nil }
 	default:
-		b.wait = im.Import(ctx, b.ops)
+		wait := im.Import(ctx, b.ops)
+		b.wait = func() (done []Imported, err error) {
+			err = b.s.defined(ctx, false, func() error {
+				if wait == nil {
+					wait = im.Import(ctx, b.ops)
+				}
+				done, err = wait()
+				wait = nil
+				return err
+			})
+			return done, err
+		}
 	}
 }
 

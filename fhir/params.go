@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/resource"
@@ -20,19 +21,36 @@ import (
 // has seen what was there before, or when nothing was.
 
 // ParamStore is a Store that remembers which custom parameters are complete.
+//
+// It also sees to it that nothing is indexed by definitions that are not valid
+// any more, whoever changed them: a change of a SearchParameter or of a state
+// begins a new edition of the definitions, and Apply, Import and Reindex fail with
+// ErrOutdated, before they have done anything, until Defined has said that the
+// registry holds that edition. Values that were extracted by an older generation
+// of the registry are extracted anew.
 type ParamStore interface {
 	// ParamStates returns the parameters that were ever indexed, by the Key of
-	// search.Custom, and whether they are complete.
-	ParamStates(ctx context.Context) (map[string]bool, error)
+	// search.Custom, and whether they are complete. The definitions that are read
+	// afterwards are those of the edition, or newer.
+	ParamStates(ctx context.Context) (states map[string]bool, edition int64, err error)
+	// SetParamState stores a state. One that is complete stays it, until ForgetParam.
 	SetParamState(ctx context.Context, key string, complete bool) error
+	// Defined says which edition the registry holds.
+	Defined(edition int64)
 	// ForgetParam removes the rows and the state of parameters that are no more.
+	// It fails with ErrOutdated when the definitions have changed meanwhile.
 	ForgetParam(ctx context.Context, key string) error
 }
 
+// ErrOutdated says that the search parameters have changed, on this node or on
+// another, and have to be read again with LoadParams.
+var ErrOutdated = errors.New("the search parameters changed")
+
 // params are the custom parameters of a service.
 type params struct {
-	mu   sync.Mutex
-	list []*custom
+	mu      sync.Mutex
+	list    []*custom
+	edition int64
 }
 
 // custom is a parameter with the resource that defines it.
@@ -70,30 +88,55 @@ func (s *Service) LoadParams(ctx context.Context) error {
 	return s.loadParams(ctx)
 }
 
-func (s *Service) loadParams(ctx context.Context) error {
-	list, err := s.readParams(ctx)
-	if err != nil {
-		return err
-	}
-	states := map[string]bool{}
-	ps, remembers := s.store.(ParamStore)
-	if remembers {
-		if states, err = ps.ParamStates(ctx); err != nil {
+// FollowParams is LoadParams when another node has changed them.
+func (s *Service) FollowParams(ctx context.Context) error {
+	s.params.mu.Lock()
+	defer s.params.mu.Unlock()
+	if ps, ok := s.store.(ParamStore); ok {
+		if _, edition, err := ps.ParamStates(ctx); err != nil || edition == s.params.edition {
 			return err
 		}
+	}
+	return s.loadParams(ctx)
+}
+
+// loadParams begins again when it stored a state, which is a new edition.
+func (s *Service) loadParams(ctx context.Context) error {
+	for {
+		if stored, err := s.loadEdition(ctx); err != nil || !stored {
+			return err
+		}
+	}
+}
+
+func (s *Service) loadEdition(ctx context.Context) (stored bool, err error) {
+	states, edition := map[string]bool{}, int64(0)
+	ps, remembers := s.store.(ParamStore)
+	if remembers {
+		if states, edition, err = ps.ParamStates(ctx); err != nil {
+			return false, err
+		}
+	}
+	list, err := s.readParams(ctx)
+	if err != nil {
+		return false, err
 	}
 	for _, c := range list {
 		done, known := states[c.Key]
 		if !known && remembers {
 			if done, err = s.nothingOf(ctx, c.Types()); err != nil {
-				return err
+				return false, err
 			}
 			if err = ps.SetParamState(ctx, c.Key, done); err != nil {
-				return err
+				return false, err
 			}
+			stored = true
 		}
 		c.Partial = !done
 		delete(states, c.Key)
+	}
+	if stored {
+		return true, nil
 	}
 	customs := make([]*search.Custom, len(list))
 	for i, c := range list {
@@ -101,12 +144,53 @@ func (s *Service) loadParams(ctx context.Context) error {
 	}
 	s.reg.SetCustom(customs)
 	s.params.list = list
+	if !remembers {
+		return false, nil
+	}
+	s.params.edition = edition
+	ps.Defined(edition)
 	for key := range states { // of definitions that are gone or changed
-		if err := ps.ForgetParam(ctx, key); err != nil {
+		if err := ps.ForgetParam(ctx, key); err != nil && !errors.Is(err, ErrOutdated) { // whoever reads the next edition goes on
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// outdatedTries is how often a change is tried again because the search
+// parameters changed.
+const outdatedTries = 5
+
+// defined calls f again when it fails because the search parameters changed.
+// The caller holds params.mu if held is set.
+func (s *Service) defined(ctx context.Context, held bool, f func() error) error {
+	load := s.FollowParams
+	if held {
+		load = s.loadParams
+	}
+	for range outdatedTries {
+		err := f()
+		if !errors.Is(err, ErrOutdated) {
+			return err
+		}
+		if err := load(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return &fault.Error{Kind: fault.Transient, Msg: "the search parameters of the service keep changing; try again", RetryAfter: time.Second}
+}
+
+// Reindex is Reindexer.Reindex of the store, by the definitions of now.
+func (s *Service) Reindex(ctx context.Context, from ReindexFrom) (next ReindexFrom, err error) {
+	r, ok := s.store.(Reindexer)
+	if !ok {
+		return from, fault.New(fault.NotImplemented, "this store cannot be indexed again")
+	}
+	err = s.defined(ctx, false, func() error {
+		next, err = r.Reindex(ctx, from)
+		return err
+	})
+	return next, err
 }
 
 // nothingOf reports whether no resource of the types is stored.
@@ -166,18 +250,25 @@ func readParam(k Key, stored []byte) (*custom, bool, error) {
 
 // commit hands a change to the store. SearchParameters in it are checked before
 // and defined after.
-func (s *Service) commit(ctx context.Context, c *Change) ([]Applied, error) {
+func (s *Service) commit(ctx context.Context, c *Change) (done []Applied, err error) {
 	if !slices.ContainsFunc(c.Ops, func(op Op) bool { return op.Key.Type == "SearchParameter" }) {
-		return s.store.Apply(ctx, c)
+		err = s.defined(ctx, false, func() error {
+			done, err = s.store.Apply(ctx, c)
+			return err
+		})
+		return done, err
 	}
 	s.params.mu.Lock()
 	defer s.params.mu.Unlock()
-	for i := range c.Ops {
-		if err := s.checkParam(&c.Ops[i]); err != nil {
-			return nil, err
+	err = s.defined(ctx, true, func() error {
+		for i := range c.Ops {
+			if err := s.checkParam(&c.Ops[i]); err != nil {
+				return err
+			}
 		}
-	}
-	done, err := s.store.Apply(ctx, c)
+		done, err = s.store.Apply(ctx, c)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -2,13 +2,17 @@ package fhir_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/fhirsql"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -99,9 +103,103 @@ func TestCustomParameter(t *testing.T) {
 	if resp := r.do(200, "GET", "Patient?eyes=blue", ""); len(resp.Dropped) != 1 {
 		t.Errorf("after the deletion: %+v", resp.Dropped)
 	}
-	states, err := st.ParamStates(t.Context())
+	states, _, err := st.ParamStates(t.Context())
 	if err != nil || len(states) != 0 {
 		t.Errorf("states are left: %v, %v", states, err)
+	}
+}
+
+// TestParametersOfOtherNodes: a node that does not know yet that a parameter was
+// defined, changed or deleted writes and indexes by it all the same.
+func TestParametersOfOtherNodes(t *testing.T) {
+	path := dbtest.Postgres(t)
+	a, _ := sqlRig(t, path)
+	b, _ := sqlRig(t, path)
+	b.do(201, "PUT", "Observation/x", `{"resourceType":"Observation","id":"x","status":"final","code":{"text":"t"}}`)
+	a.do(201, "PUT", "SearchParameter/eyes", eyes)
+	b.do(201, "PUT", "Patient/p1", eyed("p1", "blue")) // complete on a, unknown to b
+	found := func(r *rig, query string, want, dropped int) {
+		t.Helper()
+		resp := r.do(200, "GET", query, "")
+		if len(resp.Page.Records) != want || len(resp.Dropped) != dropped {
+			t.Errorf("%s: %d, %+v; want %d, %d", query, len(resp.Page.Records), resp.Dropped, want, dropped)
+		}
+	}
+	for _, r := range []*rig{a, b} {
+		found(r, "Patient?eye-colour=blue", 1, 0)
+	}
+	a.do(200, "PUT", "SearchParameter/eyes", strings.Replace(eyes, `"eye-colour"`, `"eyes"`, 1))
+	b.reindexAs(a) // the job of a runs on b
+	b.do(201, "PUT", "Patient/p2", eyed("p2", "blue"))
+	for _, r := range []*rig{a, b} {
+		if err := r.svc.FollowParams(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		found(r, "Patient?eyes=blue", 2, 0)
+	}
+	// The same resource on both: one of them has to be told.
+	text := strings.Replace(eyes, `"eye-colour"`, `"gaze"`, 1)
+	b.do(200, "PUT", "SearchParameter/eyes", text)
+	a.fail(fault.Invalid, "PUT", "SearchParameter/other", strings.Replace(eyes, `"id":"eyes"`, `"id":"other"`, 1)) // it has the url
+	a.do(204, "DELETE", "SearchParameter/eyes", "")
+	b.do(201, "PUT", "Patient/p3", eyed("p3", "blue"))
+	found(b, "Patient?gaze=blue", 3, 1) // not a parameter any more
+}
+
+// TestParameterUnderLoad: what is written while a parameter is defined is found
+// by it, on whichever node.
+func TestParameterUnderLoad(t *testing.T) {
+	path := dbtest.Postgres(t)
+	a, _ := sqlRig(t, path)
+	b, _ := sqlRig(t, path)
+	var wg sync.WaitGroup
+	var n atomic.Int64
+	stop := make(chan struct{})
+	for i, r := range []*rig{a, b, a, b} {
+		wg.Go(func() {
+			for j := 0; ; j++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				id := fmt.Sprintf("p%d-%d", i, j)
+				r.do(201, "PUT", "Patient/"+id, eyed(id, "blue"))
+				n.Add(1)
+			}
+		})
+	}
+	wait := func(k int64) {
+		for end := n.Load() + k; n.Load() < end && !t.Failed(); {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	wait(10)
+	b.do(201, "PUT", "SearchParameter/eyes", eyes)
+	wait(10)
+	a.reindexAs(b)
+	wait(10)
+	close(stop)
+	wg.Wait()
+	if resp := b.do(200, "GET", "Patient?eye-colour=blue&_total=accurate", ""); resp.Page.Total != n.Load() || len(resp.Dropped) != 0 {
+		t.Errorf("%d found of %d, %+v", resp.Page.Total, n.Load(), resp.Dropped)
+	}
+}
+
+// reindexAs is a reindex that was asked for at the node from and runs on r.
+func (r *rig) reindexAs(from *rig) {
+	r.Helper()
+	keys, types, err := from.svc.Partials(nil, nil)
+	if err != nil {
+		r.Fatal(err)
+	}
+	for at := (fhir.ReindexFrom{Types: types, More: true}); at.More; {
+		if at, err = r.svc.Reindex(context.Background(), at); err != nil {
+			r.Fatal(err)
+		}
+	}
+	if err := r.svc.Reindexed(context.Background(), keys); err != nil {
+		r.Fatal(err)
 	}
 }
 

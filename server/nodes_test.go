@@ -233,3 +233,53 @@ func TestNodesDICOM(t *testing.T) {
 	}
 	eventually(t, b, "/default/dicom/v2/studies", 204, "")
 }
+
+// TestNodesFollowParameters: a search parameter that is defined, reindexed or
+// deleted on one node is known to the others within a second.
+func TestNodesFollowParameters(t *testing.T) {
+	address := dbtest.Database(t)
+	a, b := open(t, t.TempDir(), shared(address)), open(t, t.TempDir(), shared(address))
+	for _, p := range []platform{a, b} {
+		eventually(t, p, "/default/fhir/Patient", 200, `"searchset"`)
+	}
+	const blue = "/default/fhir/Patient?eyes=blue&_summary=count"
+	strict := func(p platform) (int, string) {
+		rec := p.do("GET", blue, "", "Prefer", "handling=strict")
+		return rec.Code, rec.Body.String()
+	}
+	follows := func(what string, p platform, status int, contains string) {
+		t.Helper()
+		begin := time.Now()
+		for {
+			code, text := strict(p)
+			if code == status && strings.Contains(text, contains) {
+				break
+			}
+			if time.Since(begin) > 10*time.Second {
+				t.Fatalf("%s: still %d %s", what, code, text)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Logf("%s: followed after %s", what, time.Since(begin).Round(time.Millisecond))
+	}
+	patient := `{"resourceType":"Patient","extension":[{"url":"http://example.org/eyes","valueCode":"blue"}]}`
+	if rec := b.do("POST", "/default/fhir/Patient", patient); rec.Code != 201 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	rec := a.do("PUT", "/default/fhir/SearchParameter/eyes", `{"resourceType":"SearchParameter","id":"eyes","url":"http://example.org/eyes","name":"eyes","status":"active",
+"description":"x","code":"eyes","base":["Patient"],"type":"token","expression":"Patient.extension.where(url='http://example.org/eyes').value.ofType(code)"}`)
+	if rec.Code != 201 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	follows("definition", b, 200, `"total":0`)
+	if rec := b.do("POST", "/default/fhir/$reindex", ""); rec.Code >= 300 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	for _, p := range []platform{a, b} { // whoever runs the job
+		follows("reindex", p, 200, `"total":1`)
+	}
+	if rec := b.do("DELETE", "/default/fhir/SearchParameter/eyes", ""); rec.Code >= 300 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	follows("deletion", a, 400, "eyes")
+}

@@ -165,7 +165,7 @@ func (s *Service) runReindex(ctx context.Context, t *jobs.Task) (any, error) {
 	}
 	var saved time.Time
 	for from.More {
-		if from, err = store.Reindex(ctx, from); err != nil {
+		if from, err = s.d.FHIR.Reindex(ctx, from); err != nil {
 			return nil, err
 		}
 		if now := s.d.Now(); now.Sub(saved) >= reindexSave || !from.More {

@@ -17,7 +17,7 @@ const (
 	opPatch
 	opDelete
 	opErased // a hard delete: only in chg
-	opPlaced // the place of an imported version in the past: only in chg, and no change (see import.go)
+	opPlaced // the place of an imported version in the past: only in chg, and no change (see import.go); of rid 0: only names were given
 )
 
 var methods = [...]string{opPost: "POST", opPut: "PUT", opPatch: "PATCH", opDelete: "DELETE", opErased: "DELETE", opPlaced: ""}
@@ -92,6 +92,9 @@ func (s *Store) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, erro
 // apply runs in the writer. Everything that can refuse a change is checked
 // before the first row is written; an error after that breaks the transaction.
 func (s *Store) apply(ctx context.Context, c *db.Conn, ch *change) error {
+	if err := s.outdated(); err != nil {
+		return err
+	}
 	if len(ch.Guards) > 0 {
 		if err := s.pending.flush(c); err != nil {
 			return &db.Broken{Err: err}
@@ -135,7 +138,7 @@ func (s *Store) applyInOrder(c *db.Conn, ch *change) error {
 		return &db.Broken{Err: err}
 	}
 	dicts := s.dicts()
-	last := s.last
+	last, edition := s.last, s.edition.now
 	var marks [4]int
 	for i, d := range dicts {
 		marks[i] = len(d.fresh)
@@ -157,7 +160,7 @@ func (s *Store) applyInOrder(c *db.Conn, ch *change) error {
 		}
 		s.rids.forget()
 		s.rids.next = s.rids.limit
-		s.last = last // nobody has seen what was given since
+		s.last, s.edition.now = last, edition // nobody has seen what was given since
 		for i, d := range dicts {
 			d.forget(marks[i])
 		}
@@ -300,6 +303,9 @@ func (s *Store) tick() fhir.Seq {
 
 func (s *Store) write(c *db.Conn, ch *change, i int, st *state) error {
 	op := &ch.Ops[i]
+	if err := s.defines(c, op); err != nil {
+		return err
+	}
 	s.cache.change(op.Key)
 	delete(s.ahead.states, st.rid)
 	var err error
@@ -344,7 +350,15 @@ func (s *Store) put(c *db.Conn, op *fhir.Op, z []byte, st *state) (fhir.Applied,
 // out has. The caller writes its change row.
 func (s *Store) putAs(c *db.Conn, op *fhir.Op, z []byte, st *state, out fhir.Applied) (fhir.Applied, error) {
 	w := &s.work
-	if err := s.build(c, op.Key.Type, st.rid, op.Values, &w.now); err != nil {
+	values := op.Values
+	if values.Generation != s.reg.Generation() { // extracted before the definitions changed
+		var r reader
+		if err := s.extract(op.Key, op.Stored, &r); err != nil {
+			return out, err
+		}
+		values = &r.values
+	}
+	if err := s.build(c, op.Key.Type, st.rid, values, &w.now); err != nil {
 		return out, err
 	}
 	t := s.types.id(op.Key.Type)

@@ -40,6 +40,9 @@ func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.
 		}
 	}
 	work := &db.Work{Size: len(ops), Bulk: true, Data: ch, Do: func(c *db.Conn) error {
+		if err := s.outdated(); err != nil {
+			return err
+		}
 		for i := range ops {
 			var err error
 			if out[i].Applied, err = s.importOne(c, &ops[i], ch.bodies[i]); err == nil {
@@ -96,6 +99,9 @@ func (s *Store) importOne(c *db.Conn, op *fhir.ImportOp, z []byte) (fhir.Applied
 		return fhir.Applied{}, err
 	} else if past = a.Seq <= s.last; !past {
 		s.last = a.Seq
+	}
+	if err := s.defines(c, &op.Op); err != nil {
+		return fhir.Applied{}, err
 	}
 	s.cache.change(op.Key)
 	delete(s.ahead.states, st.rid)

@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -50,12 +51,17 @@ func (s *Store) ReindexOne(ctx context.Context, k fhir.Key) error {
 // reindexing is a turn of the writer.
 func (s *Store) reindexing(ctx context.Context, size int, do func(*db.Conn) error) error {
 	return s.db.Write(ctx, &db.Work{Size: size, Bulk: true, Do: func(c *db.Conn) error {
-		if err := ctx.Err(); err != nil {
+		if err := cmp.Or(ctx.Err(), s.outdated()); err != nil {
 			return err
 		}
 		err := s.pending.flush(c)
+		top := s.rids.top
 		if err == nil {
 			err = do(c)
+		}
+		// Other nodes look for new names where the change sequence has grown.
+		if err == nil && (s.rids.top != top || s.fresh()) {
+			s.logChange(s.tick(), 0, 0, opPlaced)
 		}
 		if err != nil {
 			return &db.Broken{Err: fault.Wrap("fhirsql: reindex", err)}

@@ -29,9 +29,13 @@ type tail struct {
 }
 
 const sqlTail = `SELECT coalesce((SELECT max(seq) FROM chg), 0), coalesce((SELECT max(id) FROM type), 0),
-coalesce((SELECT max(id) FROM param), 0), coalesce((SELECT max(id) FROM sys), 0), coalesce((SELECT max(id) FROM unit), 0), coalesce((SELECT v FROM meta WHERE k='rid'), 1)`
+coalesce((SELECT max(id) FROM param), 0), coalesce((SELECT max(id) FROM sys), 0), coalesce((SELECT max(id) FROM unit), 0), coalesce((SELECT v FROM meta WHERE k='rid'), 1),
+coalesce((SELECT v FROM meta WHERE k='sp'), 0)`
 
-const sqlNewest = "SELECT coalesce(max(seq), 0) FROM chg"
+const (
+	sqlNewest = "SELECT coalesce(max(seq), 0) FROM chg"
+	sqlBegin  = "SELECT coalesce(max(seq), 0), coalesce((SELECT v FROM meta WHERE k='sp'), 0) FROM chg"
+)
 
 // newest returns the newest change on c. Names and rids are given together with
 // a change, so that nothing is new when it is not.
@@ -65,13 +69,14 @@ func (s *Store) followTo(c *db.Conn, seq fhir.Seq) (err error) {
 
 // ends is where the change sequence, the dictionaries and the rids end.
 type ends struct {
-	seq   fhir.Seq
-	names [4]int64 // of dicts
-	rid   int64
+	seq     fhir.Seq
+	names   [4]int64 // of dicts
+	rid     int64
+	edition int64 // of the search parameters
 }
 
 func (e *ends) read(st *db.Stmt) {
-	e.seq, e.rid = fhir.Seq(st.ColInt(0)), st.ColInt(5)
+	e.seq, e.rid, e.edition = fhir.Seq(st.ColInt(0)), st.ColInt(5), st.ColInt(6)
 	for i := range e.names {
 		e.names[i] = st.ColInt(i + 1)
 	}
@@ -217,7 +222,7 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 		return nil
 	}
 	t := &s.tail
-	text := sqlNewest
+	text := sqlBegin
 	if t.others { // they have written again, most likely
 		text = sqlTail
 	}
@@ -236,11 +241,11 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 	if ok, err := end.Step(); err != nil || !ok {
 		return err
 	}
-	e := ends{seq: fhir.Seq(end.ColInt(0))}
-	switch changed := e.seq != t.known; {
-	case changed && t.others:
+	e := ends{seq: fhir.Seq(end.ColInt(0)), edition: end.ColInt(1)}
+	switch {
+	case t.others:
 		e.read(end)
-	case changed:
+	case e.seq != t.known:
 		if e, err = readEnds(c); err != nil {
 			return err
 		}
@@ -253,6 +258,7 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 		}
 	}
 	t.begin, t.known = e.seq, e.seq
+	s.edition.now, s.edition.kept = e.edition, e.edition
 	s.last = max(s.last, e.seq)
 	return read()
 }

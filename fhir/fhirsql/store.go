@@ -5,6 +5,7 @@ import (
 	"embed"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,13 +59,14 @@ type Store struct {
 	units   *dict    // the units of UCUM that are in use
 	pids    sync.Map // *search.Param -> int64
 
-	cache  *cache
-	totals totals
-	known  known
-	shared bool // other nodes may write
-	opened bool // set before the first write of a caller
-	tail   tail // what was seen of the writes of other nodes
-	rounds rounds
+	cache   *cache
+	totals  totals
+	known   known
+	shared  bool // other nodes may write
+	opened  bool // set before the first write of a caller
+	edition edition
+	tail    tail // what was seen of the writes of other nodes
+	rounds  rounds
 
 	// The writer's own state.
 	rids    rids
@@ -114,12 +116,15 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		rids: rids{next: 1, limit: 1, top: 1, young: map[fhir.Key]int64{}, old: map[fhir.Key]int64{}},
 	}
 	s.pending.clear()
+	s.edition.held.Store(-1)
 	if s.shared = d.Dialect() == db.Postgres; s.shared {
 		d.OnBegin(s.beginShared)
 	}
 	d.OnFlush(s.beforeCommit)
 	d.OnEnd(func(committed bool) {
-		if !committed {
+		if committed {
+			s.afterCommit()
+		} else {
 			s.afterRollback()
 		}
 		s.cache.settle()
@@ -183,6 +188,9 @@ func (s *Store) load(c *db.Conn, crashed *bool, version *int64) error {
 		case "rid":
 			s.rids.top = st.ColInt(1)
 			s.rids.next, s.rids.limit = s.rids.top, s.rids.top
+		case "sp":
+			s.edition.now = st.ColInt(1)
+			s.edition.kept = s.edition.now
 		case "index":
 			*version = st.ColInt(1)
 		case "open":
@@ -207,14 +215,21 @@ func (s *Store) load(c *db.Conn, crashed *bool, version *int64) error {
 // dicts are the dictionaries that the writer adds to, in the order of sqlTail.
 func (s *Store) dicts() []*dict { return []*dict{s.types, s.params, s.systems, s.units} }
 
+// fresh reports whether the open transaction has given names.
+func (s *Store) fresh() bool {
+	return slices.ContainsFunc(s.dicts(), func(d *dict) bool { return len(d.fresh) > 0 })
+}
+
 func (s *Store) beforeCommit(c *db.Conn) error {
-	if err := s.pending.flush(c); err != nil {
-		return err
-	}
+	return s.pending.flush(c)
+}
+
+// afterCommit keeps what the transaction gave.
+func (s *Store) afterCommit() {
 	for _, d := range s.dicts() {
 		d.keep()
 	}
-	return nil
+	s.edition.kept = s.edition.now
 }
 
 // afterRollback forgets what the transaction gave: names, rids, rows.
@@ -226,6 +241,7 @@ func (s *Store) afterRollback() {
 	s.rids.forget()
 	s.pids.Clear()
 	clear(s.texts)
+	s.edition.now = s.edition.kept
 	for _, d := range s.dicts() {
 		d.forget(0)
 	}
@@ -255,6 +271,9 @@ func (s *Store) Integrity() string {
 	}
 	return "ok"
 }
+
+// Schema returns the schema on the server; "" for a file.
+func (s *Store) Schema() string { return s.db.Schema() }
 
 // Stats returns the counters of the writer.
 func (s *Store) Stats() db.WriterStats { return s.db.Stats() }

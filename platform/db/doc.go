@@ -37,7 +37,8 @@
 // request to somebody else, may be done again by the next owner; so it has to
 // do no harm twice. Other nodes are woken by Notify and Listen (a node that stores
 // a message tells the owner), and must not wait for it longer than a poll would
-// take: a notification is lost with its connection. On a file the same code runs
+// take: a notification is lost with its connection. Announce and
+// ListenAll do the same for all schemas of a database, with one connection. On a file the same code runs
 // alone.
 //
 // # SQL that every engine takes

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,6 +24,39 @@ func (c *Conn) Notify(channel string) error {
 	return c.Exec("SELECT pg_notify($1, '')", pc.eng.channel(channel))
 }
 
+// Announce is Notify for all who listen to a topic on any schema of the server's
+// database; they are told which schema it comes from. One connection of a
+// node can so follow all of its stores.
+func (c *Conn) Announce(topic string) error {
+	pc, ok := c.c.(*pgConn)
+	if !ok {
+		return nil
+	}
+	return c.Exec("SELECT pg_notify($1, $2)", announced(topic), pc.eng.schema)
+}
+
+func announced(topic string) string { return "hygeia/" + topic }
+
+// ListenAll is Listen for Announce: f gets the schema that it comes from, or ""
+// when any may have announced something. f runs for one at a time.
+func (d *DB) ListenAll(ctx context.Context, topic string, f func(ctx context.Context, schema string)) {
+	e, ok := d.eng.(*pgEngine)
+	if !ok {
+		f(ctx, "")
+		<-ctx.Done()
+		return
+	}
+	e.keepListening(ctx, announced(topic), f)
+}
+
+// Schema returns the schema on the server, "" for a file.
+func (d *DB) Schema() string {
+	if e, ok := d.eng.(*pgEngine); ok {
+		return e.schema
+	}
+	return ""
+}
+
 // Listen calls f once at its beginning and then after each Notify, by any
 // node, until ctx ends. Several in a row may be one call, and after the
 // connection was lost f is called because something may have been missed. On a
@@ -34,6 +68,12 @@ func (d *DB) Listen(ctx context.Context, channel string, f func(context.Context)
 		<-ctx.Done()
 		return
 	}
+	e.keepListening(ctx, e.channel(channel), func(ctx context.Context, _ string) { f(ctx) })
+}
+
+// keepListening calls f with what was sent on a channel, and with "" when the
+// connection was made.
+func (e *pgEngine) keepListening(ctx context.Context, channel string, f func(context.Context, string)) {
 	for ctx.Err() == nil {
 		_ = e.listen(ctx, channel, f) // it is tried again; the checks of readiness tell
 		select {
@@ -55,8 +95,10 @@ func (e *pgEngine) channel(name string) string {
 }
 
 // listen returns when the connection is lost.
-func (e *pgEngine) listen(ctx context.Context, channel string, f func(context.Context)) error {
+func (e *pgEngine) listen(ctx context.Context, channel string, f func(context.Context, string)) error {
 	cfg := e.cfg.Copy()
+	var heard []string
+	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { heard = append(heard, n.Payload) }
 	// There is no query to cancel: the wait for the next message ends at once.
 	cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: pc.Conn()}
@@ -70,10 +112,10 @@ func (e *pgEngine) listen(ctx context.Context, channel string, f func(context.Co
 		defer cancel()
 		_ = pc.Close(ctx)
 	}()
-	if _, err := pc.Exec(ctx, "LISTEN "+quoteName(e.channel(channel))).ReadAll(); err != nil {
+	if _, err := pc.Exec(ctx, "LISTEN "+quoteName(channel)).ReadAll(); err != nil {
 		return err
 	}
-	f(ctx) // what was written before anybody listened
+	f(ctx, "") // what was written before anybody listened
 	for {
 		wait, cancel := context.WithTimeout(ctx, listenAlive)
 		err := pc.WaitForNotification(wait)
@@ -83,7 +125,13 @@ func (e *pgEngine) listen(ctx context.Context, channel string, f func(context.Co
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
-			f(ctx)
+			for len(heard) > 0 {
+				list := slices.Compact(heard)
+				heard = nil
+				for _, payload := range list {
+					f(ctx, payload)
+				}
+			}
 		case errors.Is(late, context.DeadlineExceeded) && !pc.IsClosed():
 			if err := pc.Ping(ctx); err != nil {
 				return err

@@ -26,6 +26,7 @@ type Resolve func(ref string) (typ, id string, ok bool)
 // validation for messages, but no input makes it fail otherwise. The error says
 // that n is not a resource of a known type.
 func (r *Registry) Extract(n resource.Node, resolve func(ref string) (typ, id string, ok bool), v *Values) error {
+	v.Generation = r.Generation() // before the schema is read, so that it is never too new
 	name := n.Get("resourceType")
 	s := r.schema(text(name))
 	if s == nil {

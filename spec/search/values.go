@@ -5,6 +5,8 @@ package search
 // ends inclusive. Strings may share memory with the parsed text, so a Values
 // lives no longer than the Doc it came from, unless cloned.
 type Values struct {
+	// Generation is that of the Registry that found them.
+	Generation int64
 	Tokens     []TokenValue
 	References []ReferenceValue
 	Dates      []DateValue
