@@ -44,19 +44,20 @@ type Deps struct {
 
 // Service is one DICOM service. All methods may be called by many goroutines.
 type Service struct {
-	store  Index
-	blobs  blob.Store
-	cfg    Config
-	guard  *auth.Guard
-	log    *slog.Logger
-	pack   *packer
-	budget *budget
-	parts  partitions
-	tags   tagList
-	jobs   Jobs
-	scope  string
-	places Containers
-	newID  func() string // of operations
+	store   Index
+	blobs   blob.Store
+	cfg     Config
+	guard   *auth.Guard
+	log     *slog.Logger
+	pack    *packer
+	handles *handles
+	budget  *budget
+	parts   partitions
+	tags    tagList
+	jobs    Jobs
+	scope   string
+	places  Containers
+	newID   func() string // of operations
 
 	changing sync.Mutex // held while tags change
 
@@ -78,7 +79,7 @@ func New(d Deps) (*Service, error) {
 		store: d.Store, blobs: d.Blobs, cfg: d.Config, guard: d.Guard, log: d.Log, jobs: d.Jobs, scope: d.Scope, places: d.Containers,
 		budget: newBudget(d.Config.Buffer), stop: cancel,
 	}
-	s.pack = newPacker(d.Blobs, s.object)
+	s.pack, s.handles = newPacker(d.Blobs, s.object), newHandles(d.Blobs)
 	s.newID = func() string { var b [16]byte; _, _ = rand.Read(b[:]); return hex.EncodeToString(b[:]) } // it never fails
 	if err := s.start(ctx); err != nil {
 		cancel()
@@ -166,6 +167,7 @@ func (s *Service) Close() {
 	s.stop()
 	s.stopped.Wait()
 	s.pack.close()
+	s.handles.close()
 }
 
 // housekeeping removes blobs that nothing refers to: at the start those of a
@@ -194,6 +196,7 @@ func (s *Service) Clean(ctx context.Context) (int, error) {
 	}
 	gone := list[:0]
 	for _, n := range list {
+		s.handles.drop(n)
 		if err := s.blobs.Delete(ctx, objectKey(n)); err != nil {
 			return len(gone), errors.Join(err, s.store.Forget(ctx, gone))
 		}
@@ -266,7 +269,7 @@ func (s *Service) open(ctx context.Context, l Location, offset, n int64) (io.Rea
 	if n < 0 || n > rest {
 		n = rest
 	}
-	r, _, err := s.blobs.Open(ctx, objectKey(l.Object), l.Pos+offset, n)
+	r, err := s.handles.open(ctx, l.Object, l.Pos+offset, n)
 	if fault.Is(err, fault.NotFound) {
 		return nil, &fault.Error{Kind: fault.Internal, Op: "dicom: open", Msg: "the stored file is missing", Err: err}
 	}

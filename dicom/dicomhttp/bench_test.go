@@ -1,10 +1,13 @@
 package dicomhttp_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"net"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/hygeia-health/hygeia/dicom"
@@ -77,6 +80,62 @@ func BenchmarkStore(b *testing.B) {
 				w.ServeHTTP(rec, r)
 				if rec.Code != 200 {
 					b.Fatal(rec.Code, rec.Body)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRetrieve measures one instance over loopback.
+func BenchmarkRetrieve(b *testing.B) {
+	w := benchWorld(b)
+	file, _ := benchFile(b)
+	r := httptest.NewRequest("POST", "/w/s/v2/studies", bytes.NewReader(file))
+	r.Header.Set("Content-Type", "application/dicom")
+	rec := httptest.NewRecorder()
+	w.ServeHTTP(rec, r)
+	f, err := dcm.Parse(file, dcm.Limits{})
+	if err != nil || rec.Code >= 300 {
+		b.Fatal(err, rec.Code, rec.Body)
+	}
+	path := fmt.Sprintf("/w/s/v2/studies/%s/series/%s/instances/%s", f.Data.String(dcm.TagStudyInstanceUID), f.Data.String(dcm.TagSeriesInstanceUID), f.Data.String(dcm.TagSOPInstanceUID))
+	srv := httptest.NewServer(w)
+	defer srv.Close()
+	c, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	for _, tt := range []struct{ name, path, accept string }{
+		{"instance", path, `multipart/related; type="application/dicom"; transfer-syntax=*`},
+		{"frame", path + "/frames/1", `multipart/related; type="application/octet-stream"; transfer-syntax=*`},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			br := bufio.NewReaderSize(c, 64<<10)
+			req := []byte("GET " + tt.path + " HTTP/1.1\r\nHost: x\r\nAccept: " + tt.accept + "\r\n\r\n")
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Write(req); err != nil {
+					b.Fatal(err)
+				}
+				n := 0
+				for {
+					line, err := br.ReadSlice('\n')
+					if err != nil {
+						b.Fatal(err)
+					}
+					if len(line) == 2 {
+						break
+					}
+					if v, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+						n, _ = strconv.Atoi(string(bytes.TrimSpace(v)))
+					}
+				}
+				if n < 30_000 {
+					b.Fatal(n)
+				}
+				if _, err := br.Discard(n); err != nil {
+					b.Fatal(err)
 				}
 			}
 		})

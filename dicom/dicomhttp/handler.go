@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hygeia-health/hygeia/dicom"
@@ -60,11 +61,45 @@ type exchange struct {
 	rt route
 }
 
-// recorder counts the answer.
+// recorder counts the answer. What is small is gathered, so that head, parts and the
+// end of an answer are one write.
 type recorder struct {
 	http.ResponseWriter
-	status int
-	n      int64
+	status  int
+	n       int64
+	waiting *[]byte
+}
+
+// gathers has memory for answers that are gathered.
+var gathers = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
+
+// room returns the memory that is left for gathering.
+func (w *recorder) room() []byte {
+	if w.waiting == nil {
+		w.waiting = gathers.Get().(*[]byte)
+	}
+	b := *w.waiting
+	return b[len(b):cap(b)]
+}
+
+// flush sends what was gathered.
+func (w *recorder) flush() error {
+	if w.waiting == nil || len(*w.waiting) == 0 {
+		return nil
+	}
+	_, err := w.ResponseWriter.Write(*w.waiting)
+	*w.waiting = (*w.waiting)[:0]
+	return err
+}
+
+// end sends what was gathered and gives its memory back.
+func (w *recorder) end() {
+	if w.waiting == nil {
+		return
+	}
+	_ = w.flush() // the client is gone when this fails
+	gathers.Put(w.waiting)
+	w.waiting = nil
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -83,15 +118,45 @@ func (w *recorder) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	if len(p) <= len(w.room()) {
+		*w.waiting = append(*w.waiting, p...)
+		w.n += int64(len(p))
+		return len(p), nil
+	}
+	if err := w.flush(); err != nil {
+		return 0, err
+	}
 	n, err := w.ResponseWriter.Write(p)
 	w.n += int64(n)
 	return n, err
+}
+
+// gather reads r into what is left of the memory; more says that r is not at its end.
+func (w *recorder) gather(r io.Reader) (more bool, err error) {
+	for {
+		b := w.room()
+		if len(b) == 0 {
+			return true, nil
+		}
+		n, err := r.Read(b)
+		*w.waiting = (*w.waiting)[:len(*w.waiting)+n]
+		w.n += int64(n)
+		if err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
 }
 
 // ReadFrom lets large answers go from file to socket.
 func (w *recorder) ReadFrom(r io.Reader) (int64, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
+	}
+	if err := w.flush(); err != nil {
+		return 0, err
 	}
 	n, err := io.Copy(w.ResponseWriter, r)
 	w.n += n
@@ -102,10 +167,12 @@ func (w *recorder) ReadFrom(r io.Reader) (int64, error) {
 func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	x := &exchange{h: h, w: &recorder{ResponseWriter: rw}, r: r}
+	defer x.w.end()
 	err := x.serve()
 	if err != nil {
 		x.fail(err)
 	}
+	x.w.end()
 	if h.opt.Observe != nil {
 		h.opt.Observe(x.rt.op, x.w.status, time.Since(begin), max(r.ContentLength, 0), x.w.n)
 	}

@@ -316,6 +316,12 @@ func (x *exchange) copy(r io.Reader) error {
 	if x.r.Method == http.MethodHead {
 		return nil
 	}
+	x.stall()
+	if more, err := x.w.gather(r); err != nil {
+		return &fault.Error{Kind: fault.Internal, Op: "dicomhttp: read", Msg: "the answer broke off", Err: err}
+	} else if !more {
+		return nil
+	}
 	for {
 		x.stall()
 		n, err := io.CopyN(x.w, r, 4<<20)
