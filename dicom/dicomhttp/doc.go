@@ -12,7 +12,7 @@
 //	GET    .../metadata                    at all three levels
 //	GET    .../instances/{i}/frames/{list}
 //	GET    .../instances/{i}/bulkdata/{path}
-//	GET    .../instances/{i}/rendered and .../frames/{n}/rendered
+//	GET    .../rendered                    at all levels, and .../frames/{n}/rendered
 //	GET    .../thumbnail                   at all levels
 //	POST   /studies/$bulkUpdate            (v2)
 //	GET    /wado                           WADO-URI

@@ -276,6 +276,23 @@ func TestXML(t *testing.T) {
 	}
 }
 
+// TestETagOfForms: the same metadata as JSON and as XML are two representations.
+func TestETagOfForms(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	w.stow(200, "/v2/studies", made(t, "1.2", "1.2.1", "1.2.1.1"))
+	tag := func(accept string) string {
+		return w.do("GET", "/v2/studies/1.2/metadata", nil, "Accept", accept).Header().Get("ETag")
+	}
+	const xml = `multipart/related; type="application/dicom+xml"`
+	if a, b := tag(dicomJSON), tag(xml); a == b || a == "" || b == "" {
+		t.Error(a, b)
+	}
+	for accept, other := range map[string]string{dicomJSON: xml, xml: dicomJSON} {
+		w.want(304, "GET", "/v2/studies/1.2/metadata", "Accept", accept, "If-None-Match", tag(accept))
+		w.want(200, "GET", "/v2/studies/1.2/metadata", "Accept", other, "If-None-Match", tag(accept))
+	}
+}
+
 func TestMetadata(t *testing.T) {
 	w := newWorld(t, dicom.Config{})
 	w.stow(200, "/v2/studies", made(t, "1.2", "1.2.1", "1.2.1.1"), made(t, "1.2", "1.2.1", "1.2.1.2"))

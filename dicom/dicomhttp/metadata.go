@@ -29,9 +29,13 @@ func (x *exchange) metadata() error {
 	if x.original() {
 		tag = strings.TrimSuffix(tag, `"`) + `-o"`
 	}
-	h := x.w.Header()
-	h["Etag"] = []string{tag}
-	if matches(x.r.Header.Get("If-None-Match"), tag) {
+	h, shown := x.w.Header(), tag
+	if wantsXML(list) { // the same data in another form are another representation (RFC 9110 section 8.8.3)
+		shown = strings.TrimSuffix(tag, `"`) + `-x"`
+	}
+	h["Etag"] = []string{shown}
+	h.Add("Vary", "Accept")
+	if matches(x.r.Header.Get("If-None-Match"), shown) {
 		return fault.New(fault.NotModified, "")
 	}
 	base := x.base()

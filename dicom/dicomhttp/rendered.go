@@ -2,6 +2,7 @@ package dicomhttp
 
 import (
 	"bytes"
+	"context"
 	"image"
 	"math"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/dcm"
 	"github.com/hygeia-health/hygeia/spec/dcm/render"
 )
 
@@ -21,7 +23,11 @@ const (
 // pictureType chooses from the Accept header; JPEG when both will do.
 func (x *exchange) pictureType() (string, error) {
 	for _, m := range accepts(x.r) {
-		switch m.full {
+		typ := m.full
+		if typ == typeMultipart {
+			typ = m.typ
+		}
+		switch typ {
 		case typeJPEG, "image/jpg", "image/*", "*/*":
 			return typeJPEG, nil
 		case typePNG:
@@ -48,16 +54,108 @@ func (x *exchange) thumbnail() error {
 	return x.picture(t, &render.Viewport{Width: thumbnailSize, Height: thumbnailSize})
 }
 
-func (x *exchange) picture(t dicom.Target, viewport *render.Viewport) error {
-	mediaType, err := x.pictureType()
-	if err != nil {
-		return err
+// wish is how a picture is wanted.
+type wish struct {
+	dicom.Picture
+	mediaType string
+	quality   int
+}
+
+// wish reads the request for pictures.
+func (x *exchange) wish(viewport *render.Viewport) (w wish, err error) {
+	if w.mediaType, err = x.pictureType(); err != nil {
+		return w, err
 	}
 	params, err := x.params("quality", "viewport", "window", "iccprofile", "accept")
 	if err != nil {
+		return w, err
+	}
+	w.Picture = dicom.Picture{Frame: 1, Viewport: viewport}
+	w.quality, err = pictureParams(params, w.mediaType, &w.Picture)
+	return w, err
+}
+
+// render returns an encoded picture.
+func (x *exchange) render(ctx context.Context, t dicom.Target, w wish) ([]byte, error) {
+	img, err := x.h.s.Render(ctx, t, w.Picture)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if w.mediaType == typePNG {
+		err = render.PNG(&b, img)
+	} else {
+		err = render.JPEG(&b, img, w.quality)
+	}
+	return b.Bytes(), fault.Wrap("dicomhttp: encode picture", err)
+}
+
+// renderedAll is GET .../rendered of a study or series: every frame of every
+// instance that has some, in parts.
+func (x *exchange) renderedAll() error {
+	w, err := x.wish(nil)
+	if err != nil {
 		return err
 	}
-	q := dicom.Picture{Frame: 1, Viewport: viewport}
+	ctx := x.long()
+	if err := x.decodable(ctx); err != nil {
+		return err
+	}
+	var m *multipartWriter
+	for in, err := range x.h.s.Instances(ctx, x.target()) {
+		if err != nil {
+			return err
+		}
+		t := dicom.Target{Partition: x.rt.partition, UIDs: in.UIDs}
+		fr, err := x.h.s.Frames(ctx, t)
+		if fault.Is(err, fault.NotFound) {
+			continue // no image, or deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		for w.Frame = 1; w.Frame <= fr.Table.Count; w.Frame++ {
+			b, err := x.render(ctx, t, w)
+			if err != nil {
+				return err
+			}
+			if m == nil {
+				m = x.multipart(w.mediaType, -1)
+			}
+			x.stall()
+			if err = m.part(w.mediaType, ""); err == nil {
+				err = m.write(string(b))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if m == nil {
+		return fault.New(fault.NotFound, "There is no image to render.")
+	}
+	return m.close()
+}
+
+// decodable returns NotAcceptable when an instance of the target has frames
+// that cannot be decoded, so that it is said before the answer begins.
+func (x *exchange) decodable(ctx context.Context) error {
+	for in, err := range x.h.s.Instances(ctx, x.target()) {
+		if err != nil {
+			return err
+		}
+		if stored, known := dcm.SyntaxOf(in.Syntax); known && stored.Encapsulated && !dicom.CanDecode(in.Syntax) {
+			return fault.New(fault.NotAcceptable, "Frames in the transfer syntax %s cannot be rendered.", in.Syntax)
+		}
+	}
+	return nil
+}
+
+func (x *exchange) picture(t dicom.Target, viewport *render.Viewport) error {
+	q, err := x.wish(viewport)
+	if err != nil {
+		return err
+	}
 	if x.rt.rest != "" {
 		list, err := frameList(x.rt.rest)
 		if err != nil {
@@ -68,24 +166,34 @@ func (x *exchange) picture(t dicom.Target, viewport *render.Viewport) error {
 		}
 		q.Frame = list[0]
 	}
-	quality, err := pictureParams(params, mediaType, &q)
+	b, err := x.render(x.r.Context(), t, q)
 	if err != nil {
 		return err
 	}
-	img, err := x.h.s.Render(x.r.Context(), t, q)
-	if err != nil {
-		return err
+	if inParts(accepts(x.r)) {
+		m := x.multipart(q.mediaType, int64(len(b))+partOverhead(q.mediaType, ""))
+		if err = m.part(q.mediaType, ""); err == nil {
+			err = m.write(string(b))
+		}
+		if err != nil {
+			return err
+		}
+		return m.close()
 	}
-	var b bytes.Buffer
-	if mediaType == typePNG {
-		err = render.PNG(&b, img)
-	} else {
-		err = render.JPEG(&b, img, quality)
+	return x.json(200, b, q.mediaType)
+}
+
+// inParts reports whether the best range wants a multipart answer.
+func inParts(list []mediaRange) bool {
+	for _, m := range list {
+		switch m.full {
+		case typeMultipart:
+			return true
+		case typeJPEG, "image/jpg", "image/*", "*/*", typePNG:
+			return false
+		}
 	}
-	if err != nil {
-		return fault.Wrap("dicomhttp: encode picture", err)
-	}
-	return x.json(200, b.Bytes(), mediaType)
+	return false
 }
 
 // pictureParams reads the query of a rendered resource (PS3.18 section 8.3.5).

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"image/jpeg"
 	"image/png"
+	"io"
+	"mime"
+	"mime/multipart"
 	"strings"
 	"testing"
 
@@ -75,6 +78,64 @@ func TestRendered(t *testing.T) {
 		img, err := decode(rec.Body)
 		if err != nil || img.Bounds().Dx() != tt.width {
 			t.Errorf("%s: %v, %v", tt.path, img.Bounds(), err)
+		}
+	}
+}
+
+// TestRenderedAll renders what is below a study or series, in parts.
+func TestRenderedAll(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	for _, name := range []string{"MR_small_RLE.dcm", "SC_rgb_rle_2frame.dcm", "test-SR.dcm"} {
+		w.do("PUT", "/v2/studies", file(t, name), "Content-Type", "application/dicom")
+	}
+	level := func(name, end string) string { return strings.Split(pathOf(t, name), end)[0] + "/rendered" }
+	for _, tt := range []struct {
+		path, accept string
+		code, parts  int
+		typ          string
+	}{
+		{level("MR_small_RLE.dcm", "/series"), "", 200, 1, "image/jpeg"},
+		{level("SC_rgb_rle_2frame.dcm", "/series"), "*/*", 200, 2, "image/jpeg"},
+		{level("SC_rgb_rle_2frame.dcm", "/instances"), `multipart/related; type="image/png"`, 200, 2, "image/png"},
+		{level("SC_rgb_rle_2frame.dcm", "/instances") + "?viewport=8,8&quality=10", "image/jpeg", 200, 2, "image/jpeg"},
+		{pathOf(t, "MR_small_RLE.dcm") + "/rendered", "multipart/related; type=image/jpeg", 200, 1, "image/jpeg"},
+		{level("test-SR.dcm", "/series"), "", 404, 0, ""},
+		{"/v2/studies/9.9/rendered", "", 404, 0, ""},
+		{level("MR_small_RLE.dcm", "/series") + "?quality=0", "", 400, 0, ""},
+		{level("MR_small_RLE.dcm", "/series"), "video/mp4", 406, 0, ""},
+	} {
+		rec := w.do("GET", tt.path, nil, "Accept", tt.accept)
+		if rec.Code != tt.code {
+			t.Errorf("%s %q: %d, want %d: %.80s", tt.path, tt.accept, rec.Code, tt.code, rec.Body)
+			continue
+		}
+		if tt.code != 200 {
+			continue
+		}
+		_, params, err := mime.ParseMediaType(rec.Header().Get("Content-Type"))
+		if err != nil || params["type"] != tt.typ {
+			t.Errorf("%s: %s", tt.path, rec.Header().Get("Content-Type"))
+			continue
+		}
+		n := 0
+		for mr := multipart.NewReader(rec.Body, params["boundary"]); ; n++ {
+			p, err := mr.NextPart()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			decode := jpeg.Decode
+			if tt.typ == "image/png" {
+				decode = png.Decode
+			}
+			if _, err := decode(p); err != nil || p.Header.Get("Content-Type") != tt.typ {
+				t.Error(tt.path, err, p.Header)
+			}
+		}
+		if n != tt.parts {
+			t.Errorf("%s: %d parts, want %d", tt.path, n, tt.parts)
 		}
 	}
 }

@@ -158,6 +158,8 @@ var table = sync.OnceValue(func() []row {
 		}},
 		{path: "/workitems/{workitem}/state", actions: map[string]action{"PUT": {"change-state-workitem", (*exchange).changeWorkitemState}}},
 		{path: "/workitems/{workitem}/cancelrequest", actions: map[string]action{"POST": {"cancel-workitem", (*exchange).cancelWorkitem}}},
+		get(studyPath+"/rendered", "retrieve-rendered", (*exchange).renderedAll),
+		get(seriesPath+"/rendered", "retrieve-rendered", (*exchange).renderedAll),
 		get(instancePath+"/rendered", "retrieve-rendered", (*exchange).rendered),
 		get(instancePath+"/frames/{frames}", "retrieve", (*exchange).frames),
 		get(instancePath+"/frames/{frames}/rendered", "retrieve-rendered", (*exchange).rendered),
