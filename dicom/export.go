@@ -176,7 +176,7 @@ func (s *Service) exportSome(ctx context.Context, id string, dest Destination, i
 
 // exportOne copies one file. What is wrong with it alone is noted.
 func (s *Service) exportOne(ctx context.Context, id string, dest Destination, inst *Instance, st *exportState) error {
-	file, err := s.open(ctx, inst.Location, 0, -1)
+	file, err := s.openFile(ctx, inst, false, 0, -1)
 	if err == nil {
 		err = dest.Put(ctx, id+"/results/"+inst.UIDs.String()+".dcm", file)
 		_ = file.Close()

@@ -50,8 +50,8 @@ type packing struct {
 	done chan struct{}
 }
 
-// maxPack is the size at which a blob is full. Space of deleted files is free
-// when all files of their blob are deleted, so it is not large.
+// maxPack is the size at which a blob is full. It is not large, because what is
+// left of a blob is copied when most of its files are deleted (compact.go).
 const maxPack = 8 << 20
 
 // maxAge is how many numbers are given before a blob is full anyway: the store

@@ -26,7 +26,7 @@ type header struct {
 
 // header reads the data set of an instance up to its pixel data.
 func (s *Service) header(ctx context.Context, in *Instance) (*header, error) {
-	file, err := s.open(ctx, in.Location, 0, -1)
+	file, err := s.openFile(ctx, in, false, 0, -1)
 	if err != nil {
 		return nil, err
 	}

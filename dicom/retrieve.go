@@ -101,12 +101,12 @@ func (s *Service) Count(ctx context.Context, t Target) (Version, int64, error) {
 // File opens the stored bytes of an instance. original wants those from before
 // a bulk update, if there was one.
 func (s *Service) File(ctx context.Context, in *Instance, original bool) (io.ReadCloser, int64, error) {
-	l := in.Location
-	if original && in.Original.Size > 0 {
-		l = in.Original
+	original = original && in.Original.Size > 0
+	r, err := s.openFile(ctx, in, original, 0, -1)
+	if original {
+		return r, in.Original.Size, err
 	}
-	r, err := s.open(ctx, l, 0, -1)
-	return r, l.Size, err
+	return r, in.Location.Size, err
 }
 
 // ETag returns the entity tag of metadata: that of an instance is its version,
@@ -269,9 +269,9 @@ func (m multiCloser) Close() error {
 // piece opens a range of an instance: of the file, or of its inflated data set.
 func (s *Service) piece(ctx context.Context, in *Instance, r dcm.Range, deflated bool) (io.ReadCloser, error) {
 	if !deflated {
-		return s.open(ctx, in.Location, r.Offset, r.Length)
+		return s.openFile(ctx, in, false, r.Offset, r.Length)
 	}
-	file, err := s.open(ctx, in.Location, 0, -1)
+	file, err := s.openFile(ctx, in, false, 0, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -337,7 +337,7 @@ func (f *Frames) swap(ctx context.Context, r dcm.Range) (io.ReadCloser, error) {
 // wordSize is the size of the units of an instance's pixel data that byte order
 // applies to; 1 for bytes.
 func (s *Service) wordSize(ctx context.Context, in *Instance) (int, error) {
-	file, err := s.open(ctx, in.Location, 0, -1)
+	file, err := s.openFile(ctx, in, false, 0, -1)
 	if err != nil {
 		return 0, err
 	}

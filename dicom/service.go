@@ -26,6 +26,7 @@ type Index interface {
 	Tags
 	Operations
 	Updater
+	Compactor
 	Worklist
 }
 
@@ -171,13 +172,19 @@ func (s *Service) Close() {
 }
 
 // housekeeping removes blobs that nothing refers to: at the start those of a
-// crash, later those of deleted and replaced instances.
+// crash, later those of deleted and replaced instances. What is left in a blob
+// that is mostly dead moves elsewhere.
 func (s *Service) housekeeping(ctx context.Context) {
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
 	for {
 		if _, err := s.Clean(ctx); err != nil && ctx.Err() == nil {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "blobs could not be removed", slog.Any("err", err))
+		}
+		if n, err := s.Compact(ctx); err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "blobs could not be compacted", slog.Any("err", err))
+		} else if n > 0 {
+			s.log.LogAttrs(ctx, slog.LevelInfo, "blobs compacted", slog.Int("files", n))
 		}
 		select {
 		case <-ctx.Done():
@@ -263,6 +270,9 @@ func (s *Service) Partitions(ctx context.Context) ([]PartitionInfo, error) {
 // HasPartitions reports whether the partition routes are on.
 func (s *Service) HasPartitions() bool { return s.cfg.Partitions }
 
+// errMissing says that a blob is not there.
+var errMissing = errors.New("the blob is missing")
+
 // open returns the bytes of a file from offset on; n < 0 means to its end.
 func (s *Service) open(ctx context.Context, l Location, offset, n int64) (io.ReadCloser, error) {
 	rest := max(l.Size-offset, 0)
@@ -271,7 +281,7 @@ func (s *Service) open(ctx context.Context, l Location, offset, n int64) (io.Rea
 	}
 	r, err := s.handles.open(ctx, l.Object, l.Pos+offset, n)
 	if fault.Is(err, fault.NotFound) {
-		return nil, &fault.Error{Kind: fault.Internal, Op: "dicom: open", Msg: "the stored file is missing", Err: err}
+		return nil, &fault.Error{Kind: fault.Internal, Op: "dicom: open", Msg: "the stored file is missing", Err: errors.Join(errMissing, err)}
 	}
 	return r, err
 }

@@ -14,11 +14,7 @@ import (
 // of the data set is in memory meanwhile. An error before the first byte is
 // NotAcceptable when the pixels cannot be converted.
 func (s *Service) Transcode(ctx context.Context, w io.Writer, in *Instance, original bool, syntax string) error {
-	l := in.Location
-	if original && in.Original.Size > 0 {
-		l = in.Original
-	}
-	file, err := s.open(ctx, l, 0, -1)
+	file, _, err := s.File(ctx, in, original)
 	if err != nil {
 		return err
 	}
@@ -28,7 +24,9 @@ func (s *Service) Transcode(ctx context.Context, w io.Writer, in *Instance, orig
 		return &fault.Error{Kind: fault.Internal, Op: "dicom: transcode", Msg: "the stored file cannot be read", Err: err}
 	}
 	copyOf := *in
-	copyOf.Location = l
+	if original && in.Original.Size > 0 {
+		copyOf.Location, copyOf.Version = in.Original, 0 // not to be taken for the current one, wherever it goes
+	}
 	src := &rangeReader{ctx: ctx, s: s, in: &copyOf, deflated: f.Syntax.Deflated}
 	defer src.close()
 	target, _ := dcm.SyntaxOf(syntax)

@@ -218,7 +218,7 @@ func (s *Service) updateInstance(ctx context.Context, part Partition, old *Insta
 		return err
 	}
 	defer release()
-	file, err := s.open(ctx, old.Location, 0, -1)
+	file, err := s.openFile(ctx, old, false, 0, -1)
 	if err != nil {
 		return err
 	}

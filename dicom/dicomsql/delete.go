@@ -38,7 +38,7 @@ func (s *Store) Delete(ctx context.Context, part dicom.Partition, u dicom.UIDs) 
 
 // remove takes instances of one study out.
 func (s *Store) remove(c *db.Conn, part int64, list []doomed) error {
-	p := &putting{s: s, c: c, part: part, used: map[int64]int64{}}
+	p := &putting{s: s, c: c, part: part, used: map[int64]usage{}}
 	series := map[int64]int64{}
 	for _, d := range list {
 		seq, at, err := s.next(c)
@@ -58,12 +58,12 @@ func (s *Store) remove(c *db.Conn, part int64, list []doomed) error {
 			if err := c.Exec("DELETE FROM body WHERE iid = $1", int64(d.in.OriginalVersion)); err != nil {
 				return err
 			}
-			p.used[d.in.Original.Object] -= d.in.Original.Size
+			p.use(d.in.Original.Object, -d.in.Original.Size)
 		}
 		if err := c.Exec(sqlChange, seq, at, int(dicom.ActionDelete), part, d.in.Study, d.in.Series, d.in.SOP); err != nil {
 			return err
 		}
-		p.used[d.in.Location.Object] -= d.in.Location.Size
+		p.use(d.in.Location.Object, -d.in.Location.Size)
 		series[d.eid]++
 	}
 	if err := p.saveUse(); err != nil {

@@ -9,7 +9,7 @@
 //
 // Files in reading order: migrations, store.go, put.go, read.go, search.go with
 // sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
-// workitem.go, object.go.
+// workitem.go, object.go, compact.go.
 //
 // On PostgreSQL several processes may use the index: what the writer keeps in memory is
 // read again in each transaction, and numbers of blobs belong to the process that

@@ -20,7 +20,7 @@ type putting struct {
 	part   int64
 	study  map[string]*group
 	series map[seriesKey]*group
-	used   map[int64]int64 // bytes by blob, more or fewer
+	used   map[int64]usage // by blob
 }
 
 type seriesKey struct {
@@ -52,7 +52,7 @@ func (s *Store) Put(ctx context.Context, part dicom.Partition, recs []*dicom.Rec
 		if err := s.checkTags(c, opt.Tags); err != nil {
 			return err
 		}
-		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]int64{}}
+		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]usage{}}
 		err := p.all(recs, packed, opt.Replace)
 		if err != nil {
 			return &db.Broken{Err: err}
@@ -80,11 +80,23 @@ func (p *putting) all(recs []*dicom.Record, packed [][]byte, replace bool) error
 	return p.saveUse()
 }
 
+// usage is how many bytes of a blob came into use, less those that went out of
+// it, and how many the latter are.
+type usage struct{ live, dead int64 }
+
+// use notes that n bytes of a blob are in use from now on, or -n no more.
+func (p *putting) use(object, n int64) {
+	u := p.used[object]
+	u.live += n
+	u.dead += max(-n, 0)
+	p.used[object] = u
+}
+
 func (p *putting) saveUse() error {
 	for id, n := range p.used {
 		left := int64(0)
-		err := p.c.Query("INSERT INTO obj (id, live) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET live = obj.live + excluded.live RETURNING live",
-			func(st *db.Stmt) error { left = st.ColInt(0); return nil }, id, n)
+		err := p.c.Query("INSERT INTO obj (id, live, dead) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET live = obj.live + excluded.live, dead = obj.dead + excluded.dead RETURNING live",
+			func(st *db.Stmt) error { left = st.ColInt(0); return nil }, id, n.live, n.dead)
 		if err == nil && left < condemned/2 {
 			err = dicom.ErrCondemned
 		}
@@ -137,7 +149,7 @@ func (p *putting) one(r *dicom.Record, packed []byte, replace bool) error {
 	if err == nil && len(r.Tags) > 0 {
 		err = saveValues(p.c, &indexed{iid: seq, eid: se.id, sid: st.id, uids: r.UIDs, values: r.Tags}, at)
 	}
-	p.used[l.Object] += l.Size
+	p.use(l.Object, l.Size)
 	for _, g := range []*group{st, se} {
 		g.instances++
 		g.version, g.rec = seq, r
@@ -155,9 +167,9 @@ func (p *putting) old(se *group, r *dicom.Record, replace bool) (there bool, err
 	err = p.c.Query(sqlFindOld, func(st *db.Stmt) error {
 		iid, original = st.ColInt(0), st.ColInt(5)
 		if replace {
-			p.used[st.ColInt(1)] -= st.ColInt(2)
+			p.use(st.ColInt(1), -st.ColInt(2))
 			if !st.ColNull(3) {
-				p.used[st.ColInt(3)] -= st.ColInt(4)
+				p.use(st.ColInt(3), -st.ColInt(4))
 			}
 		}
 		return nil

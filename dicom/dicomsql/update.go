@@ -17,7 +17,7 @@ func (s *Store) Update(ctx context.Context, part dicom.Partition, old *dicom.Ins
 		if err := s.checkTags(c, tags); err != nil {
 			return err
 		}
-		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]int64{}}
+		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]usage{}}
 		st, err := p.findStudy(rec)
 		if err != nil {
 			return err
@@ -57,7 +57,7 @@ func (p *putting) supersede(st, se *group, old *dicom.Instance, r *dicom.Record,
 	original, originalAt := old.Location, int64(old.Version)
 	if old.Original.Size > 0 {
 		original, originalAt = old.Original, int64(old.OriginalVersion)
-		p.used[old.Location.Object] -= old.Location.Size
+		p.use(old.Location.Object, -old.Location.Size)
 		if err := p.c.Exec("DELETE FROM body WHERE iid = $1", int64(old.Version)); err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (p *putting) supersede(st, se *group, old *dicom.Instance, r *dicom.Record,
 	if err == nil {
 		err = saveValues(p.c, &indexed{iid: seq, eid: se.id, sid: st.id, uids: r.UIDs, values: r.Tags}, at)
 	}
-	p.used[l.Object] += l.Size
+	p.use(l.Object, l.Size)
 	for _, g := range []*group{st, se} {
 		g.version, g.rec = seq, r
 	}
