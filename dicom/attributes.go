@@ -19,23 +19,33 @@ type Attributes []byte
 
 const bulkMark = 0x01
 
-// attributesOf returns the attributes of a data set for which keep is true; a
-// nil keep takes all.
-func attributesOf(d *dcm.Dataset, keep func(dcm.Tag) bool) Attributes {
-	return attributesWith(d, dcm.JSONOptions{Bulk: string(rune(bulkMark))}, keep)
+// attributesOf returns the attributes of a data set, with bulk values left out.
+func attributesOf(d *dcm.Dataset) Attributes {
+	return attributesWith(d, dcm.JSONOptions{Bulk: string(rune(bulkMark))})
 }
 
 // attributesWith says how bulk values are written.
-func attributesWith(d *dcm.Dataset, opt dcm.JSONOptions, keep func(dcm.Tag) bool) Attributes {
+func attributesWith(d *dcm.Dataset, opt dcm.JSONOptions) Attributes {
 	out := make(Attributes, 0, 64*len(d.Elements))
 	var text []byte
 	for i := range d.Elements {
 		e := &d.Elements[i]
-		if e.Tag&0xFFFF == 0 || e.Tag.Group() == 2 || e.Tag == dcm.TagDataSetTrailingPadding || keep != nil && !keep(e.Tag) {
+		if e.Tag&0xFFFF == 0 || e.Tag.Group() == 2 || e.Tag == dcm.TagDataSetTrailingPadding {
 			continue
 		}
 		text = d.AppendElementJSON(text[:0], e, opt)
 		out = out.add(e.Tag, text[len(`"00100010":`):])
+	}
+	return out
+}
+
+// of returns the attributes that a set has.
+func (a Attributes) of(set map[dcm.Tag]bool) Attributes {
+	out := make(Attributes, 0, min(len(a), 2048))
+	for t, object := range a.All() {
+		if set[t] {
+			out = out.add(t, object)
+		}
 	}
 	return out
 }

@@ -194,9 +194,8 @@ func recordOf(f *dcm.File) *Record {
 	if ft, err := f.Frames(); err == nil {
 		rec.Frames = encodeFrames(ft)
 	}
-	rec.Attrs = attributesOf(f.Data, nil)
-	rec.Study = attributesOf(f.Data, func(t dcm.Tag) bool { return studyTags[t] })
-	rec.Series = attributesOf(f.Data, func(t dcm.Tag) bool { return seriesTags[t] })
+	rec.Attrs = attributesOf(f.Data)
+	rec.Study, rec.Series = rec.Attrs.of(studyTags), rec.Attrs.of(seriesTags)
 	return rec
 }
 

@@ -178,7 +178,7 @@ func workitemUID(d *dcm.Dataset, uid string) (string, error) {
 // them: it is the key of the owner.
 func (w *Workitem) set(d *dcm.Dataset) {
 	d.Remove(dcm.TagTransactionUID)
-	w.Attrs = attributesWith(d, dcm.JSONOptions{Inline: maxInlineWorkitem}, nil)
+	w.Attrs = attributesWith(d, dcm.JSONOptions{Inline: maxInlineWorkitem})
 	w.Values = workitemValues(d)
 }
 
