@@ -146,6 +146,9 @@ func (c *client) pause(ctx context.Context, attempt int, retryAfter string) erro
 
 // do sends a job and counts its outcome. The error ends the run.
 func (r *run) do(ctx context.Context, j job) error {
+	if len(j.images) > 0 {
+		return r.store(ctx, j.images)
+	}
 	for attempt := 0; ; attempt++ {
 		body := bundle(j)
 		a, err := r.client.post(ctx, body)

@@ -1,10 +1,10 @@
 // Package loader puts FHIR resources from files into a FHIR service over its
-// REST API. It is the library behind the commands load and demo.
+// REST API, and DICOM files into a DICOM service. It is the library behind the commands load and demo.
 //
 // # What it reads
 //
 // Files and folders of .json (a resource, or a Bundle), .ndjson and .jsonl (a
-// resource per line), each also with .gz, and archives of them: .zip, .tar,
+// resource per line), each also with .gz, DICOM files (.dcm), and archives of them: .zip, .tar,
 // .tar.gz and .tgz. Files of organizations, practitioners, roles and patients, as
 // Synthea (hospitalInformation...) and bulk exports (Practitioner.000.ndjson)
 // name them, go first in this order, because the other files may refer to them
@@ -27,6 +27,9 @@
 // named by urn:uuid they are sent as one transaction, so that references between
 // them are resolved. A document or message is loaded as the one Bundle it is.
 //
+// DICOM files are stored by STOW-RS, several small ones in a request. Those that
+// are there already count as unchanged.
+//
 // # What goes wrong
 //
 // Busy answers (409, 429, 502, 503, 504) and broken connections are tried again, by
@@ -36,5 +39,5 @@
 // cannot be reached ends the run.
 //
 // Reading order: loader.go (a run), source.go (files and archives), document.go
-// (Bundles and lines to entries), client.go (sending), progress.go.
+// (Bundles and lines to entries), client.go (sending), images.go (DICOM files), progress.go.
 package loader

@@ -19,6 +19,7 @@ type job struct {
 	source      string
 	transaction bool
 	entries     []entry
+	images      []image // files for the DICOM service; there are no entries then
 }
 
 // entry is one entry of the Bundle to send.

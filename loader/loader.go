@@ -19,6 +19,7 @@ import (
 // Options says where and how to load. Only To is needed.
 type Options struct {
 	To          string        // base URL of the FHIR service
+	Images      string        // URL of the DICOM service with its version, for .dcm files; empty leaves them out
 	Token       string        // bearer token; empty sends none
 	Concurrency int           // requests at the same time; 0 means 4
 	BatchSize   int           // resources in one batch; 0 means 100
@@ -83,9 +84,10 @@ func RunFS(ctx context.Context, opt Options, fsys fs.FS) (Report, error) {
 // run is the state of one Run.
 type run struct {
 	Options
-	base   string
-	client client
-	cancel context.CancelCauseFunc
+	base     string
+	pictures string // Images without a slash at its end
+	client   client
+	cancel   context.CancelCauseFunc
 
 	mu     sync.Mutex // guards the next three
 	report Report
@@ -105,9 +107,11 @@ func start(ctx context.Context, opt Options, roots []root) (Report, error) {
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	defer r.cancel(nil)
 	r.begin = time.Now()
-	r.total.Store(size(roots))
-	if err := r.client.greet(ctx); err != nil {
-		return Report{}, err
+	r.total.Store(r.size(roots))
+	if r.fhir(roots) {
+		if err := r.client.greet(ctx); err != nil {
+			return Report{}, err
+		}
 	}
 	r.bar.start(r)
 	err = r.passes(ctx, roots)
@@ -142,7 +146,10 @@ func newRun(opt Options) (*run, error) {
 	if opt.Log == nil {
 		opt.Log = io.Discard
 	}
-	r := &run{Options: opt, base: strings.TrimRight(opt.To, "/")}
+	if i, err := url.Parse(opt.Images); opt.Images != "" && (err != nil || i.Scheme != "http" && i.Scheme != "https" || i.Host == "") {
+		return nil, fmt.Errorf("load: %q is not the URL of a DICOM service", opt.Images)
+	}
+	r := &run{Options: opt, base: strings.TrimRight(opt.To, "/"), pictures: strings.TrimRight(opt.Images, "/")}
 	r.errs.name = opt.ErrorFile
 	r.client = client{base: r.base, token: opt.Token, http: opt.HTTP, retries: opt.Retries, backoff: opt.Backoff}
 	if r.client.http == nil {
@@ -195,6 +202,9 @@ func (r *run) pass(ctx context.Context, w *walker, roots []root) error {
 		if err = w.walk(ctx, root); err != nil {
 			break
 		}
+	}
+	if err == nil {
+		err = w.flushImages()
 	}
 	close(jobs)
 	workers.Wait()

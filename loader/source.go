@@ -72,6 +72,7 @@ const (
 	lines
 	zipped
 	tarred
+	picture
 )
 
 // formatOf returns the format of a name, and whether it is compressed by gzip.
@@ -98,12 +99,35 @@ func formatOf(name string) (format, bool) {
 		}
 	case ".tar":
 		return tarred, packed
+	case ".dcm", ".dicom":
+		if !packed {
+			return picture, false
+		}
 	}
 	return unknown, packed
 }
 
+// fhir reports whether there may be anything for the FHIR service.
+func (r *run) fhir(roots []root) bool {
+	found := false
+	for _, at := range roots {
+		// Errors are met, and reported, by the walk itself.
+		_ = fs.WalkDir(at.fsys, at.name, func(name string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return nil
+			}
+			if f, _ := formatOf(name); f != picture && f != unknown {
+				found = true
+				return fs.SkipAll
+			}
+			return nil
+		})
+	}
+	return found
+}
+
 // size returns the bytes of all files that will be read.
-func size(roots []root) int64 {
+func (l *run) size(roots []root) int64 {
 	var sum int64
 	for _, r := range roots {
 		// Errors are met, and reported, by the walk itself.
@@ -111,7 +135,7 @@ func size(roots []root) int64 {
 			if err != nil || e.IsDir() {
 				return nil
 			}
-			if f, _ := formatOf(name); f == unknown {
+			if f, _ := formatOf(name); (f == unknown || f == picture) && (l.pictures == "" || !isImage(r, name)) {
 				return nil
 			}
 			if info, err := fs.Stat(r.fsys, name); err == nil {
@@ -129,6 +153,8 @@ type walker struct {
 	rank int
 	seen *[ranks]bool
 	out  func(job) error
+
+	images images // that wait for others
 }
 
 // mine reports whether a file belongs to the rank of this walk.
@@ -150,9 +176,12 @@ func (w *walker) walk(ctx context.Context, r root) error {
 			return nil
 		}
 		f, _ := formatOf(name)
-		if f == unknown {
+		if f == unknown && w.run.pictures != "" && isImage(r, name) {
+			f = picture
+		}
+		if f == unknown || f == picture && w.run.pictures == "" {
 			if name == r.name {
-				return fmt.Errorf("load %s: the name ends in none of .json, .ndjson, .jsonl (with or without .gz), .zip, .tar, .tar.gz, .tgz", r.label(name))
+				return fmt.Errorf("load %s: the name ends in none of .json, .ndjson, .jsonl (with or without .gz), .zip, .tar, .tar.gz, .tgz, .dcm", r.label(name))
 			}
 			return nil
 		}
@@ -181,6 +210,9 @@ func (w *walker) file(ctx context.Context, r root, name string, f format) error 
 		return fmt.Errorf("load %s: not a regular file", label)
 	}
 	switch f {
+	case picture:
+		w.run.read.Add(info.Size())
+		err = w.image(r, name, info.Size())
 	case zipped:
 		err = w.zip(ctx, file, info.Size(), label)
 	case tarred:
@@ -228,7 +260,7 @@ func (w *walker) zip(ctx context.Context, f fs.File, size int64, label string) e
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if f, _ := formatOf(m.Name); (f != document && f != lines) || !w.mine(m.Name) {
+		if !w.wanted(m.Name) {
 			continue
 		}
 		in, err := m.Open()
@@ -269,7 +301,7 @@ func (w *walker) tar(ctx context.Context, in io.Reader, label string) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if f, _ := formatOf(h.Name); h.Typeflag != tar.TypeReg || (f != document && f != lines) || !w.mine(h.Name) {
+		if h.Typeflag != tar.TypeReg || !w.wanted(h.Name) {
 			continue
 		}
 		if err := w.leaf(t, label+":"+h.Name); err != nil {
@@ -278,9 +310,18 @@ func (w *walker) tar(ctx context.Context, in io.Reader, label string) error {
 	}
 }
 
+// wanted reports whether a file of an archive is for this walk.
+func (w *walker) wanted(name string) bool {
+	f, _ := formatOf(name)
+	return (f == document || f == lines || f == picture && w.run.pictures != "") && w.mine(name)
+}
+
 // leaf reads one document or one file of lines. What is wrong with its content
 // is recorded; an error ends the walk.
 func (w *walker) leaf(in io.Reader, label string) error {
+	if f, _ := formatOf(label); f == picture {
+		return w.member(in, label)
+	}
 	w.run.mu.Lock()
 	w.run.report.Files++
 	w.run.mu.Unlock()

@@ -9,8 +9,9 @@ import (
 )
 
 type loadCmd struct {
-	Paths       []string `arg:"" name:"path" help:"Files and folders: bundles, resources, NDJSON; .gz, .zip, .tar.gz of them."`
+	Paths       []string `arg:"" name:"path" help:"Files and folders: bundles, resources, NDJSON, DICOM files; .gz, .zip, .tar.gz of them."`
 	To          string   `default:"${url}/default/fhir" placeholder:"URL" help:"Base URL of the FHIR service (${default})."`
+	Images      string   `default:"${url}/default/dicom/v2" placeholder:"URL" help:"URL of the DICOM service, with its version, that .dcm files are stored in (${default})."`
 	Token       string   `env:"HYGEIA_TOKEN" help:"Bearer token."`
 	Concurrency int      `default:"4" help:"Requests at the same time (${default})."`
 	ErrorFile   string   `default:"load-errors.ndjson" placeholder:"FILE" help:"Gets what was refused, with the reason (${default}); made only when something was."`
@@ -24,6 +25,7 @@ func (loadCmd) Help() string {
 
 Examples:
   hygeia load ./synthea/fhir
+  hygeia load ./scans --images http://127.0.0.1:9000/clinic/pacs/v2
   hygeia load export.ndjson.gz --to http://127.0.0.1:9000/clinic/records`
 }
 
@@ -32,7 +34,7 @@ func (c loadCmd) Run(std stdio) error {
 	ctx, stop := untilSignal()
 	defer stop()
 	report, err := loader.Run(ctx, loader.Options{
-		To: c.To, Token: c.Token, Concurrency: c.Concurrency, ErrorFile: c.ErrorFile, AsIs: c.AsIs,
+		To: c.To, Images: c.Images, Token: c.Token, Concurrency: c.Concurrency, ErrorFile: c.ErrorFile, AsIs: c.AsIs,
 		Progress: true, Log: std.err,
 	}, c.Paths)
 	if ue, ok := errors.AsType[*url.Error](err); ok && ctx.Err() == nil {
