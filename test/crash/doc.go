@@ -14,6 +14,8 @@
 // and stopped, and the server of the database crashes, while the writers use
 // the others. HYGEIA_CRASH_ROUNDS makes both tests longer.
 //
+// TestKillMedTech and TestKillDICOM do it while devices send and images are stored.
+//
 // Reading order: crash_test.go (the rounds), process_test.go (the server),
 // writer_test.go (what the writers do and remember), check_test.go (what must hold),
 // nodes_test.go (several nodes).
