@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"sync"
 
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -160,27 +161,58 @@ func (s *Service) exportSome(ctx context.Context, id string, dest Destination, i
 		st.Skipped++
 		err = addError(&st.Errors, what, notFound(u).Error())
 	}
-	for _, inst := range list {
-		if err != nil || inst.Version > st.Until {
-			list = nil // an endless stream of new instances would never end
+	more := len(list) == exportBatch
+	for i, inst := range list {
+		if inst.Version > st.Until { // an endless stream of new instances would never end
+			list, more = list[:i], false
 			break
 		}
-		st.After = inst.Version
-		err = s.exportOne(ctx, id, dest, inst, st)
 	}
-	if err == nil && len(list) < exportBatch {
+	if err != nil {
+		return err
+	}
+	for i, e := range s.copyFiles(ctx, id, dest, list) {
+		if err := st.count(ctx, list[i], e); err != nil {
+			return err
+		}
+		st.After = list[i].Version
+	}
+	if !more {
 		st.Next, st.After = st.Next+1, 0
 	}
-	return err
+	return nil
 }
 
-// exportOne copies one file. What is wrong with it alone is noted.
-func (s *Service) exportOne(ctx context.Context, id string, dest Destination, inst *Instance, st *exportState) error {
-	file, err := s.openFile(ctx, inst, false, 0, -1)
-	if err == nil {
-		err = dest.Put(ctx, id+"/results/"+inst.UIDs.String()+".dcm", file)
-		_ = file.Close()
+// exportWriters is how many files are copied at a time: most of it is waiting for the disk or the bucket.
+const exportWriters = 8
+
+// copyFiles copies files and returns the error of each.
+func (s *Service) copyFiles(ctx context.Context, id string, dest Destination, list []*Instance) []error {
+	errs := make([]error, len(list))
+	next := make(chan int)
+	var writers sync.WaitGroup
+	for range min(exportWriters, len(list)) {
+		writers.Go(func() {
+			for i := range next {
+				file, err := s.openFile(ctx, list[i], false, 0, -1)
+				if err == nil {
+					err = dest.Put(ctx, id+"/results/"+list[i].UIDs.String()+".dcm", file)
+					_ = file.Close()
+				}
+				errs[i] = err
+			}
+		})
 	}
+	for i := range list {
+		next <- i
+	}
+	close(next)
+	writers.Wait()
+	return errs
+}
+
+// count notes what became of one file. What is wrong with it alone is no error of the operation.
+func (st *exportState) count(ctx context.Context, inst *Instance, err error) error {
 	switch {
 	case err == nil:
 		st.Exported++

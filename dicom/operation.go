@@ -53,7 +53,7 @@ type Operations interface {
 	// AddOperation stores a new operation. With alone it does so only when none of
 	// its kind is open, else it returns the id of that one.
 	AddOperation(ctx context.Context, op *Operation, alone bool) (running string, err error)
-	// PutOperation stores what has changed of an operation.
+	// PutOperation stores what has changed of an operation; Conflict when it has ended.
 	PutOperation(ctx context.Context, op *Operation) error
 	// Operation returns one, or NotFound.
 	Operation(ctx context.Context, id string) (*Operation, error)
@@ -193,16 +193,19 @@ func (s *Service) Perform(ctx context.Context, id string, alive func(*Operation)
 		op.Updated = time.Now().UTC()
 		return s.store.PutOperation(ctx, op)
 	}
-	told := time.Now()
+	told, ended := time.Now(), false
 	op.Status = OperationRunning
 	err = work(ctx, op, func() error {
 		if err := put(); err != nil || time.Since(told) < saveEvery {
+			ended = fault.Is(err, fault.Conflict)
 			return err
 		}
 		told = time.Now()
 		return alive(op)
 	})
 	switch {
+	case ended:
+		return nil // it was cancelled
 	case ctx.Err() != nil:
 		return ctx.Err() // goes on after the restart
 	case err != nil && (fault.Is(err, fault.Transient) || fault.Is(err, fault.Throttled) || fault.Is(err, fault.Timeout)):
@@ -214,7 +217,7 @@ func (s *Service) Perform(ctx context.Context, id string, alive func(*Operation)
 	default:
 		op.Status, op.Percent = OperationDone, 100
 	}
-	if e := put(); e != nil {
+	if e := put(); e != nil && !fault.Is(e, fault.Conflict) {
 		return e
 	}
 	return err

@@ -39,8 +39,14 @@ func (s *Store) AddOperation(ctx context.Context, op *dicom.Operation, alone boo
 // PutOperation implements dicom.Operations.
 func (s *Store) PutOperation(ctx context.Context, op *dicom.Operation) error {
 	return s.write(ctx, func(c *db.Conn) error {
-		return c.Exec("UPDATE op SET status = $1, updated = $2, percent = $3, state = $4, result = $5 WHERE id = $6",
-			int(op.Status), op.Updated.UnixMicro(), op.Percent, string(op.State), string(op.Result), op.ID)
+		open := false
+		err := c.Query("UPDATE op SET status = $1, updated = $2, percent = $3, state = $4, result = $5 WHERE id = $6 AND status < $7 RETURNING id",
+			func(*db.Stmt) error { open = true; return nil },
+			int(op.Status), op.Updated.UnixMicro(), op.Percent, string(op.State), string(op.Result), op.ID, int(dicom.OperationDone))
+		if err == nil && !open {
+			err = fault.New(fault.Conflict, "The operation has ended.")
+		}
+		return err
 	})
 }
 
