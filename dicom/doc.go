@@ -21,6 +21,8 @@
 // container.go, export.go and import.go,
 // workitem.go with workitemrules.go, workitem.rules and workitemsearch.go (the worklist).
 //
+// Why blobs are shared and how they are given up is in docs/adr/0010.
+//
 // Invariants: an acknowledged instance is on disk with everything that belongs
 // to it; the bytes of a file are never changed but for the 128 of its preamble,
 // which are zero; no message holds a value of an attribute.
