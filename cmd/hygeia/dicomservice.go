@@ -10,6 +10,8 @@ type dicomServiceCmd struct {
 	List   dicomServiceListCmd   `cmd:"" help:"List the DICOM services of a workspace."`
 	Show   dicomServiceShowCmd   `cmd:"" help:"Show a DICOM service."`
 	Delete dicomServiceDeleteCmd `cmd:"" help:"Delete a DICOM service with all its data."`
+	Export dicomServiceExportCmd `cmd:"" help:"Copy images into a container of the server."`
+	Import dicomServiceImportCmd `cmd:"" help:"Store the images of a container of the server."`
 }
 
 // Help shows examples.

@@ -97,7 +97,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer log.Close()
 	cmd := exec.Command(filepath.Join(bin, "hygeia"), args...)
-	cmd.Dir, cmd.Stderr, cmd.Env = ts.MkAbs("."), log, append(os.Environ(), "TMPDIR="+ts.MkAbs("."))
+	cmd.Dir, cmd.Stderr, cmd.Env = ts.MkAbs("."), log, append(os.Environ(), "TMPDIR="+ts.MkAbs("."), "HYGEIA_CONTAINERS="+ts.Getenv("HYGEIA_CONTAINERS")) // an empty one counts as absent
 	out, in, err := os.Pipe()
 	ts.Check(err)
 	cmd.Stdout = in
