@@ -155,9 +155,7 @@ func (w *recorder) ReadFrom(r io.Reader) (int64, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	if err := w.flush(); err != nil {
-		return 0, err
-	}
+	w.end() // what is large goes from file to socket, without our memory
 	n, err := io.Copy(w.ResponseWriter, r)
 	w.n += n
 	return n, err
