@@ -43,7 +43,7 @@ type Config struct {
 	Events         EventsConfig      `yaml:"events"`
 	Import         ImportConfig      `yaml:"import"`
 	Encryption     EncryptionConfig  `yaml:"encryption"`
-	Containers     []ContainerConfig `yaml:"containers" doc:"Places outside of the platform that DICOM services may export to and import from; see below. Empty: none."`
+	Containers     []ContainerConfig `yaml:"containers" doc:"Places outside of the platform that DICOM services may export to and import from, and buckets that $import may read; see below. Empty: none."`
 	Secrets        []string          `yaml:"secrets" default:"env:HYGEIA_SECRET_*" doc:"What passwords of services and event subscriptions may refer to: env:NAME and file:PATH, with a star at the end for all that begin so. References in this file are allowed without being listed here. Owners of a workspace could otherwise send any secret of the server to a broker of theirs."`
 	Log            LogConfig         `yaml:"log"`
 	Workspaces     []WorkspaceConfig `yaml:"workspaces" doc:"Workspaces and services that exist after every start; what is there besides them stays. When there are none, the first start creates workspace default with the FHIR service fhir, the DICOM service dicom and the MedTech service medtech."`

@@ -20,13 +20,14 @@ import (
 )
 
 // ContainerConfig is a place outside of the platform that DICOM services may
-// export to or import from. Nothing else is ever written or read.
+// export to or import from, and from which $import may read. Nothing else is
+// ever written or read.
 type ContainerConfig struct {
 	Name     string   `yaml:"name" doc:"What requests call it: lower-case letters, digits and hyphens."`
 	URL      string   `yaml:"url" doc:"A folder (file:///srv/exports) or a bucket (s3://BUCKET/PREFIX?region=REGION; see blobs)."`
 	Export   bool     `yaml:"export,omitempty" doc:"Exports may write here."`
-	Import   bool     `yaml:"import,omitempty" doc:"Imports may read from here."`
-	Services []string `yaml:"services,omitempty" doc:"The services that may use it, as WORKSPACE/SERVICE. Empty: all DICOM services."`
+	Import   bool     `yaml:"import,omitempty" doc:"Imports may read from here: those of DICOM services, and, when it is a bucket, $import of FHIR services."`
+	Services []string `yaml:"services,omitempty" doc:"The services that may use it, as WORKSPACE/SERVICE. Empty: all."`
 }
 
 var containerName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
@@ -81,12 +82,16 @@ type containers struct {
 
 var _ dicom.Containers = containers{}
 
+// may reports whether the service may use a container.
+func (c containers) may(k *ContainerConfig) bool {
+	return len(k.Services) == 0 || slices.Contains(k.Services, c.service)
+}
+
 // find returns the container of a name or an address.
 func (c containers) find(place string) (*ContainerConfig, error) {
 	for i := range c.list {
 		k := &c.list[i]
-		mine := len(k.Services) == 0 || slices.Contains(k.Services, c.service)
-		if mine && (k.Name == place || address(k.URL) == strings.TrimSuffix(place, "/")) {
+		if c.may(k) && (k.Name == place || address(k.URL) == strings.TrimSuffix(place, "/")) {
 			return k, nil
 		}
 	}

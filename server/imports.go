@@ -29,7 +29,7 @@ type imports struct {
 var _ bulk.Sources = (*imports)(nil)
 
 // openImports opens what the configuration allows; nil when it allows nothing.
-func openImports(c ImportConfig) (bulk.Sources, error) {
+func openImports(c ImportConfig) (*imports, error) {
 	if c.Folder == "" && len(c.Allow) == 0 {
 		return nil, nil
 	}

@@ -47,7 +47,7 @@ type services struct {
 	pages   *web.Budget // of their answers
 	blobs   blob.Store  // each service has the part below its path
 	queue   *queue
-	sources bulk.Sources
+	sources *imports      // nil: none
 	keys    *keyring.Ring // of what is encrypted at rest; nil: nothing
 	// containers are where DICOM services export to and import from.
 	containers []ContainerConfig
@@ -382,7 +382,7 @@ func (s *service) build(spec manage.Spec) error {
 		return err
 	}
 	work := bulk.New(bulk.Deps{
-		FHIR: room, Store: s.store, Jobs: s.all.queue.store, Blobs: blob.Sub(s.all.blobs, s.ref.String()), Scope: s.ref.String(), Subset: fhirhttp.Subset, Sources: s.all.sources,
+		FHIR: room, Store: s.store, Jobs: s.all.queue.store, Blobs: blob.Sub(s.all.blobs, s.ref.String()), Scope: s.ref.String(), Subset: fhirhttp.Subset, Sources: s.all.sourcesOf(s.ref),
 	})
 	opt := fhirhttp.Options{
 		Handlers:         smart,

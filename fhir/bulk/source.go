@@ -26,7 +26,7 @@ type SourceInfo struct {
 // nowhere allows nothing.
 type nowhere struct{}
 
-var errNowhere = fault.New(fault.Invalid, "this server allows no files to import; its operator sets import.folder or import.allow")
+var errNowhere = fault.New(fault.Invalid, "this server allows no files to import; its operator sets import.folder, import.allow or containers")
 
 // Stat implements Sources.
 func (nowhere) Stat(context.Context, string) (SourceInfo, error) { return SourceInfo{}, errNowhere }

@@ -15,6 +15,9 @@ type Info struct {
 	// SHA256 is the sum of the content. Put always returns it, Stat, Open and
 	// List only where the backend keeps it; else it is nil.
 	SHA256 []byte
+	// Tag changes with the content. Stat and Open return it where the backend
+	// keeps one; else it is "".
+	Tag string
 }
 
 // PutOptions say what is known of the content. The zero value says nothing.

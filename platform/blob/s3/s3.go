@@ -237,7 +237,7 @@ func (s *Store) Open(ctx context.Context, key string, offset, n int64) (io.ReadC
 	if n >= 0 && n < end-offset {
 		end = offset + n
 	}
-	d := &download{s: s, ctx: ctx, key: key, at: offset, end: end}
+	d := &download{s: s, ctx: ctx, key: key, tag: info.Tag, at: offset, end: end}
 	if offset >= end {
 		return d, info, nil
 	}
@@ -255,6 +255,7 @@ type download struct {
 	s       *Store
 	ctx     context.Context
 	key     string
+	tag     string // of what is read
 	at, end int64
 	body    io.ReadCloser
 	failed  int
@@ -265,7 +266,11 @@ func (d *download) open() error {
 	if err := o.SetRange(d.at, d.end-1); err != nil {
 		return s3Error("get", err)
 	}
-	body, _, _, err := d.s.core.GetObject(d.ctx, d.s.bucket, d.s.prefix+d.key, o)
+	body, info, _, err := d.s.core.GetObject(d.ctx, d.s.bucket, d.s.prefix+d.key, o)
+	if err == nil && info.ETag != d.tag {
+		_ = body.Close()
+		return &fault.Error{Kind: fault.Transient, Op: "blob/s3: get", Msg: "the content was replaced at this moment"}
+	}
 	d.body = body
 	return s3Error("get", err)
 }
@@ -313,7 +318,7 @@ func (s *Store) Stat(ctx context.Context, key string) (blob.Info, error) {
 	if err != nil {
 		return blob.Info{}, s3Error("stat", err)
 	}
-	return blob.Info{Key: key, Size: i.Size, Modified: i.LastModified}, nil
+	return blob.Info{Key: key, Size: i.Size, Modified: i.LastModified, Tag: i.ETag}, nil
 }
 
 // List implements blob.Store.
