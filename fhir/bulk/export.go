@@ -197,7 +197,11 @@ func (s *Service) gather(ctx context.Context, t *jobs.Task, p plan) (any, error)
 	slices.SortStableFunc(out.Files, func(a, b file) int {
 		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Key, b.Key))
 	})
-	return out, nil
+	var n int64
+	for _, f := range out.Files {
+		n += f.Count
+	}
+	return out, t.Save(ctx, p, jobs.Progress{Done: n, Total: n})
 }
 
 // cleanExport removes the files of an export. Every key has the id of the job in it.

@@ -61,11 +61,14 @@ func (s *Service) runImport(ctx context.Context, t *jobs.Task) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if planned {
-		return s.addUp(ctx, t)
-	}
 	var specs []jobs.Spec
 	var total int64
+	if planned {
+		for _, in := range d.Inputs {
+			total += max(in.Size, 0)
+		}
+		return s.addUp(ctx, t, jobs.Progress{Done: total, Total: total, Note: "bytes"})
+	}
 	for i, in := range d.Inputs {
 		only := d
 		only.Inputs = []input{in} // a child needs no other
@@ -85,7 +88,7 @@ func (s *Service) runImport(ctx context.Context, t *jobs.Task) (any, error) {
 }
 
 // addUp gathers the results of the children, one entry per file.
-func (s *Service) addUp(ctx context.Context, t *jobs.Task) (any, error) {
+func (s *Service) addUp(ctx context.Context, t *jobs.Task, all jobs.Progress) (any, error) {
 	children, err := t.Children(ctx)
 	if err != nil {
 		return nil, err
@@ -115,7 +118,7 @@ func (s *Service) addUp(ctx context.Context, t *jobs.Task) (any, error) {
 	for _, i := range slices.Sorted(maps.Keys(out)) {
 		list = append(list, out[i])
 	}
-	return list, nil
+	return list, t.Save(ctx, true, all)
 }
 
 // loader imports one part. While the store writes some batches, the next ones

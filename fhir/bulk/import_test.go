@@ -271,7 +271,7 @@ func TestImportRetries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(5 * time.Minute)
 		if got := summary(k.waitImport(id)); got != "f Patient 1000" || src.reads.Load() < 3 {
 			t.Errorf("%s after %d reads", got, src.reads.Load())
 		}

@@ -95,6 +95,9 @@ func (s *Store) apply(ctx context.Context, c *db.Conn, ch *change) error {
 	if err := s.outdated(); err != nil {
 		return err
 	}
+	if len(ch.Ops) >= manyOps {
+		s.expectNew()
+	}
 	if len(ch.Guards) > 0 {
 		if err := s.pending.flush(c); err != nil {
 			return &db.Broken{Err: err}

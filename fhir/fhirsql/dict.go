@@ -236,7 +236,11 @@ func (s *Store) find(c *db.Conn, k fhir.Key) (int64, error) {
 			return 0, err
 		}
 	}
-	rid, err := lookup(c, t, k.ID)
+	id := idBytes(k.ID)
+	if s.seen.absent(t, id) {
+		return 0, nil
+	}
+	rid, err := lookupBytes(c, t, id)
 	if rid != 0 {
 		s.remember(k, rid)
 	}
@@ -294,13 +298,17 @@ func (n *known) put(k fhir.Key, rid int64) {
 }
 
 func lookup(c *db.Conn, t int64, id string) (rid int64, err error) {
+	return lookupBytes(c, t, idBytes(id))
+}
+
+func lookupBytes(c *db.Conn, t int64, id []byte) (rid int64, err error) {
 	st, err := c.Prepare("SELECT rid FROM key WHERE t=$1 AND id=$2")
 	if err != nil {
 		return 0, err
 	}
 	defer st.Reset()
 	st.Int(0, t)
-	st.Blob(1, idBytes(id))
+	st.Blob(1, id)
 	if ok, err := st.Step(); err != nil || !ok {
 		return 0, err
 	}
@@ -328,7 +336,9 @@ func (s *Store) intern(c *db.Conn, k fhir.Key) (int64, error) {
 		}
 	}
 	rid = s.rids.next
-	s.pending.addKey(keyRow{t, idBytes(k.ID), rid})
+	id := idBytes(k.ID)
+	s.pending.addKey(keyRow{t, id, rid})
+	s.seen.give(t, id)
 	s.rids.next++
 	delete(s.ahead.absent, k)
 	s.remember(k, rid)

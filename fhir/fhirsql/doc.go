@@ -36,7 +36,7 @@
 // # Files in reading order
 //
 // store.go (open, close), layout.go (slots), dict.go (names and rids), codec.go
-// (bodies), seal.go (their encryption), rows.go (index entries to rows), short.go (long values), apply.go
+// (bodies), seal.go (their encryption), rows.go (index entries to rows), short.go (long values), seen.go (names that are not there), apply.go
 // (writing), shared.go and rounds.go (several nodes), flush.go, cache.go, read.go,
 // history.go, sqlb.go and dialect.go (the text of statements), pred.go and
 // pred_*.go (clause to SQL predicate and access path), nest.go (chains), plan.go

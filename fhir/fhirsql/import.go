@@ -43,6 +43,7 @@ func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.
 		if err := s.outdated(); err != nil {
 			return err
 		}
+		s.expectNew()
 		for i := range ops {
 			var err error
 			if out[i].Applied, err = s.importOne(c, &ops[i], ch.bodies[i]); err == nil {

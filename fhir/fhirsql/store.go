@@ -70,6 +70,7 @@ type Store struct {
 
 	// The writer's own state.
 	rids    rids
+	seen    seen
 	last    fhir.Seq // the newest seq given
 	pending pending
 	texts   map[txtRow]struct{}   // rows of txt that are there for sure
@@ -129,6 +130,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		}
 		s.cache.settle()
 		s.settlePlaced()
+		s.seen.settle(d)
 		s.endShared(committed)
 	})
 	if err := s.start(ctx); err != nil {
@@ -289,7 +291,9 @@ func (s *Store) Close() error {
 	_ = s.db.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
 		return c.Exec("UPDATE meta SET v = 0 WHERE k = 'open'")
 	}})
-	return s.db.Close()
+	err := s.db.Close()
+	s.seen.making.Wait()
+	return err
 }
 
 // paramID returns the id of a parameter, 0 when no stored resource has a value for it.

@@ -1,0 +1,165 @@
+package fhirsql
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hygeia-health/hygeia/platform/db"
+)
+
+// seen is a Bloom filter of all names in the table key. An import of new
+// resources asks for many names that are not there; the filter says so without
+// a look into the table. It is made by the first import or large bundle, beside
+// other work, and only for a database that nobody else writes.
+type seen struct {
+	seed   maphash.Seed
+	state  int // of the writer: see below
+	filter *bloom
+	built  atomic.Pointer[bloom] // by the reader of the table
+	fresh  []uint64              // hashes of names that were given meanwhile
+	making sync.WaitGroup
+}
+
+const (
+	seenOff    = iota // not asked for, or not possible
+	seenWanted        // to be made when the open transaction has ended
+	seenMaking
+	seenReady
+)
+
+// seenMax is the number of names from which on there is no filter: 64 MiB.
+const seenMax = 50_000_000
+
+// manyOps is the size of a change that is taken for one of new resources.
+const manyOps = 50
+
+// expectNew asks for the filter where one is possible. Writer only.
+func (s *Store) expectNew() {
+	if !s.shared {
+		s.seen.want()
+	}
+}
+
+// want asks for the filter. Writer only.
+func (n *seen) want() {
+	if n.state == seenOff {
+		n.state = seenWanted
+	}
+}
+
+// settle runs in the writer after each transaction: what was given in it is in
+// the table, or was taken back.
+func (n *seen) settle(d *db.DB) {
+	switch n.state {
+	case seenWanted:
+		n.state, n.seed = seenMaking, maphash.MakeSeed()
+		n.making.Go(func() { n.make(d) })
+	case seenMaking:
+		b := n.built.Swap(nil)
+		if b == nil {
+			return
+		}
+		for _, h := range n.fresh {
+			b.add(h)
+		}
+		n.fresh = nil
+		if n.filter, n.state = b, seenReady; b.bits == nil {
+			n.state = seenOff
+		}
+	case seenReady:
+		if n.filter.n > n.filter.room {
+			n.filter, n.state = nil, seenWanted
+		}
+	}
+}
+
+// make reads the table. A filter without bits means that there is none.
+func (n *seen) make(d *db.DB) {
+	b := &bloom{}
+	err := d.ReadTx(context.Background(), func(c *db.Conn) error {
+		var count int64
+		if err := c.Query("SELECT count(*) FROM key", func(st *db.Stmt) error { count = st.ColInt(0); return nil }); err != nil || count > seenMax {
+			return err
+		}
+		made := newBloom(min(2*count+500_000, seenMax+seenMax/10))
+		var id []byte
+		err := c.Query("SELECT t, id FROM key", func(st *db.Stmt) error {
+			id = st.ColBlob(1, id[:0])
+			made.add(n.hash(st.ColInt(0), id))
+			return nil
+		})
+		if err == nil {
+			b = made
+		}
+		return err
+	})
+	if err != nil {
+		b = &bloom{} // the store is being closed, or cannot be read: the table decides
+	}
+	n.built.Store(b)
+}
+
+func (n *seen) hash(t int64, id []byte) uint64 {
+	return maphash.Bytes(n.seed, id) ^ uint64(t)*0x9e3779b97f4a7c15
+}
+
+// give notes a name that gets its rid. Writer only.
+func (n *seen) give(t int64, id []byte) {
+	switch n.state {
+	case seenMaking:
+		n.fresh = append(n.fresh, n.hash(t, id))
+	case seenReady:
+		n.filter.add(n.hash(t, id))
+	}
+}
+
+// absent reports whether a name is not in the table for sure. Writer only.
+func (n *seen) absent(t int64, id []byte) bool {
+	return n.state == seenReady && !n.filter.has(n.hash(t, id))
+}
+
+// bloom is a set that may believe to have what it has not: about one in a
+// hundred when there are as many as there is room for.
+type bloom struct {
+	bits []uint64
+	n    int64
+	room int64
+}
+
+// bloomHashes bits are set for each member.
+const bloomHashes = 5
+
+// newBloom makes a filter for room members, ten bits for each.
+func newBloom(room int64) *bloom {
+	return &bloom{bits: make([]uint64, room*10/64+1), room: room}
+}
+
+func (b *bloom) add(h uint64) {
+	if b.bits == nil {
+		return
+	}
+	b.n++
+	x, step := uint32(h>>32), uint32(h)|1
+	for range bloomHashes {
+		at := b.at(x)
+		b.bits[at/64] |= 1 << (at % 64)
+		x += step
+	}
+}
+
+func (b *bloom) has(h uint64) bool {
+	x, step := uint32(h>>32), uint32(h)|1
+	for range bloomHashes {
+		at := b.at(x)
+		if b.bits[at/64]&(1<<(at%64)) == 0 {
+			return false
+		}
+		x += step
+	}
+	return true
+}
+
+// at maps 32 bits of a hash to a bit; there are fewer than 2^32.
+func (b *bloom) at(x uint32) uint64 { return uint64(x) * uint64(len(b.bits)*64) >> 32 }

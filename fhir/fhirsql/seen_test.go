@@ -1,0 +1,87 @@
+package fhirsql
+
+import (
+	"fmt"
+	"hash/maphash"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+func TestBloom(t *testing.T) {
+	const n = 20_000
+	b, seed := newBloom(n), maphash.MakeSeed()
+	hash := func(i int) uint64 { return maphash.Comparable(seed, i) }
+	for i := range n {
+		b.add(hash(i))
+	}
+	wrong := 0
+	for i := range 2 * n {
+		switch has := b.has(hash(i)); {
+		case i < n && !has:
+			t.Fatalf("%d is lost", i)
+		case i >= n && has:
+			wrong++
+		}
+	}
+	if wrong > n/40 {
+		t.Errorf("%d of %d are believed to be there", wrong, n)
+	}
+}
+
+// TestSeen imports while the filter is made, when it is there, and when it is
+// full: a name never gets a second rid, which the key of the table would refuse.
+func TestSeen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fhir.db")
+	var s *Store
+	open := func() {
+		var err error
+		if s, err = Open(t.Context(), path, search.Default(), Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put := func(from, to int, want fhir.Outcome) {
+		t.Helper()
+		var ops []fhir.ImportOp
+		for i := from; i < to; i++ {
+			v := &search.Values{}
+			ops = append(ops, fhir.ImportOp{Op: fhir.Op{Kind: fhir.OpPut, Key: fhir.Key{Type: "Basic", ID: fmt.Sprint(i)}, Method: "PUT", Values: v, Stored: fmt.Append(nil, "\x00\"x\":", i)}})
+		}
+		got, err := s.Import(t.Context(), ops)()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			if got[i].Err != nil || got[i].Outcome != want {
+				t.Fatalf("%d: %+v, want outcome %d", from+i, got[i], want)
+			}
+		}
+	}
+	open()
+	put(0, 500, fhir.Created)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open()
+	defer func() { _ = s.Close() }()
+	at := 500
+	for end := time.Now().Add(10 * time.Second); s.seen.state != seenReady; at += 50 {
+		if time.Now().After(end) {
+			t.Fatal("there is no filter")
+		}
+		put(at, at+50, fhir.Created)
+		put(at-300, at, fhir.Unchanged)
+	}
+	s.rids.forget()
+	put(0, at, fhir.Unchanged)
+	put(at, at+50, fhir.Created)
+	s.seen.filter.room = 1 // it is made anew
+	for s.seen.state = seenReady; s.seen.state == seenReady; at += 50 {
+		put(at+50, at+100, fhir.Created)
+	}
+	s.rids.forget()
+	put(0, at, fhir.Unchanged)
+}
