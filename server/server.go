@@ -24,6 +24,7 @@ import (
 	"github.com/hygeia-health/hygeia/manage/managehttp"
 	"github.com/hygeia-health/hygeia/manage/managesql"
 	"github.com/hygeia-health/hygeia/platform/auth/idp"
+	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/telemetry"
 	"github.com/hygeia-health/hygeia/platform/web"
 	"github.com/hygeia-health/hygeia/platform/web/acme"
@@ -304,7 +305,13 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		ln = tls.NewListener(ln, hs.TLSConfig)
 	}
 	for _, sv := range s.services.list()[:min(warmServices, len(s.services.list()))] {
-		if err := sv.warm(ctx); err != nil {
+		err := sv.warm(ctx)
+		if err != nil && s.shared != nil && fault.Is(err, fault.Transient) {
+			// It is for this node to be put right; the other services are fine.
+			s.log.LogAttrs(ctx, slog.LevelError, "open failed", slog.String("service", sv.ref.String()), slog.Any("err", err))
+			continue
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("open %s: %w", sv.ref, err), ln.Close())
 		}
 	}
@@ -334,8 +341,7 @@ func (s *Server) stop(hs *http.Server, served <-chan error) error {
 	s.stopping.Store(true)
 	s.log.LogAttrs(context.Background(), slog.LevelInfo, "stopping")
 	if d := s.cfg.Limits.DrainTime; d > 0 {
-		hs.SetKeepAlivesEnabled(false) // clients connect anew after their next answer, and elsewhere
-		time.Sleep(d)
+		time.Sleep(d) // answers end their connections meanwhile
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.ShutdownTime)
 	defer cancel()
@@ -348,12 +354,24 @@ func (s *Server) stop(hs *http.Server, served <-chan error) error {
 	return err
 }
 
+// leaving tells clients, while the server drains, to connect anew after the
+// answer: elsewhere. A connection that waits for its next request is not closed
+// before its client has heard that, because the request may be on its way.
+func (s *Server) leaving(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && s.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func (s *Server) httpServer() *http.Server {
 	l := s.cfg.Limits
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	hs := &http.Server{
-		Handler: s.handler, Protocols: protocols,
+		Handler: s.leaving(s.handler), Protocols: protocols,
 		ReadHeaderTimeout: l.HeaderTime, ReadTimeout: l.ReadTime, IdleTimeout: l.IdleTime,
 		MaxHeaderBytes: 2*int(l.Headers) + 256<<10,                          // the chain refuses what is over the limit, in the form of the place that was asked
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken clients; not our errors

@@ -16,7 +16,10 @@
 //
 // TestKillMedTech and TestKillDICOM do it while devices send and images are stored.
 //
+// TestRollingRestart stops and starts the nodes in turn, behind a balancer that
+// asks whether they are ready: no request fails.
+//
 // Reading order: crash_test.go (the rounds), process_test.go (the server),
 // writer_test.go (what the writers do and remember), check_test.go (what must hold),
-// nodes_test.go (several nodes).
+// nodes_test.go (several nodes), rolling_test.go.
 package crash
