@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -12,12 +11,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
-func openStore(t testing.TB, now func() time.Time) *Store {
+func openStore(t testing.TB, path string, now func() time.Time) *Store {
 	t.Helper()
-	d, err := db.Open(filepath.Join(t.TempDir(), "jobs.db"), db.Options{})
+	d, err := db.Open(path, db.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,8 +315,10 @@ func (m *machine) Check(t *rapid.T) {
 	}
 }
 
-func TestModel(t *testing.T) {
-	d, err := db.Open(filepath.Join(t.TempDir(), "jobs.db"), db.Options{})
+func TestModel(t *testing.T) { dbtest.Each(t, model) }
+
+func model(t *testing.T, path string) {
+	d, err := db.Open(path, db.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

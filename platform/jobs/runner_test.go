@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
@@ -49,9 +50,12 @@ func wantState(t *testing.T, s *Store, id string, want State) Job {
 	return j
 }
 
-// bubble runs f on faked time with an open store.
+// bubble runs f on faked time with an open store of each engine.
 func bubble(t *testing.T, f func(t *testing.T, s *Store)) {
-	synctest.Test(t, func(t *testing.T) { f(t, openStore(t, time.Now)) })
+	t.Helper()
+	dbtest.Each(t, func(t *testing.T, path string) {
+		synctest.Test(t, func(t *testing.T) { f(t, openStore(t, path, time.Now)) })
+	})
 }
 
 func TestRunnerCompletes(t *testing.T) {
@@ -309,8 +313,10 @@ func TestCancelAndClean(t *testing.T) {
 	})
 }
 
-func TestUnique(t *testing.T) {
-	s := openStore(t, nil)
+func TestUnique(t *testing.T) { dbtest.Each(t, unique) }
+
+func unique(t *testing.T, path string) {
+	s := openStore(t, path, nil)
 	spec := Spec{Kind: "k", Scope: "w/s", Requester: "me", Definition: map[string]int{"a": 1}, Unique: true}
 	first := submit(t, s, spec)
 	if again := submit(t, s, spec); again.ID != first.ID {
@@ -334,9 +340,11 @@ func TestUnique(t *testing.T) {
 	}
 }
 
-func TestPriorityAndList(t *testing.T) {
+func TestPriorityAndList(t *testing.T) { dbtest.Each(t, priorityAndList) }
+
+func priorityAndList(t *testing.T, path string) {
 	now := time.Now()
-	s := openStore(t, func() time.Time { now = now.Add(time.Millisecond); return now })
+	s := openStore(t, path, func() time.Time { now = now.Add(time.Millisecond); return now })
 	low := submit(t, s, Spec{Kind: "k", Scope: "w/a"})
 	high := submit(t, s, Spec{Kind: "k", Scope: "w/b", Priority: 5})
 	submit(t, s, Spec{Kind: "other", Scope: "w/b"})
