@@ -250,7 +250,9 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 			return err
 		}
 	}
-	if t.others = e.seq != t.known; t.others {
+	t.others = e.seq != t.known
+	c.Others(t.others)
+	if t.others {
 		// The cache is for readers to bring up to date: nobody shall wait for it.
 		s.rids.top = e.rid
 		if err := s.learn(c, &e); err != nil {

@@ -33,6 +33,9 @@ type conn interface {
 	prepare(text string) (stmt, error)
 	script(text string) error
 	begin(write bool) error
+	// turn begins a transaction of the writer ahead of begin and waits for its
+	// turn, where other nodes are known to write. What fails is left to begin.
+	turn()
 	commit() error
 	// rollback ends the transaction if one is open.
 	rollback() error

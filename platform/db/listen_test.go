@@ -133,3 +133,47 @@ func TestTwoWriters(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGroupAtItsTurn: where others write, the group holds what came while its
+// node waited for its turn.
+func TestGroupAtItsTurn(t *testing.T) {
+	path := dbtest.Postgres(t)
+	a, b := open(t, path), open(t, path)
+	if err := b.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { c.Others(true); return nil }}); err != nil {
+		t.Fatal(err)
+	}
+	hold, held := make(chan struct{}), make(chan struct{})
+	done := make(chan error, 5)
+	go func() {
+		done <- a.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
+			err := c.Query("SELECT 1", func(*db.Stmt) error { return nil }) // now it has the lock
+			close(held)
+			<-hold
+			return err
+		}})
+	}()
+	<-held
+	before := b.Stats().Commits
+	for i := range 4 {
+		go func() {
+			done <- b.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("INSERT INTO n (v) VALUES ($1)", i) }})
+		}()
+		if i == 0 {
+			for b.Stats().Queue > 0 { // the writer has taken it, and waits
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	for b.Stats().Queue < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	close(hold)
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := b.Stats().Commits - before; n != 1 {
+		t.Errorf("%d transactions for what came while one waited", n)
+	}
+}

@@ -22,11 +22,13 @@ type pgConn struct {
 	names int // statements named so far
 	done  <-chan struct{}
 
-	pipe  *pgconn.Pipeline
-	queue []*pgStmt // sent and not answered yet; nil where the rows do not matter
-	inTx  bool
-	clean bool  // nothing was answered since the connection was taken: it may be replaced
-	group int64 // the number of the open transaction in hygeia_writer
+	pipe   *pgconn.Pipeline
+	queue  []*pgStmt // sent and not answered yet; nil where the rows do not matter
+	inTx   bool
+	others bool  // other nodes write, too
+	begun  bool  // turn has begun the transaction
+	clean  bool  // nothing was answered since the connection was taken: it may be replaced
+	group  int64 // the number of the open transaction in hygeia_writer
 
 	fixed map[string]*pgStmt
 }
@@ -164,6 +166,12 @@ const (
 
 // begin only queues: the first query of the transaction carries it along.
 func (c *pgConn) begin(write bool) error {
+	if c.begun {
+		c.begun = false
+		if !c.dead() {
+			return nil
+		}
+	}
 	if c.dead() {
 		if err := c.connect(); err != nil {
 			return err
@@ -177,6 +185,23 @@ func (c *pgConn) begin(write bool) error {
 	}
 	c.group++
 	return c.enqueue(sqlLock, c.eng.lock)
+}
+
+// turn waits for the lock before the writer gathers its group, so that all who
+// come meanwhile are in it. Without others that would be a round trip for nothing.
+func (c *pgConn) turn() {
+	if !c.others {
+		return
+	}
+	err := c.begin(true)
+	if err == nil {
+		err = c.sync()
+	}
+	if err != nil {
+		_ = c.rollback()
+		return
+	}
+	c.begun = true
 }
 
 func (c *pgConn) enqueue(text string, args ...int64) error {

@@ -129,6 +129,8 @@ func (s *sqliteStmt) bindFloat(i int, v float64) { s.s.BindFloat(i+1, v) }
 func (s *sqliteStmt) bindText(i int, v string)   { s.s.BindText(i+1, v) }
 func (s *sqliteStmt) bindBlob(i int, v []byte)   { s.s.BindBytes(i+1, v) }
 
+func (c *sqliteConn) turn() {}
+
 func (s *sqliteStmt) ahead() error { return nil } // nothing to save
 
 func (s *sqliteStmt) step() (bool, error) {

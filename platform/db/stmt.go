@@ -37,6 +37,14 @@ func (c *Conn) Dialect() Dialect { return c.kind }
 // committed yet.
 func (c *Conn) Writer() bool { return c.write }
 
+// Others tells the writer whether other nodes write at the same time. Then it
+// gathers its next group when it has got its turn, not before.
+func (c *Conn) Others(write bool) {
+	if pc, ok := c.c.(*pgConn); ok {
+		pc.others = write
+	}
+}
+
 // Prepare returns the statement for a text, prepared once per connection and reset.
 func (c *Conn) Prepare(text string) (*Stmt, error) {
 	if s := c.stmts[text]; s != nil {

@@ -170,6 +170,8 @@ func (w *writer) run() {
 			return
 		}
 		group = w.gather(append(group[:0], first))
+		w.conn.c.turn()
+		group = w.gather(group)
 		w.commit(group)
 		clear(group[:cap(group)])
 	}
@@ -216,7 +218,10 @@ func (w *writer) takeLeft() *Work {
 // joins only when no interactive work is there. A group that begins with bulk
 // work has no other and may be larger: it ends when interactive work comes.
 func (w *writer) gather(group []*Work) []*Work {
-	size, limit, fast := max(group[0].Size, 1), w.maxGroup, w.fast
+	size, limit, fast := 0, w.maxGroup, w.fast
+	for _, x := range group {
+		size += max(x.Size, 1)
+	}
 	if group[0].Bulk {
 		limit, fast = w.maxBulk, nil
 	}
