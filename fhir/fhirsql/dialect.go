@@ -24,11 +24,26 @@ type dialect struct {
 	// there are, the more neighbours they have; but PostgreSQL should work on
 	// some while we make others.
 	pending int
+	// The index of words: take a resource out, put it in; the table to search,
+	// the conditions for words of narratives and of all text; empty it.
+	unword, word, words, matchText, matchAll, noWords string
 }
 
 var dialects = map[db.Dialect]dialect{
-	db.SQLite:   {pins: true, merges: true, instr: "instr", pending: 30_000},
-	db.Postgres: {instr: "strpos", cuts: true, each: " OFFSET 0", pending: 8_000},
+	db.SQLite: {
+		pins: true, merges: true, instr: "instr", pending: 30_000,
+		unword: "DELETE FROM fts WHERE rowid=$1",
+		word:   "INSERT INTO fts (rowid, t, c) VALUES ($1, $2, $3)",
+		words:  "ftv", matchText: "k.m MATCH ?", matchAll: "k.m MATCH ?",
+		noWords: "INSERT INTO fts (fts) VALUES ('delete-all')",
+	},
+	db.Postgres: {
+		instr: "strpos", cuts: true, each: " OFFSET 0", pending: 8_000,
+		unword: "DELETE FROM fts WHERE rid=$1",
+		word:   "INSERT INTO fts (rid, t, c) VALUES ($1, CAST(CAST($2 AS TEXT) AS tsvector), CAST(CAST($3 AS TEXT) AS tsvector))",
+		words:  "fts", matchText: "k.t @@ CAST(CAST(? AS TEXT) AS tsquery)", matchAll: "k.c @@ CAST(CAST(? AS TEXT) AS tsquery)",
+		noWords: "DELETE FROM fts",
+	},
 }
 
 // str is the form in which a string is indexed.

@@ -229,7 +229,7 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after, end []any) {
 		b.as("res", "r", a.index)
 	} else {
 		b.as(a.table, "k", a.index)
-		if row || a.table == "key" || len(pl.filters) > 0 && !keyed || len(pl.sort) > 0 && !pl.natural {
+		if row || a.joined || len(pl.filters) > 0 && !keyed || len(pl.sort) > 0 && !pl.natural {
 			b.w(" CROSS JOIN res " + b.letter("r"))
 			join = "r.rid=k.rid AND "
 		}

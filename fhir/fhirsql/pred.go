@@ -51,6 +51,7 @@ type alt struct {
 	// of the same resource that comes before k in the range.
 	again     string
 	againArgs []any
+	joined    bool // rows of resources that are gone may be there: the narrow row decides
 	patient   bool // a token range that can be narrowed by a patient
 	// list says that the last arguments, behind the first fixed ones, are a list.
 	list  bool
@@ -110,8 +111,7 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 	}
 	switch cl.Field {
 	case search.FieldText, search.FieldContent:
-		p.post = cl
-		return always(p, true), nil
+		return cp.byWords(p, cl)
 	case search.FieldID:
 		return cp.ids(p, cl)
 	case search.FieldLastUpdated:

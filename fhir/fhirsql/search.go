@@ -520,21 +520,26 @@ func (r *run) total() error {
 // count adds the matches of all plans to the total.
 func (r *run) count() error {
 	for _, pl := range r.plans {
-		if pl.looks() {
-			counter := &run{s: r.s, ctx: r.ctx, c: r.c, q: r.q, page: &fhir.Page{}}
-			hits, err := counter.fill(nil, pl, nil, r.s.opt.ScanLimit+1)
-			if err != nil {
-				return err
-			}
-			r.page.Total += int64(len(hits))
-			continue
-		}
 		count := *pl
 		switch { // all are counted, in whatever order
 		case pl.whole != nil:
 			count = *pl.whole
 		case pl.fallback != nil:
 			count = *pl.fallback
+		}
+		if pl.looks() {
+			if pl.whole != nil {
+				count.sort, count.cols = nil, nil
+			} else {
+				count = *pl
+			}
+			counter := &run{s: r.s, ctx: r.ctx, c: r.c, q: r.q, page: &fhir.Page{}}
+			hits, err := counter.fill(nil, &count, nil, r.s.opt.ScanLimit+1)
+			if err != nil {
+				return err
+			}
+			r.page.Total += int64(len(hits))
+			continue
 		}
 		if r.q.Total == search.TotalEstimate && count.estimated() {
 			r.page.Total += count.driver.rows

@@ -62,6 +62,7 @@ type Store struct {
 	cache   *cache
 	totals  totals
 	known   known
+	words   wordsFollow
 	shared  bool // other nodes may write
 	opened  bool // set before the first write of a caller
 	edition edition
@@ -165,6 +166,11 @@ func (s *Store) start(ctx context.Context) error {
 	s.opened = true
 	if err := s.renew(ctx, version); err != nil {
 		return err
+	}
+	if s.cipher != nil {
+		if err := s.forgetWords(ctx); err != nil {
+			return err
+		}
 	}
 	var ok error
 	if !crashed {
@@ -285,6 +291,7 @@ func (s *Store) OnCommit(f func(commit time.Duration, works int)) { s.db.OnCommi
 
 // Close finishes the writes that were submitted and closes the database.
 func (s *Store) Close() error {
+	s.words.stop()
 	if s.shared {
 		return s.db.Close()
 	}
@@ -310,12 +317,17 @@ func (s *Store) paramID(p *search.Param) int64 {
 
 // extract returns the index entries of a stored body, with the tree they point into.
 func (s *Store) extract(k fhir.Key, stored []byte, w *reader) error {
-	w.text = resource.AppendResource(w.text[:0], resource.Header{Type: k.Type, ID: k.ID}, stored)
-	if err := w.doc.Parse(w.text, resource.Options{}); err != nil {
-		return fault.Wrap("fhirsql: parse stored "+k.Type, err)
+	if err := s.parse(k, stored, w); err != nil {
+		return err
 	}
 	w.values.Reset()
 	return fault.Wrap("fhirsql: extract", s.reg.Extract(w.doc.Root(), nil, &w.values))
+}
+
+// parse makes the tree of a stored body.
+func (s *Store) parse(k fhir.Key, stored []byte, w *reader) error {
+	w.text = resource.AppendResource(w.text[:0], resource.Header{Type: k.Type, ID: k.ID}, stored)
+	return fault.Wrap("fhirsql: parse stored "+k.Type, w.doc.Parse(w.text, resource.Options{}))
 }
 
 // reader is reusable memory to look into a stored body.

@@ -58,7 +58,7 @@ func (cp *compiler) walkSlot(n int, p *search.Param) *walk {
 // walkIDs walks the ids of a type. Names that are only referred to, and those of
 // what is deleted, have no narrow row.
 func (cp *compiler) walkIDs() *walk {
-	return &walk{cols: []string{"k.id"}, alt: alt{table: "key", unique: true, k: cond{"k.t=?", []any{cp.t}}}}
+	return &walk{cols: []string{"k.id"}, alt: alt{table: "key", unique: true, joined: true, k: cond{"k.t=?", []any{cp.t}}}}
 }
 
 // sorted chooses the path of a page whose first sort key has a walk: the best

@@ -1,14 +1,16 @@
 package oracle
 
 import (
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
 func (o *one) subject() search.Subject {
-	return search.Subject{Type: o.key.Type, ID: o.key.ID, Millis: o.millis, Values: o.values}
+	return search.Subject{Type: o.key.Type, ID: o.key.ID, Millis: o.millis, Values: o.values, Doc: o.doc.Root}
 }
 
 var _ search.Others = (*world)(nil)
@@ -50,7 +52,31 @@ func (w *world) criterion(typ string, depth int) (fact, bool) {
 			return w.has(typ, depth)
 		}
 	}
+	if w.r.IntN(20) == 0 {
+		return w.words(typ)
+	}
 	return w.param(typ)
+}
+
+// words asks for one or two words of a resource.
+func (w *world) words(typ string) (fact, bool) {
+	o := w.byType[typ][w.r.IntN(len(w.byType[typ]))]
+	all := w.r.IntN(2) == 0
+	list := strings.Fields(search.Words(o.doc.Root(), all))
+	if len(list) == 0 {
+		return fact{}, false
+	}
+	i := w.r.IntN(len(list))
+	value := list[i]
+	switch w.r.IntN(4) {
+	case 0:
+		value += "+" + list[w.r.IntN(len(list))]
+	case 1:
+		value = `"` + strings.Join(list[i:min(i+2, len(list))], " ") + `"`
+	case 2:
+		value += "," + list[w.r.IntN(len(list))]
+	}
+	return fact{map[bool]string{true: "_content", false: "_text"}[all], strings.ReplaceAll(url.QueryEscape(value), "%2B", "+")}, true
 }
 
 // chain follows a reference that some resource has to one that is there.

@@ -58,6 +58,11 @@ func compareAll(t *testing.T, path string, opt fhirsql.Options) {
 	defer s.Close()
 	w.s = s
 	w.load(t)
+	if opt.Limits.Gather > 0 {
+		if err := s.IndexWords(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	answered := 0
 	for range number("HYGEIA_ORACLE_SEARCHES", 2000) {
 		if w.compare() {
