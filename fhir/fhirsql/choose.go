@@ -71,6 +71,11 @@ func (pl *plan) choose(c *db.Conn, preds []*pred, want int, path string) error {
 	case len(drivers) == 0:
 		pl.drive(preds, allOf(pl.walkIndex()))
 		pl.path = pathType
+		for _, p := range preds {
+			if pl.others == nil {
+				pl.others = p.others
+			}
+		}
 		return nil
 	case drivers[0].rank == rankID:
 		pl.driveBy(preds, drivers[0])
@@ -296,6 +301,16 @@ func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) 
 // fallback: the rows are those of the plan that it returns. more says that there
 // may be others behind them.
 func (r *run) start(pl *plan, after row, want int) (_ *plan, rows []row, more bool, err error) {
+	if pl.fallback == nil && pl.others != nil {
+		few, rows, done, err := r.sparse(pl, after, want)
+		if err != nil || few == nil && (done || len(rows) == want) {
+			return pl, rows, !done, err
+		}
+		if few != nil {
+			rows, err = r.rows(few, after, nil, want)
+			return few, rows, len(rows) == want, err
+		}
+	}
 	if pl.fallback == nil {
 		rows, err = r.rows(pl, after, nil, want)
 		return pl, rows, len(rows) == want, err

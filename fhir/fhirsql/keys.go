@@ -252,6 +252,9 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after, end []any) {
 		b.w(" WHERE y.rid=k.rid AND y.p=k.p AND "+a.again, a.againArgs...)
 		b.closeExists()
 	}
+	was := b.byPatient
+	b.byPatient = a.patient
+	defer func() { b.byPatient = was }()
 	for _, f := range pl.filters {
 		b.w(" AND ")
 		if keyed {
@@ -322,7 +325,13 @@ func (p *pred) filter(b *sqlb) {
 			b.w(") IS TRUE")
 			continue
 		}
-		b.w("EXISTS (SELECT 1 FROM " + a.table + " " + b.letter("f") + " WHERE f.rid=r.rid AND ")
+		index := ""
+		if a.patient && b.byPatient {
+			index = tokKey
+		}
+		b.w("EXISTS (SELECT 1 FROM ")
+		b.as(a.table, "f", index)
+		b.w(" WHERE f.rid=r.rid AND ")
 		if a.patient {
 			b.w("f.pat=coalesce(r.pat,0) AND ")
 		}
@@ -331,6 +340,9 @@ func (p *pred) filter(b *sqlb) {
 	}
 	b.w(")")
 }
+
+// tokKey is the primary key of tok.
+const tokKey = "sqlite_autoindex_tok_1"
 
 // keyed reports whether a predicate is about rows of tok only.
 func (p *pred) keyed() bool {
@@ -348,7 +360,9 @@ func (p *pred) filterKeyed(b *sqlb) {
 			b.w(" OR ")
 		}
 		a := &p.alts[i]
-		b.w("EXISTS (SELECT 1 FROM tok " + b.letter("f") + " WHERE f.rid=k.rid AND f.pat=k.pat AND ")
+		b.w("EXISTS (SELECT 1 FROM ")
+		b.as("tok", "f", tokKey) // the rows at hand come in the order of patients
+		b.w(" WHERE f.rid=k.rid AND f.pat=k.pat AND ")
 		b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
 		b.closeExists()
 	}

@@ -30,9 +30,12 @@ type plan struct {
 	// then, if set, is the plan that goes on behind the last row of this one,
 	// and whole one that finds the same in any order.
 	then, whole *plan
-	few         bool     // the driver has few rows
-	natural     bool     // sort lists columns of the index of the driver, in its order
-	cols        []string // natural order of the driver before rid; without sort only
+	few         bool // the driver has few rows
+	// others, if set, lists what the only clause that narrows the walk, a :not,
+	// may leave.
+	others  func() (*pred, error)
+	natural bool     // sort lists columns of the index of the driver, in its order
+	cols    []string // natural order of the driver before rid; without sort only
 }
 
 // plan compiles q for one type; nil when nothing can match.

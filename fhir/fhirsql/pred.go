@@ -26,14 +26,15 @@ type pred struct {
 	post *search.Clause
 	// filterOnly predicates do not narrow a walk: :not, :missing, ne.
 	filterOnly bool
-	slot       int   // of the date that it is a single range of; 0 = none
-	rows       int64 // counted so far
-	known      bool  // rows is all
-	whole      bool  // all resources of the type, in some order
-	inOrder    bool  // walked in the order of the page: the first row of a resource counts
-	byRid      bool  // several ranges, each in the order of rids
-	test       cond  // if set, tests the same on the narrow row: for filters
-	rank       int   // how selective it is by its nature, small is better
+	slot       int                   // of the date that it is a single range of; 0 = none
+	rows       int64                 // counted so far
+	known      bool                  // rows is all
+	whole      bool                  // all resources of the type, in some order
+	inOrder    bool                  // walked in the order of the page: the first row of a resource counts
+	byRid      bool                  // several ranges, each in the order of rids
+	others     func() (*pred, error) // of a :not: what it may leave, see without
+	test       cond                  // if set, tests the same on the narrow row: for filters
+	rank       int                   // how selective it is by its nature, small is better
 }
 
 // alt is one index range. In kcond the index row is k, in rcond the narrow row is r.
@@ -146,6 +147,9 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 			p.alts = nil // a superset cannot be negated: the body decides
 		}
 		p.negate, p.filterOnly = true, true
+		if q := cl.Params[i]; q.Kind == search.Token && p.post == nil {
+			p.others = func() (*pred, error) { return cp.without(p, q) }
+		}
 		return p, nil
 	}
 	if len(p.alts) == 0 {

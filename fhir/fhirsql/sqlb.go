@@ -14,6 +14,9 @@ type sqlb struct {
 	args  []any
 	depth int
 	d     dialect
+	// byPatient says that the rows to test come in the order of patients, so that
+	// token rows are found side by side in their key.
+	byPatient bool
 }
 
 // w appends text. A '?' takes the next of args.
