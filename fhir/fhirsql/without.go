@@ -31,10 +31,15 @@ func (cp *compiler) without(p *pred, q *search.Param) (*pred, error) {
 			return nil, nil
 		}
 		found = false
-		err := cp.c.Query("SELECT c, s FROM tok WHERE p=$1 AND (c, s)>($2, $3) ORDER BY c, s LIMIT 1", func(st *db.Stmt) error {
+		next := func(st *db.Stmt) error {
 			code, sys, found = st.ColText(0), st.ColInt(1), true
 			return nil
-		}, id, code, sys)
+		}
+		// Two seeks: compared together, the systems of a code would be scanned.
+		err := cp.c.Query("SELECT c, s FROM tok WHERE p=$1 AND c=$2 AND s>$3 ORDER BY s LIMIT 1", next, id, code, sys)
+		if err == nil && !found {
+			err = cp.c.Query("SELECT c, s FROM tok WHERE p=$1 AND c>$2 ORDER BY c, s LIMIT 1", next, id, code)
+		}
 		if err != nil {
 			return nil, err
 		}
