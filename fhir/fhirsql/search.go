@@ -356,6 +356,9 @@ func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
 // stretch appends hits of one plan until there are want behind begin, and
 // returns the plan that goes on.
 func (r *run) stretch(hits []hit, pl *plan, after row, begin, want int) ([]hit, *plan, error) {
+	if pl.fresh {
+		after = nil
+	}
 	if after != nil && len(after) != pl.width() {
 		// Another path is the best one now; the token holds the columns of the old one.
 		return nil, nil, fault.At(fault.Invalid, "invalid", "", "the page token has expired: start again at the first page")

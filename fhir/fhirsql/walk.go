@@ -80,7 +80,11 @@ func (pl *plan) sorted(cp *compiler, preds []*pred, q *search.Query, path string
 	}
 	begin := values
 	switch {
-	case path == pathNulls && nulls != nil:
+	case path == pathNulls && nulls == nil && pl.sort[0].desc:
+		return nil, nil // the page before ended among those without a value, and there is none now
+	case path == pathNulls && nulls == nil:
+		values.fresh = true
+	case path == pathNulls:
 		begin = nulls
 	case path == "" && nulls != nil && !pl.sort[0].desc:
 		begin = nulls
