@@ -9,7 +9,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
-.PHONY: help build test race lint e2e bench gen cover release
+.PHONY: help build test race lint vuln e2e bench gen cover release notices
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: ## the architecture test and golangci-lint
 	@command -v golangci-lint >/dev/null || { echo "golangci-lint is not installed: https://golangci-lint.run/docs/welcome/install/"; exit 1; }
 	golangci-lint run ./...
 
+vuln: ## known vulnerabilities in what the binary calls, where the database can be reached
+	@.ci/vuln
+
 e2e: ## only the tests that start the real binary
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout $(TIMEOUT) ./test/...
 
@@ -48,7 +51,13 @@ cover: ## test coverage by function, bin/cover.out
 	$(GO) test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=bin/cover.out ./...
 	$(GO) tool cover -func=bin/cover.out | tail -n 1
 
-release: ## static binaries with checksums, bin/release
+notices: ## the licence texts of all linked modules, bin/release/NOTICES.txt
+	@mkdir -p bin/release
+	@$(GO) list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/hygeia | sort -u | grep . | while read -r path version dir; do \
+	  echo "=== $$path $$version"; find "$$dir" -maxdepth 1 -type f \( -iname 'licen*' -o -iname 'copying*' -o -iname 'notice*' \) | sort | while read -r f; do cat "$$f"; echo; done; \
+	done > bin/release/NOTICES.txt
+
+release: notices ## static binaries with checksums, bin/release
 	@mkdir -p bin/release
 	@for p in $(PLATFORMS); do os=$${p%/*}; arch=$${p#*/}; ext=; [ $$os = windows ] && ext=.exe; \
 	  echo "hygeia-$$os-$$arch$$ext"; \

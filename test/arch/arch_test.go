@@ -31,7 +31,7 @@ type listed struct {
 	Doc          string
 	Export       string
 	Standard     bool
-	Module       *struct{ Path string }
+	Module       *struct{ Path, Dir string }
 	GoFiles      []string
 	TestGoFiles  []string
 	XTestGoFiles []string
