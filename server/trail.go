@@ -36,6 +36,10 @@ const (
 // AuditFolder returns where the audit trail of a data folder is.
 func AuditFolder(data string) string { return filepath.Join(data, trailFolder) }
 
+// segmentTime is when a file of the trail ends that is not full: what is older than
+// audit.hot leaves at most this much later.
+const segmentTime = 7 * 24 * time.Hour
+
 // trail is the audit trail with its policy. It is nil when there is none.
 type trail struct {
 	log     *audit.Log
@@ -57,7 +61,7 @@ func openTrail(s *Server) (*trail, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	t := &trail{dir: dir, cfg: s.cfg.Audit, slog: s.log, off: s.identity == nil, stopped: make(chan struct{})}
-	t.log, err = audit.Open(dir, audit.Options{Key: key, Sync: s.cfg.Audit.Sync, Failed: t.failed})
+	t.log, err = audit.Open(dir, audit.Options{Key: key, Sync: s.cfg.Audit.Sync, SegmentTime: min(s.cfg.Audit.Hot, segmentTime), Failed: t.failed})
 	if err != nil {
 		return nil, err
 	}

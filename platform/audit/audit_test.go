@@ -306,6 +306,36 @@ func TestRetain(t *testing.T) {
 	}
 }
 
+// TestSegmentTime begins a new file when the first record of the old one is old
+// enough, also after a restart.
+func TestSegmentTime(t *testing.T) {
+	dir, now := t.TempDir(), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	opt := audit.Options{SegmentTime: 24 * time.Hour, Now: func() time.Time { return now }}
+	l := open(t, dir, opt)
+	for _, c := range []struct {
+		later   time.Duration
+		restart bool
+		want    int // files
+	}{{time.Hour, false, 1}, {22 * time.Hour, false, 1}, {2 * time.Hour, false, 2}, {23 * time.Hour, true, 2}, {2 * time.Hour, true, 3}, {25 * time.Hour, false, 4}} {
+		now = now.Add(c.later)
+		if c.restart {
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = open(t, dir, opt)
+		}
+		if err := l.Append(ctx, true, record(1)); err != nil {
+			t.Fatal(err)
+		}
+		if rep, err := audit.Verify(dir); err != nil || rep.Files != c.want {
+			t.Errorf("at %s: %d files, want %d, %v", now, rep.Files, c.want, err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzVerify(f *testing.F) {
 	f.Add([]byte(`{"n":1,"t":"2026-11-21T10:00:00.000Z","kind":"start","h":"00"}` + "\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

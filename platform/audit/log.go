@@ -23,6 +23,9 @@ type Options struct {
 	Sync bool
 	// SegmentSize is when a new file begins; 0 means 64 MiB.
 	SegmentSize int64
+	// SegmentTime is the age of the first record at which a new file begins, so
+	// that Retain finds old files also where little happens; 0 means never.
+	SegmentTime time.Duration
 	// HeadEvery is the number of records and the time after which a head is
 	// written; 0 means 10,000 and a minute.
 	HeadEvery int64
@@ -256,10 +259,14 @@ func (l *Log) write(text []byte, now time.Time) error {
 	if len(text) == 0 {
 		return nil
 	}
-	if l.seg.size > 0 && l.seg.size+int64(len(text)) > l.opt.SegmentSize {
+	old := l.opt.SegmentTime > 0 && now.Sub(l.seg.born) >= l.opt.SegmentTime
+	if l.seg.size > 0 && (old || l.seg.size+int64(len(text)) > l.opt.SegmentSize) {
 		if err := l.rotate(); err != nil {
 			return err
 		}
+	}
+	if l.seg.size == 0 {
+		l.seg.born = now
 	}
 	n, err := l.seg.file.WriteAt(text, l.seg.size)
 	if err != nil {

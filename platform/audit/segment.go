@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // keyFile holds the public key of the heads.
@@ -26,6 +27,7 @@ type segment struct {
 	number int
 	file   *os.File
 	size   int64
+	born   time.Time // of the first record
 }
 
 func (s *segment) close() error {
@@ -64,7 +66,17 @@ func openSegment(dir string, n int) (*segment, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &segment{number: n, file: f, size: info.Size()}, nil
+	return &segment{number: n, file: f, size: info.Size(), born: firstTime(f, info.ModTime())}, nil
+}
+
+// firstTime reads the time of the first line; when there is none that can be read
+// it is that of the last change, which is later.
+func firstTime(f *os.File, changed time.Time) time.Time {
+	line, err := bufio.NewReaderSize(io.NewSectionReader(f, 0, 256<<10), 64<<10).ReadSlice('\n')
+	if r, e := parseLine(bytes.TrimSuffix(line, []byte("\n"))); err == nil && e == nil {
+		return r.Time
+	}
+	return changed
 }
 
 // resume finds the end of the trail. A line that a crash left unfinished, which

@@ -406,6 +406,26 @@ func FuzzAuthenticate(f *testing.F) {
 	})
 }
 
+// FuzzParseScope reads scopes of both forms: what is read writes itself in a form
+// that is read as the same, and what was meant as a limit is never lost.
+func FuzzParseScope(f *testing.F) {
+	for _, s := range []string{"patient/Observation.rs", "user/*.cruds", "system/Patient.read", "patient/Observation.rs?category=a|b", "patient.all.read", "launch/patient", "user_impersonation"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := auth.ParseScope(text)
+		if err != nil {
+			return
+		}
+		if !auth.IsClinical(text) || s.Perms == 0 || s.Type == "" {
+			t.Errorf("%q reads as %+v", text, s)
+		}
+		if back, err := auth.ParseScope(s.String()); err != nil || back != s {
+			t.Errorf("%q becomes %q, which reads as %+v, %v", text, s.String(), back, err)
+		}
+	})
+}
+
 func BenchmarkAuthenticate(b *testing.B) {
 	i := newIssuer(b)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
