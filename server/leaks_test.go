@@ -100,7 +100,7 @@ func TestPatientLeaks(t *testing.T) {
 		res := x.do(a.method, a.path, token, a.body, a.headers...)
 		text, err := io.ReadAll(res.Body)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s %s: %v", a.method, a.path, err)
 		}
 		told := strings.NewReplacer("="+secret, "", "%3D"+secret, "").Replace(string(text)) // an answer repeats what it was asked
 		if strings.Contains(told, secret) || strings.Contains(told, "Wnp5eng") {

@@ -284,4 +284,5 @@ func (x *exchange) json(code int, body []byte, mediaType string) error {
 func Refuse(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	x := &exchange{h: &Handler{opt: Options{Log: slog.New(slog.DiscardHandler)}}, w: &recorder{ResponseWriter: w}, r: r}
 	x.fail(e)
+	x.w.end()
 }
