@@ -65,9 +65,17 @@ func TestDevice(t *testing.T) {
 		password string
 		want     fault.Kind
 	}{{tokens["pump"], 0}, {tokens["reader"], fault.Forbidden}, {"guess", fault.Unauthenticated}, {"", fault.Unauthenticated}} {
-		if err := medtech.authenticateDevice(context.Background(), "pump", []byte(c.password)); (err == nil) != (c.want == 0) || err != nil && !fault.Is(err, c.want) {
+		if _, err := medtech.authenticateDevice(context.Background(), "pump", []byte(c.password)); (err == nil) != (c.want == 0) || err != nil && !fault.Is(err, c.want) {
 			t.Errorf("got %v, want %v", err, c.want)
 		}
+	}
+	still, err := medtech.authenticateDevice(context.Background(), "pump", []byte(tokens["pump"]))
+	if err != nil || still(context.Background()) != nil {
+		t.Fatalf("a device that may send may not: %v", err)
+	}
+	ask("PUT", "/manage/v1/workspaces/default/roleassignments/pump", owner, `{"principal":"pump","role":"FHIR Data Reader"}`)
+	if err := still(context.Background()); !fault.Is(err, fault.Forbidden) {
+		t.Errorf("after it lost its role: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -80,7 +88,7 @@ func TestDevice(t *testing.T) {
 	for _, r := range page.Records {
 		got = append(got, strings.TrimSpace(fmt.Sprint(r.Service, " ", r.Status, " ", r.Principal)))
 	}
-	if want := []string{"default/medtech 200 pump", "default/medtech 403 reader", "default/medtech 401", "default/medtech 401"}; !slices.Equal(got, want) {
+	if want := []string{"default/medtech 200 pump", "default/medtech 403 reader", "default/medtech 401", "default/medtech 401", "default/medtech 200 pump"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -152,12 +152,35 @@ func (s *service) ask(ctx context.Context, m *medtechRoom, list []ingest.Options
 // authenticateDevice decides about a connection to a built-in broker: the
 // password is a bearer token that may send messages to the service. Who connects,
 // or tries to, stands in the audit trail; while that cannot be written nobody does.
-func (s *service) authenticateDevice(ctx context.Context, _ string, password []byte) error {
-	p, err := s.realm.Load().Authenticate(ctx, "Bearer "+string(password))
+func (s *service) authenticateDevice(ctx context.Context, _ string, password []byte) (still func(context.Context) error, err error) {
+	header := "Bearer " + string(password)
+	p, err := s.mayMessage(ctx, header)
+	if err := s.recordDevice(ctx, p, "connect", err); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		p, err := s.mayMessage(ctx, header)
+		if err == nil {
+			return nil
+		}
+		return s.recordDevice(ctx, p, "messages", err)
+	}, nil
+}
+
+// mayMessage returns who shows a token, and nil when that one may send messages. A
+// token that was seen before costs a look into a map.
+func (s *service) mayMessage(ctx context.Context, header string) (*auth.Principal, error) {
+	p, err := s.realm.Load().Authenticate(ctx, header)
 	if err == nil {
 		err = s.all.identity.guard(s.ref).Authorize(auth.WithPrincipal(ctx, p), auth.MedTechSend)
 	}
-	rec := audit.Record{Service: s.ref.String(), Method: "CONNECT", Action: "connect", Status: http.StatusOK}
+	return p, err
+}
+
+// recordDevice writes what a device did, or tried to do, into the audit trail; it
+// returns err, or why that cannot be written.
+func (s *service) recordDevice(ctx context.Context, p *auth.Principal, action string, err error) error {
+	rec := audit.Record{Service: s.ref.String(), Method: "MQTT", Action: action, Status: http.StatusOK}
 	if p != nil {
 		rec.Principal, rec.Client, rec.Issuer, rec.User = p.ID, p.Client, p.Issuer, p.FHIRUser
 	}

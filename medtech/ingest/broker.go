@@ -1,9 +1,11 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -59,6 +61,7 @@ type hook struct {
 	o      Options
 	inbox  *medtech.Inbox
 	server *mqtt.Server
+	still  sync.Map // by *mqtt.Client: whether it still may send
 }
 
 // ID implements mqtt.Hook.
@@ -66,15 +69,34 @@ func (h *hook) ID() string { return "medtech" }
 
 // Provides implements mqtt.Hook.
 func (h *hook) Provides(b byte) bool {
-	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnACLCheck || b == mqtt.OnPublish
+	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnACLCheck || b == mqtt.OnPublish || b == mqtt.OnDisconnect
 }
 
 // OnConnectAuthenticate lets in who may send messages.
-func (h *hook) OnConnectAuthenticate(_ *mqtt.Client, pk packets.Packet) bool {
+func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	if h.o.Authenticate == nil {
 		return true
 	}
-	return h.o.Authenticate(h.ctx, string(pk.Connect.Username), pk.Connect.Password) == nil
+	still, err := h.o.Authenticate(h.ctx, string(pk.Connect.Username), bytes.Clone(pk.Connect.Password))
+	if err == nil {
+		h.still.Store(cl, still)
+	}
+	return err == nil
+}
+
+// OnDisconnect forgets a client.
+func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) { h.still.Delete(cl) }
+
+// may returns nil when a client that was let in may still send.
+func (h *hook) may(cl *mqtt.Client) error {
+	if h.o.Authenticate == nil {
+		return nil
+	}
+	still, ok := h.still.Load(cl)
+	if !ok {
+		return packets.ErrNotAuthorized
+	}
+	return still.(func(context.Context) error)(h.ctx)
 }
 
 // OnACLCheck allows publishing to the topics of the source, and nothing else.
@@ -95,6 +117,10 @@ func (h *hook) OnACLCheck(_ *mqtt.Client, topic string, write bool) bool {
 // here, and the acknowledgement is sent when the message is on disk. A full
 // inbox stops reading from the client.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if err := h.may(cl); err != nil {
+		cl.Stop(err) // its token has ended or was taken back
+		return pk, packets.ErrRejectPacket
+	}
 	if len(pk.Payload) == 0 { // says nothing: the clearing of a retained message
 		h.ack(cl, pk.FixedHeader.Qos, pk.PacketID)
 		return pk, packets.ErrRejectPacket

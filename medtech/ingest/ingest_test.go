@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,18 +241,38 @@ func TestBroker(t *testing.T) {
 }
 
 func TestBrokerAuthenticates(t *testing.T) {
+	var ended atomic.Bool
 	r := open(t)
-	b := r.start(Options{Type: Broker, Listen: "127.0.0.1:0", Authenticate: func(_ context.Context, _ string, password []byte) error {
+	b := r.start(Options{Type: Broker, Listen: "127.0.0.1:0", Authenticate: func(_ context.Context, _ string, password []byte) (func(context.Context) error, error) {
 		if !bytes.Equal(password, []byte("token")) {
-			return errors.New("no")
+			return nil, errors.New("no")
 		}
-		return nil
+		return func(context.Context) error {
+			if ended.Load() {
+				return errors.New("no more")
+			}
+			return nil
+		}, nil
 	}}).(*broker)
 	defer b.Close()
 	for password, want := range map[string]bool{"token": true, "other": false, "": false} {
 		if _, err := connect(t, b.addr, "dev", password, 4); (err == nil) != want {
 			t.Errorf("password %q: %v", password, err)
 		}
+	}
+	d, err := connect(t, b.addr, "pump", "token", 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.publish("devices/a", 1, 1, `{"n":1}`)
+	d.expect(packets.Puback, 1)
+	ended.Store(true) // the token was taken back
+	d.publish("devices/a", 1, 2, `{"n":2}`)
+	if pk, err := d.readAs(4); err == nil && pk.FixedHeader.Type == packets.Puback {
+		t.Error("a message after the end of the token is acknowledged")
+	}
+	if got := r.kept(1); len(got) != 1 {
+		t.Errorf("kept: %q", got)
 	}
 }
 

@@ -42,8 +42,9 @@ type Options struct {
 	Secret string      // password of User; in clear
 	TLS    *tls.Config // of a Broker its certificates; of the others not nil switches TLS on
 
-	// Authenticate decides who may send to a Broker; nil lets everybody.
-	Authenticate func(ctx context.Context, user string, password []byte) error
+	// Authenticate decides who may send to a Broker; nil lets everybody. What it
+	// returns is asked again before each message, whether the client still may.
+	Authenticate func(ctx context.Context, user string, password []byte) (still func(ctx context.Context) error, err error)
 	Log          *slog.Logger
 }
 
