@@ -465,12 +465,14 @@ func (p *parser) regexp() (*regexp.Regexp, error) {
 	pattern := p.s[start:end]
 	flags := ""
 	for end++; end < len(p.s) && (p.s[end]|0x20) >= 'a' && (p.s[end]|0x20) <= 'z'; end++ {
-		c := p.s[end]
-		if strings.IndexByte("ims", c) < 0 {
+		switch c := p.s[end]; c {
+		case 'i', 'm', 's':
+			flags += string(c)
+		case 'g', 'x': // x names no groups; g, of other languages, is passed over by Newtonsoft.Json
+		default:
 			p.i = end
-			return nil, p.fail("the option %c of a regular expression is not i, m or s", c)
+			return nil, p.fail("the option %c of a regular expression is not i, m, s, x or g", c)
 		}
-		flags += string(c)
 	}
 	if flags != "" {
 		pattern = "(?" + flags + ")" + pattern
