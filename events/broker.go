@@ -18,8 +18,10 @@ type broker struct {
 	topic string
 }
 
+var _ carrier = (*broker)(nil)
+
 // broker connects to the destination of a subscription, if the operator allows it.
-func (s *Service) broker(sub *Subscription) (carrier, error) {
+func (s *Service) broker(sub *Subscription) (*broker, error) {
 	p := &sub.Destination.Properties
 	o := sub.Destination.bus()
 	o.User, o.Dial = p.User, s.guardian.dialer(false)
@@ -46,14 +48,13 @@ func (d *Destination) bus() bus.Options {
 
 // reach is the handshake of brokers: the topic has to be there.
 func (s *Service) reach(ctx context.Context, sub *Subscription) (grant, error) {
-	c, err := s.broker(sub)
+	b, err := s.broker(sub)
 	if err != nil {
 		return grant{}, err
 	}
-	defer c.close()
+	defer b.close()
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	b := c.(*broker)
 	if err = s.knock(ctx, sub.Destination.bus()); err == nil {
 		err = b.w.Check(ctx, b.topic)
 	}
