@@ -10,10 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/bus/bustest"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/server"
 )
@@ -101,12 +101,11 @@ func benchmarkDevices(b *testing.B, database string) {
 }
 
 // BenchmarkDeliveries creates resources in transactions of 500, all of which go
-// to one webhook: one event a request, and in batches. The CPU time is that of
-// both ends and of the writes.
+// to one destination: a webhook with one event a request and with batches, and
+// JetStream. The CPU time is that of the writes, too, and of the webhook.
 func BenchmarkDeliveries(b *testing.B) {
 	for _, batch := range []int{1, 100} {
-		b.Run(fmt.Sprint("batch=", batch), func(b *testing.B) {
-			var got atomic.Int64
+		b.Run(fmt.Sprint("webhook batch=", batch), func(b *testing.B) {
 			hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				if r.Header["Aeg-Event-Type"][0] != "Notification" {
@@ -115,32 +114,43 @@ func BenchmarkDeliveries(b *testing.B) {
 					}
 					_ = json.Unmarshal(body, &list)
 					fmt.Fprintf(w, `{"validationResponse":%q}`, list[0].Data.ValidationCode)
-					return
 				}
-				got.Add(int64(strings.Count(string(body), `"eventType"`)))
 			}))
 			b.Cleanup(hook.Close)
-			f := newFlow(b, "")
-			f.do("PUT", subscriptions+"/hook", "application/json", fmt.Sprintf(
-				`{"destination":{"endpointType":"WebHook","properties":{"endpointUrl":%q,"maxEventsPerBatch":%d}}}`, hook.URL, batch), nil)
-			var bundle strings.Builder
-			bundle.WriteString(`{"resourceType":"Bundle","type":"transaction","entry":[`)
-			for i := range 500 {
-				if i > 0 {
-					bundle.WriteByte(',')
-				}
-				bundle.WriteString(`{"resource":{"resourceType":"Basic","code":{"text":"x"}},"request":{"method":"POST","url":"Basic"}}`)
-			}
-			bundle.WriteString(`]}`)
-			n := int64(0)
-			f.per(5000, func() {
-				for range 10 {
-					f.do("POST", "/default/fhir", "application/fhir+json", bundle.String(), nil)
-				}
-				for n += 5000; got.Load() < n; {
-					time.Sleep(time.Millisecond)
-				}
-			})
+			benchmarkDeliveries(b, fmt.Sprintf(`{"endpointType":"WebHook","properties":{"endpointUrl":%q,"maxEventsPerBatch":%d}}`, hook.URL, batch))
 		})
 	}
+	b.Run("nats", func(b *testing.B) {
+		address := bustest.NATS(b)
+		bustest.Ask(b, address, "$JS.API.STREAM.CREATE.EVENTS", `{"name":"EVENTS","subjects":["events"],"storage":"file"}`)
+		benchmarkDeliveries(b, fmt.Sprintf(`{"endpointType":"NATS","properties":{"urls":[%q],"topic":"events"}}`, address))
+	})
+}
+
+func benchmarkDeliveries(b *testing.B, destination string) {
+	f := newFlow(b, "")
+	f.do("PUT", subscriptions+"/hook", "application/json", `{"destination":`+destination+`}`, nil)
+	var bundle strings.Builder
+	bundle.WriteString(`{"resourceType":"Bundle","type":"transaction","entry":[`)
+	for i := range 500 {
+		if i > 0 {
+			bundle.WriteByte(',')
+		}
+		bundle.WriteString(`{"resource":{"resourceType":"Basic","code":{"text":"x"}},"request":{"method":"POST","url":"Basic"}}`)
+	}
+	bundle.WriteString(`]}`)
+	n := 0
+	f.per(5000, func() {
+		for range 10 {
+			f.do("POST", "/default/fhir", "application/fhir+json", bundle.String(), nil)
+		}
+		for n += 5000; ; time.Sleep(2 * time.Millisecond) {
+			var info struct {
+				Status struct{ DeliveredSinceStart int }
+			}
+			if f.do("GET", subscriptions+"/hook", "", "", &info); info.Status.DeliveredSinceStart >= n {
+				return
+			}
+		}
+	})
 }

@@ -22,7 +22,7 @@ import (
 func eventually(t *testing.T, p platform, url string, status int, contains string) {
 	t.Helper()
 	var last string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		rec := p.do("GET", url, "")
 		if last = rec.Body.String(); rec.Code == status && strings.Contains(last, contains) {
 			return
