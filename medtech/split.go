@@ -3,18 +3,30 @@ package medtech
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/csv"
+	"errors"
+	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/hygeia-health/hygeia/spec/cbor"
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
 // Split returns the messages in what a source delivered: the items of an array of
 // objects, the lines of newline-delimited objects, else m as it is. Content that is
-// compressed by gzip is unpacked first.
+// compressed by gzip is unpacked first, and CBOR becomes JSON.
 func Split(m Raw) []Raw {
 	if plain, ok := unpack(m.Body); ok {
 		m.Body = plain
+	}
+	if cbor.Looks(m.Body) {
+		if text, err := FromCBOR(m.Body); err == nil {
+			m.Body = text
+		}
 	}
 	body := bytes.TrimSpace(m.Body)
 	if len(body) == 0 {
@@ -40,6 +52,82 @@ func Split(m Raw) []Raw {
 	}
 	return list
 }
+
+// FromCBOR returns the items of a CBOR sequence (RFC 8742), which may be one, as
+// lines of JSON.
+func FromCBOR(data []byte) (lines []byte, err error) {
+	for len(data) > 0 {
+		if lines, data, err = cbor.AppendJSON(lines, data); err != nil {
+			return nil, err
+		}
+		if len(lines) > maxUnpacked {
+			return nil, errTooMuch
+		}
+		if len(data) > 0 {
+			lines = append(lines, '\n')
+		}
+	}
+	return lines, nil
+}
+
+// FromCSV returns the records of a CSV text (RFC 4180) with a header as lines of
+// JSON: an object of the columns that are not empty. What is a JSON number stays
+// one, all else is text. problems has what is wrong with a record, by its line in
+// the result, which is then empty.
+func FromCSV(text []byte) (lines []byte, problems map[int]string, err error) {
+	r := csv.NewReader(bytes.NewReader(text))
+	r.ReuseRecord = true
+	header, err := r.Read()
+	if err != nil {
+		return nil, nil, fmt.Errorf("the header cannot be read: %w", err)
+	}
+	names := make([][]byte, len(header))
+	for i, h := range header {
+		name := strings.TrimSpace(h)
+		if name == "" || slices.Contains(header[:i], h) {
+			return nil, nil, fmt.Errorf("column %d of the header has no name of its own", i+1)
+		}
+		names[i] = append(resource.AppendString(nil, name), ':')
+	}
+	problems = map[int]string{}
+	for n := 0; ; n++ {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return lines, problems, nil
+		}
+		if n > 0 {
+			lines = append(lines, '\n')
+		}
+		if err != nil {
+			problems[n] = "the record cannot be read: " + err.Error()
+			if !errors.Is(err, csv.ErrFieldCount) {
+				return lines, problems, nil // nobody knows where the next one begins
+			}
+			continue
+		}
+		lines = append(lines, '{')
+		for i, v := range record {
+			if v == "" {
+				continue
+			}
+			if lines[len(lines)-1] != '{' {
+				lines = append(lines, ',')
+			}
+			lines = append(lines, names[i]...)
+			if number.MatchString(v) {
+				lines = append(lines, v...)
+			} else {
+				lines = resource.AppendString(lines, v)
+			}
+		}
+		if lines = append(lines, '}'); len(lines) > maxUnpacked {
+			return nil, nil, errTooMuch
+		}
+	}
+}
+
+// number is a JSON number (RFC 8259 section 6).
+var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // items returns the items of an array of objects; nil when it is none.
 func items(body []byte) (parts [][]byte) {
@@ -76,8 +164,10 @@ func lines(body []byte) (parts [][]byte) {
 	return parts
 }
 
-// maxUnpacked bounds what a compressed payload may hold.
+// maxUnpacked bounds what a payload becomes that is compressed or no JSON.
 const maxUnpacked = 16 << 20
+
+var errTooMuch = fmt.Errorf("it is more than %d bytes of JSON", maxUnpacked)
 
 // packed are the first bytes of content that is compressed: gzip (RFC 1952), zstd
 // (RFC 8878), zlib (RFC 1950), xz and bzip2. No JSON text begins so.

@@ -38,7 +38,8 @@ func (h *handler) messages(w http.ResponseWriter, r *http.Request, _ string) err
 		return err
 	}
 	lines := ndjson[typ]
-	if !lines && typ != "text/plain" && typ != "application/octet-stream" && typ != "application/x-www-form-urlencoded" {
+	convert := converters[typ]
+	if !lines && convert == nil && typ != "text/plain" && typ != "application/octet-stream" && typ != "application/x-www-form-urlencoded" {
 		if err := jsonType(r); err != nil {
 			return err
 		}
@@ -52,7 +53,12 @@ func (h *handler) messages(w http.ResponseWriter, r *http.Request, _ string) err
 		return err
 	}
 	defer h.opt.Bodies.Leave(held)
-	list, err := split(body, lines)
+	var list []message
+	if convert != nil {
+		list, err = convert(body)
+	} else {
+		list, err = split(body, lines)
+	}
 	if err != nil {
 		return err
 	}
@@ -80,6 +86,49 @@ func (h *handler) messages(w http.ResponseWriter, r *http.Request, _ string) err
 		status = http.StatusBadRequest
 	}
 	return reply(w, r, status, out)
+}
+
+// converters are the media types of bodies that become lines of JSON first.
+var converters = map[string]func([]byte) ([]message, error){
+	"application/cbor": fromCBOR, "application/cbor-seq": fromCBOR, "text/csv": fromCSV,
+}
+
+// fromCBOR reads one item or a sequence of items: maps, or arrays of maps.
+func fromCBOR(body []byte) ([]message, error) {
+	text, err := medtech.FromCBOR(body)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "the body is no CBOR: %v", err)
+	}
+	if len(text) > 0 && text[0] == '[' && bytes.IndexByte(text, '\n') < 0 {
+		return split(text, false)
+	}
+	return some(splitLines(text))
+}
+
+// fromCSV reads a header and records.
+func fromCSV(body []byte) ([]message, error) {
+	text, problems, err := medtech.FromCSV(body)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "the body is no CSV: %v", err)
+	}
+	list := make([]message, 0, bytes.Count(text, []byte{'\n'})+1)
+	var doc resource.Doc
+	for line := range bytes.SplitSeq(text, []byte{'\n'}) {
+		if p := problems[len(list)]; p != "" {
+			list = append(list, message{problem: p})
+		} else if len(line) > 0 && doc.Parse(line, resource.Options{}) == nil {
+			list = append(list, check(doc.Root()))
+		}
+	}
+	return some(list)
+}
+
+// some refuses a body without messages.
+func some(list []message) ([]message, error) {
+	if len(list) == 0 {
+		return nil, fault.New(fault.Invalid, "the body has no message")
+	}
+	return list, nil
 }
 
 // message is one message of a body, or why it is none.
