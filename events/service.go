@@ -90,7 +90,7 @@ type Service struct {
 	active  bool
 	recent  tail
 	pending map[string]*pending // handshakes under way, by subscription
-	change  sync.Mutex          // held while a subscription is changed
+	change  sync.Mutex          // held while a subscription is changed; taken before mu
 }
 
 // New starts the service of a workspace.

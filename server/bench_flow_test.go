@@ -144,7 +144,7 @@ func benchmarkDeliveries(b *testing.B, destination string) {
 		for range 10 {
 			f.do("POST", "/default/fhir", "application/fhir+json", bundle.String(), nil)
 		}
-		for n += 5000; ; time.Sleep(2 * time.Millisecond) {
+		for n += 5000; ; time.Sleep(5 * time.Millisecond) {
 			var info struct {
 				Status struct{ DeliveredSinceStart int }
 			}
