@@ -283,6 +283,7 @@ func (x *exchange) json(code int, body []byte, mediaType string) error {
 // Refuse answers a request that was refused before it came here.
 func Refuse(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	x := &exchange{h: &Handler{opt: Options{Log: slog.New(slog.DiscardHandler)}}, w: &recorder{ResponseWriter: w}, r: r}
+	defer x.w.end()
 	x.fail(e)
 	x.w.end()
 }

@@ -14,7 +14,9 @@ import (
 	"testing"
 
 	"github.com/hygeia-health/hygeia/dicom"
+	"github.com/hygeia-health/hygeia/dicom/dicomhttp"
 	"github.com/hygeia-health/hygeia/platform/auth"
+	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/dcm"
 )
 
@@ -483,6 +485,15 @@ func TestConcurrentStores(t *testing.T) {
 	}
 	if got := strings.Count(w.want(200, "GET", "/v2/changefeed?includemetadata=false"), "create"); got != 64 {
 		t.Errorf("%d changes", got)
+	}
+}
+
+// TestRefuse: what is refused before it comes here has a body, too.
+func TestRefuse(t *testing.T) {
+	rec := httptest.NewRecorder()
+	dicomhttp.Refuse(rec, httptest.NewRequest("GET", "/w/s/v2/studies", nil), fault.New(fault.Forbidden, "not you"))
+	if rec.Code != 403 || rec.Body.String() != "not you" || rec.Header().Get("Content-Length") != "7" {
+		t.Error(rec.Code, rec.Body, rec.Header())
 	}
 }
 
