@@ -21,9 +21,9 @@ import (
 
 // The sizes of an import.
 const (
-	batchLines   = 500     // one turn of the writer: what others wait behind is short
+	batchLines   = 100     // what others wait behind is short; the writer joins several
 	batchBytes   = 1 << 20 // of lines, in memory
-	batchesAhead = 5       // batches of one part in memory
+	batchesAhead = 10      // batches of one part in memory
 	saveLines    = 10_000  // between checkpoints
 	maxLine      = 64 << 20
 )

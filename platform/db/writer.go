@@ -61,7 +61,8 @@ type writer struct {
 	maxGroup   int
 	maxBulk    int
 	fast, bulk chan *Work
-	left       []*Work // bulk work that was taken from the queue and made room for others
+	left       []*Work   // bulk work that was taken from the queue and made room for others
+	lastFast   time.Time // when interactive work began last
 	stop       chan struct{}
 	stopped    chan struct{}
 	mu         sync.RWMutex // held for reading while submitting, for writing to close
@@ -246,12 +247,24 @@ func (w *writer) gather(group []*Work) []*Work {
 }
 
 // bulkTime is how long a group of bulk work goes on, so that other nodes of a
-// shared database get their turn.
-const bulkTime = 300 * time.Millisecond
+// shared database get their turn. What it gathered is inserted at its end, for
+// which interactive work has to wait: while there is some, groups are short.
+const (
+	bulkTime   = 300 * time.Millisecond
+	sharedTime = 5 * time.Millisecond
+	recent     = time.Second
+)
 
 // enough reports whether a group should end before its next work.
 func (w *writer) enough(next *Work, since time.Time) bool {
-	return next.Bulk && next.state.Load() == waiting && (len(w.fast) > 0 || time.Since(since) > bulkTime)
+	if !next.Bulk || next.state.Load() != waiting {
+		return false
+	}
+	limit := bulkTime
+	if since.Sub(w.lastFast) < recent {
+		limit = sharedTime
+	}
+	return len(w.fast) > 0 || time.Since(since) > limit
 }
 
 // patience is how long a group is run again and again: because another
@@ -263,6 +276,9 @@ const patience = 8 * time.Second
 // the one that it belongs to.
 func (w *writer) commit(group []*Work) {
 	start := time.Now()
+	if !group[0].Bulk {
+		w.lastFast = start
+	}
 	took, done, err := w.attempt(group)
 	for n := 1; err != nil && w.eng.again(err) && time.Since(start) < patience; n++ {
 		time.Sleep(min(time.Duration(n)*5*time.Millisecond, 200*time.Millisecond))
