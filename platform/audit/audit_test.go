@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -285,12 +286,20 @@ func TestRetain(t *testing.T) {
 		keys = append(keys, info.Key)
 	}
 	for _, key := range keys {
-		if err := audit.Restore(ctx, folder, key, dir); err != nil {
+		body, _, err := folder.Open(ctx, key, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(body)
+		if err := errors.Join(err, body.Close(), os.WriteFile(filepath.Join(dir, key), text, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if rep, err := audit.Verify(dir); err != nil || rep.First != 1 || rep.Files != len(keys)+1 || len(keys) < 2 {
 		t.Errorf("restored: %+v, %v", rep, err)
+	}
+	if page, err := audit.Find(ctx, dir, audit.Query{}); err != nil || len(page.Records) != 3 {
+		t.Errorf("%d records found beside the archive, %v", len(page.Records), err)
 	}
 	now = now.Add(2000 * time.Hour)
 	if err := l.Retain(ctx, folder, 24*time.Hour, 1000*time.Hour); err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -40,7 +39,7 @@ func Find(ctx context.Context, dir string, q Query) (Page, error) {
 	if q.Limit <= 0 {
 		q.Limit = 100
 	}
-	list, err := segments(dir)
+	list, err := readable(dir)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			err = nil
@@ -52,7 +51,7 @@ func Find(ctx context.Context, dir string, q Query) (Page, error) {
 		if i+1 < len(list) && q.beyond(dir, list[i+1]) {
 			continue // everything that could match begins in a later file
 		}
-		err := q.scan(ctx, filepath.Join(dir, segmentName(n)), &page)
+		err := q.scan(ctx, dir, n, &page)
 		if errors.Is(err, errEnough) {
 			return page, nil
 		}
@@ -72,7 +71,7 @@ func (q *Query) beyond(dir string, n int) bool {
 	if q.From.IsZero() && q.After == 0 {
 		return false
 	}
-	f, err := os.Open(filepath.Join(dir, segmentName(n)))
+	f, err := readSegment(dir, n)
 	if err != nil {
 		return false
 	}
@@ -86,8 +85,8 @@ func (q *Query) beyond(dir string, n int) bool {
 	return ok
 }
 
-func (q *Query) scan(ctx context.Context, path string, page *Page) error {
-	f, err := os.Open(path)
+func (q *Query) scan(ctx context.Context, dir string, n int, page *Page) error {
+	f, err := readSegment(dir, n)
 	if err != nil {
 		return err
 	}

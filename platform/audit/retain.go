@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"io"
@@ -30,7 +29,7 @@ func (l *Log) Retain(ctx context.Context, archive blob.Store, hot, keep time.Dur
 		if now.Sub(info.ModTime()) < hot {
 			break
 		}
-		if err := store(ctx, archive, path, segmentName(n)+".gz"); err != nil {
+		if err := store(ctx, archive, path, segmentName(n)+archived); err != nil {
 			return err
 		}
 		if err := os.Remove(path); err != nil {
@@ -74,22 +73,4 @@ func store(ctx context.Context, archive blob.Store, path, key string) error {
 	_, err = archive.Put(ctx, key, r, blob.PutOptions{ContentType: "application/gzip"})
 	_ = r.CloseWithError(io.ErrClosedPipe) // ends the goroutine when Put gave up
 	return err
-}
-
-// Restore reads a file of the archive back into a folder, for Verify and Find.
-func Restore(ctx context.Context, archive blob.Store, key, dir string) error {
-	body, _, err := archive.Open(ctx, key, 0, -1)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	zr, err := gzip.NewReader(body)
-	if err != nil {
-		return err
-	}
-	var out bytes.Buffer
-	if _, err := io.Copy(&out, zr); err != nil { //nolint:gosec // our own archive, bounded by the size of a segment
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, key[:len(key)-len(".gz")]), out.Bytes(), 0o600)
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/hex"
@@ -39,21 +40,60 @@ func (s *segment) close() error {
 
 func segmentName(n int) string { return fmt.Sprintf("%08d.log", n) }
 
+// archived is the ending of a file in the archive.
+const archived = ".gz"
+
 // segments lists the numbers of the files in a folder, in order.
-func segments(dir string) ([]int, error) {
+func segments(dir string) ([]int, error) { return numbered(dir, "") }
+
+// readable lists the files that can be read: those of segments, and files of the
+// archive that were put beside them.
+func readable(dir string) ([]int, error) {
+	list, err := segments(dir)
+	if err != nil {
+		return nil, err
+	}
+	old, err := numbered(dir, archived)
+	list = append(list, old...)
+	slices.Sort(list)
+	return slices.Compact(list), err
+}
+
+func numbered(dir, ending string) ([]int, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var out []int
 	for _, e := range entries {
-		base, ok := strings.CutSuffix(e.Name(), ".log")
-		if n, err := strconv.Atoi(base); ok && err == nil && segmentName(n) == e.Name() {
+		base, ok := strings.CutSuffix(e.Name(), ".log"+ending)
+		if n, err := strconv.Atoi(base); ok && err == nil && segmentName(n)+ending == e.Name() {
 			out = append(out, n)
 		}
 	}
 	slices.Sort(out)
 	return out, nil
+}
+
+// readSegment opens a file of readable.
+func readSegment(dir string, n int) (io.ReadCloser, error) {
+	path := filepath.Join(dir, segmentName(n))
+	f, err := os.Open(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return f, err
+	}
+	if f, err = os.Open(path + archived); err != nil {
+		return nil, err
+	}
+	zr, err := gzip.NewReader(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%s: %w", segmentName(n)+archived, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{zr, f}, nil
 }
 
 // openSegment opens or creates a file.

@@ -46,7 +46,7 @@ func Verify(dir string) (*Report, error) {
 	if v.key, err = readKey(filepath.Join(dir, keyFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return v.rep, err
 	}
-	list, err := segments(dir)
+	list, err := readable(dir)
 	if err != nil {
 		return v.rep, err
 	}
@@ -54,7 +54,7 @@ func Verify(dir string) (*Report, error) {
 		if i > 0 && n != list[i-1]+1 {
 			return v.rep, &Broken{File: segmentName(n), Line: 1, Why: fmt.Sprintf("the file %s before it is missing", segmentName(n-1))}
 		}
-		if err := v.file(filepath.Join(dir, segmentName(n)), i == len(list)-1); err != nil {
+		if err := v.file(dir, n, i == len(list)-1); err != nil {
 			return v.rep, err
 		}
 	}
@@ -72,8 +72,8 @@ type verifier struct {
 	begun bool
 }
 
-func (v *verifier) file(path string, last bool) error {
-	f, err := os.Open(path)
+func (v *verifier) file(dir string, n int, last bool) error {
+	f, err := readSegment(dir, n)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (v *verifier) file(path string, last bool) error {
 		if why == "" {
 			return nil
 		}
-		return &Broken{File: filepath.Base(path), Line: number, Byte: at, Why: why}
+		return &Broken{File: segmentName(n), Line: number, Byte: at, Why: why}
 	})
 }
 
