@@ -29,7 +29,9 @@ func brokers(t *testing.T, each func(t *testing.T, o bus.Options, q bus.Query)) 
 // read takes n messages, and acknowledges them if it is told to.
 func read(t *testing.T, o bus.Options, q bus.Query, n int, acknowledge bool) (list []bus.Message) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	// JetStream may give a message to a reader that has just gone away, and gives
+	// it again when nobody acknowledged it for 30 seconds.
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	enough := errors.New("enough")
 	err := bus.Read(ctx, o, q, func() {}, func(l []bus.Message, done func()) error {
@@ -60,7 +62,7 @@ func TestWriteAndRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		if err := w.Check(ctx, "things"); err != nil {
 			t.Fatal(err)
