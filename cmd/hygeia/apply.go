@@ -136,7 +136,7 @@ func planMedTech(workspace string, want server.ServiceConfig, have service, exis
 		m.Sources, _ = json.Marshal(want.Sources) // texts and lists of texts
 	}
 	s := step{
-		Action: "keep", What: "medtech-service", Name: workspace + "/" + want.Name, path: medtechPath(workspace, want.Name),
+		Action: "keep", What: "medtech-service", Name: workspace + "/" + want.Name, path: servicePath("medtech", workspace, want.Name),
 		body: map[string]any{
 			"compat": want.Compat, "authority": want.Authority, "audience": want.Audience, "gateway": want.Gateway, "tags": want.Tags, "destination": m.Destination, "resolution": m.Resolution,
 			"deviceIdentifierSystem": m.DeviceIdentifierSystem, "ignorePeriod": m.IgnorePeriod, "retention": m.Retention, "sources": m.Sources,

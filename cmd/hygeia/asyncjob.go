@@ -10,32 +10,59 @@ import (
 	"time"
 )
 
-// asyncJob is a request to which the server answers at once where its status is,
-// as $export and $import are (the asynchronous pattern of Bulk Data Access).
-type asyncJob struct {
-	to    string // the FHIR service, for messages
-	verb  string // what it does, for messages: export, import
-	poll  time.Duration
-	quiet bool // no progress on standard error
-	get   func(ctx context.Context, address string) (*http.Response, error)
+// asyncFlags are common to export and import, whose requests the server answers
+// at once with where their status is (the asynchronous pattern of Bulk Data Access).
+type asyncFlags struct {
+	To     string        `default:"${url}/default/fhir" placeholder:"URL" help:"URL of the FHIR service (${default})."`
+	Token  string        `env:"HYGEIA_TOKEN" help:"Bearer token."`
+	Output string        `short:"o" default:"text" enum:"text,json" help:"text or json."`
+	Poll   time.Duration `default:"1s" help:"How often to ask, when the server does not say."`
 }
 
-// statusOf returns the address of the status, from the answer to the request.
-func (j asyncJob) statusOf(res *http.Response) (string, error) {
+// request does one request with a token, which may be empty; an answer that is
+// not 2xx is an error.
+func (f asyncFlags) request(ctx context.Context, method, address, token string, in any) (*http.Response, error) {
+	req, err := newRequest(ctx, method, address, token, in)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/fhir+json")
+	}
+	req.Header.Set("Accept", "application/fhir+json")
+	req.Header.Set("Prefer", "respond-async")
+	res, err := send(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode/100 != 2 {
+		defer res.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+		return nil, outcomeError(res, text)
+	}
+	return res, nil
+}
+
+// begin asks for an operation and returns the address of its status.
+func (f asyncFlags) begin(ctx context.Context, method, address string, in any) (string, error) {
+	res, err := f.request(ctx, method, address, f.Token, in)
+	if err != nil {
+		return "", err
+	}
 	defer res.Body.Close()
 	status := res.Header.Get("Content-Location")
 	if res.StatusCode != http.StatusAccepted || status == "" {
-		return "", fmt.Errorf("%s does not %s: it answers %s", j.to, j.verb, res.Status)
+		return "", fmt.Errorf("%s is not done as a job: the server answers %s", address, res.Status)
 	}
 	return status, nil
 }
 
-// wait asks until the job has ended and reads its answer into out. When ctx ends
-// first it returns an error; the job goes on.
-func (j asyncJob) wait(ctx context.Context, std stdio, status string, out any) error {
+// wait asks until the operation has ended and reads its answer into out. When ctx
+// ends first it returns an error; the operation goes on.
+func (f asyncFlags) wait(ctx context.Context, std stdio, status string, out any) error {
 	last := ""
 	for {
-		res, err := j.get(ctx, status)
+		res, err := f.request(ctx, http.MethodGet, status, f.Token, nil)
 		if err != nil {
 			return err
 		}
@@ -44,11 +71,11 @@ func (j asyncJob) wait(ctx context.Context, std stdio, status string, out any) e
 			return json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(out)
 		}
 		_ = res.Body.Close()
-		if p := res.Header.Get("X-Progress"); p != last && !j.quiet {
+		if p := res.Header.Get("X-Progress"); p != last && f.Output == "text" {
 			fmt.Fprintln(std.err, p)
 			last = p
 		}
-		pause := j.poll
+		pause := f.Poll
 		if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
 			pause = time.Duration(n) * time.Second
 		}
@@ -58,4 +85,17 @@ func (j asyncJob) wait(ctx context.Context, std stdio, status string, out any) e
 			return ctx.Err()
 		}
 	}
+}
+
+// outcomeError reads the first issue of an OperationOutcome.
+func outcomeError(res *http.Response, text []byte) error {
+	var o struct {
+		Issue []struct {
+			Diagnostics string `json:"diagnostics"`
+		} `json:"issue"`
+	}
+	if err := json.Unmarshal(text, &o); err != nil || len(o.Issue) == 0 || o.Issue[0].Diagnostics == "" {
+		return &apiError{res.StatusCode, "the server answers " + res.Status}
+	}
+	return &apiError{res.StatusCode, o.Issue[0].Diagnostics}
 }

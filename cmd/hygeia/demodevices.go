@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 )
@@ -31,7 +30,7 @@ func sendDevices(ctx context.Context, url string) error {
 	var page struct {
 		Entry []struct{ Resource struct{ ID string } }
 	}
-	text, err := exchange(ctx, "GET", url+"/default/fhir/Patient?_count=1", "", nil)
+	text, err := demoRequest(ctx, "GET", url+"/default/fhir/Patient?_count=1", "", nil)
 	if err == nil {
 		err = json.Unmarshal(text, &page)
 	}
@@ -50,15 +49,15 @@ func sendDevices(ctx context.Context, url string) error {
 		{"PUT", "/fhirmapping", "application/json", demoFHIRMapping},
 		{"POST", "/messages", "application/x-ndjson", lines.String()},
 	} {
-		if _, err := exchange(ctx, r.method, base+r.path, r.typ, []byte(r.body)); err != nil {
+		if _, err := demoRequest(ctx, r.method, base+r.path, r.typ, []byte(r.body)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// exchange does one request and returns the body of a 2xx answer.
-func exchange(ctx context.Context, method, url, typ string, body []byte) ([]byte, error) {
+// demoRequest sends a body of a type and returns that of a 2xx answer.
+func demoRequest(ctx context.Context, method, url, typ string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -66,12 +65,7 @@ func exchange(ctx context.Context, method, url, typ string, body []byte) ([]byte
 	if typ != "" {
 		req.Header.Set("Content-Type", typ)
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	res, text, err := exchange(req)
 	if err == nil && res.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s answers %s", url, res.Status)
 	}

@@ -20,6 +20,6 @@ func sendImages(ctx context.Context, url string) error {
 		body.WriteString("\r\n")
 	}
 	body.WriteString("--slice--\r\n")
-	_, err = exchange(ctx, "POST", url+"/default/dicom/v2/studies", `multipart/related; type="application/dicom"; boundary=slice`, body.Bytes())
+	_, err = demoRequest(ctx, "POST", url+"/default/dicom/v2/studies", `multipart/related; type="application/dicom"; boundary=slice`, body.Bytes())
 	return err
 }

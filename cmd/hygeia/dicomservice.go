@@ -1,10 +1,5 @@
 package main
 
-import (
-	"context"
-	"fmt"
-)
-
 type dicomServiceCmd struct {
 	Create dicomServiceCreateCmd `cmd:"" help:"Create a DICOM service, or change it."`
 	List   dicomServiceListCmd   `cmd:"" help:"List the DICOM services of a workspace."`
@@ -39,26 +34,12 @@ func (dicomServiceCreateCmd) Help() string {
 
 // Run creates.
 func (c dicomServiceCreateCmd) Run(std stdio) error {
-	var s service
-	body := map[string]any{"partitions": c.Partitions, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags}
-	path := servicePath("dicom", c.Workspace, c.Name)
-	if err := c.keepUnsaid(context.Background(), path, body); err != nil {
-		return err
-	}
-	status, err := c.call(context.Background(), "PUT", path, body, &s)
-	if err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, s)
-	}
-	fmt.Fprintf(std.out, "DICOM service %s/%s is %s: %s\n", s.Workspace, s.Name, createdOrThere(status), s.URL)
-	return nil
+	return dicomKind.create(std, c.clientFlags, c.serviceArgs, map[string]any{"partitions": c.Partitions, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags})
 }
 
 type dicomServiceListCmd struct {
 	clientFlags
-	Workspace string `arg:"" default:"default" help:"The workspace (${default})."`
+	listArgs
 }
 
 // Help shows an example.
@@ -69,16 +50,7 @@ func (dicomServiceListCmd) Help() string {
 
 // Run lists.
 func (c dicomServiceListCmd) Run(std stdio) error {
-	var list struct {
-		Value []service `json:"value"`
-	}
-	if _, err := c.call(context.Background(), "GET", workspacePath(c.Workspace)+"/dicomservices", nil, &list); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, list.Value)
-	}
-	return printServices(std, list.Value)
+	return dicomKind.list(std, c.clientFlags, c.listArgs)
 }
 
 type dicomServiceShowCmd struct {
@@ -94,14 +66,7 @@ func (dicomServiceShowCmd) Help() string {
 
 // Run shows.
 func (c dicomServiceShowCmd) Run(std stdio) error {
-	var s service
-	if _, err := c.call(context.Background(), "GET", servicePath("dicom", c.Workspace, c.Name), nil, &s); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, s)
-	}
-	return printServices(std, []service{s})
+	return dicomKind.show(std, c.clientFlags, c.serviceArgs)
 }
 
 type dicomServiceDeleteCmd struct {
@@ -118,15 +83,5 @@ func (dicomServiceDeleteCmd) Help() string {
 
 // Run deletes.
 func (c dicomServiceDeleteCmd) Run(std stdio) error {
-	if !c.Yes {
-		return &usageError{fmt.Sprintf("DICOM service %s/%s was not deleted; add --yes to delete it with all its data", c.Workspace, c.Name)}
-	}
-	if _, err := c.call(context.Background(), "DELETE", servicePath("dicom", c.Workspace, c.Name), nil, nil); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, map[string]string{"deleted": c.Workspace + "/" + c.Name})
-	}
-	fmt.Fprintf(std.out, "DICOM service %s/%s is deleted\n", c.Workspace, c.Name)
-	return nil
+	return dicomKind.delete(std, c.clientFlags, c.serviceArgs, c.Yes)
 }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -90,11 +87,14 @@ func (t transferFlags) run(std stdio, what string, body any, format string, keys
 	}
 	for status == http.StatusAccepted {
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("interrupted; the %s goes on as operation %s, and hygeia job cancel ends it", what, begun.ID)
+		case <-ctx.Done(): // and so does the request
 		case <-time.After(t.Poll):
 		}
-		if status, text, err = t.ask(ctx, http.MethodGet, begun.Href, nil); err != nil {
+		status, text, err = t.ask(ctx, http.MethodGet, begun.Href, nil)
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted; the %s goes on as operation %s, and hygeia job cancel ends it", what, begun.ID)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -120,32 +120,15 @@ func (t transferFlags) run(std stdio, what string, body any, format string, keys
 
 // ask does one request to a DICOM service, whose errors are a line of text.
 func (t transferFlags) ask(ctx context.Context, method, address string, in any) (int, []byte, error) {
-	var body io.Reader
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return 0, nil, err
-		}
-		body = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, address, body)
+	req, err := newRequest(ctx, method, address, t.Token, in)
 	if err != nil {
-		return 0, nil, &usageError{fmt.Sprintf("--to %s is no URL", t.To)}
+		return 0, nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	if t.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+t.Token)
-	}
-	res, err := http.DefaultClient.Do(req)
+	res, text, err := exchange(req)
 	if err != nil {
-		if ue, ok := errors.AsType[*url.Error](err); ok {
-			err = ue.Err
-		}
-		return 0, nil, fmt.Errorf("%s does not answer (%w); is hygeia serve running there?", t.To, err)
+		return 0, nil, err
 	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err == nil && res.StatusCode/100 != 2 {
+	if res.StatusCode/100 != 2 {
 		err = &apiError{res.StatusCode, strings.TrimSpace(string(text))}
 	}
 	return res.StatusCode, text, err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,19 +15,16 @@ import (
 )
 
 type exportCmd struct {
-	To       string        `default:"${url}/default/fhir" placeholder:"URL" help:"URL of the FHIR service (${default})."`
-	Token    string        `env:"HYGEIA_TOKEN" help:"Bearer token."`
-	Output   string        `short:"o" default:"text" enum:"text,json" help:"text or json."`
-	Group    string        `xor:"level" placeholder:"ID" help:"Only the members of this Group."`
-	Patients bool          `xor:"level" help:"Only what belongs to patients."`
-	Type     []string      `placeholder:"TYPE" help:"Only these resource types."`
-	Filter   []string      `sep:"none" placeholder:"TYPE?CRITERIA" help:"Only resources that match; may be given several times."`
-	Since    string        `placeholder:"INSTANT" help:"Only what changed since then, with the deletions."`
-	History  bool          `help:"All versions."`
-	Deleted  bool          `help:"Deletions too."`
-	Keep     bool          `help:"Leave the files on the server too."`
-	Poll     time.Duration `default:"1s" help:"How often to ask, when the server does not say."`
-	Dir      string        `arg:"" help:"Folder for the files; it is created."`
+	asyncFlags
+	Group    string   `xor:"level" placeholder:"ID" help:"Only the members of this Group."`
+	Patients bool     `xor:"level" help:"Only what belongs to patients."`
+	Type     []string `placeholder:"TYPE" help:"Only these resource types."`
+	Filter   []string `sep:"none" placeholder:"TYPE?CRITERIA" help:"Only resources that match; may be given several times."`
+	Since    string   `placeholder:"INSTANT" help:"Only what changed since then, with the deletions."`
+	History  bool     `help:"All versions."`
+	Deleted  bool     `help:"Deletions too."`
+	Keep     bool     `help:"Leave the files on the server too."`
+	Dir      string   `arg:"" help:"Folder for the files; it is created."`
 }
 
 // Help shows an example.
@@ -66,12 +62,16 @@ func (c exportCmd) Run(std stdio) error {
 	if err != nil {
 		return err
 	}
-	m, err := c.wait(ctx, std, status)
+	m, err := c.finish(ctx, std, status)
 	if err != nil {
 		return err
 	}
 	for _, i := range m.Issues {
 		fmt.Fprintln(std.err, "hygeia:", i.Diagnostics)
+	}
+	token := ""
+	if m.RequiresAccessToken {
+		token = c.Token
 	}
 	total := int64(0)
 	for i, f := range append(m.Output, m.Deleted...) {
@@ -79,17 +79,15 @@ func (c exportCmd) Run(std stdio) error {
 		if i >= len(m.Output) {
 			name = filepath.Join(c.Dir, "deleted-"+path.Base(f.URL))
 		}
-		if err := c.fetch(ctx, f.URL, name, m.RequiresAccessToken); err != nil {
+		if err := c.fetch(ctx, f.URL, name, token); err != nil {
 			return err
 		}
 		total += f.Count
 	}
 	if !c.Keep {
-		res, err := c.request(ctx, http.MethodDelete, status, true)
-		if err != nil {
+		if err := c.forget(ctx, status); err != nil {
 			return err
 		}
-		_ = res.Body.Close()
 	}
 	if c.Output == "json" {
 		return printJSON(std, map[string]any{
@@ -126,38 +124,34 @@ func (c exportCmd) kickOff(ctx context.Context) (string, error) {
 	case c.Group != "":
 		where = "/Group/" + url.PathEscape(c.Group) + "/$export"
 	}
-	res, err := c.request(ctx, http.MethodGet, strings.TrimRight(c.To, "/")+where+"?"+q.Encode(), true)
-	if err != nil {
-		return "", err
-	}
-	return c.job().statusOf(res)
+	return c.begin(ctx, http.MethodGet, strings.TrimRight(c.To, "/")+where+"?"+q.Encode(), nil)
 }
 
-// job describes the export.
-func (c exportCmd) job() asyncJob {
-	return asyncJob{to: c.To, verb: "export", poll: c.Poll, quiet: c.Output != "text", get: func(ctx context.Context, address string) (*http.Response, error) {
-		return c.request(ctx, http.MethodGet, address, true)
-	}}
-}
-
-// wait waits until the export has ended. When it is interrupted, the export is cancelled.
-func (c exportCmd) wait(ctx context.Context, std stdio, status string) (*manifest, error) {
+// finish waits until the export has ended. When it is interrupted, the export is cancelled.
+func (c exportCmd) finish(ctx context.Context, std stdio, status string) (*manifest, error) {
 	var m manifest
-	err := c.job().wait(ctx, std, status, &m)
+	err := c.wait(ctx, std, status, &m)
 	if err != nil && ctx.Err() != nil {
-		res, err := c.request(context.WithoutCancel(ctx), http.MethodDelete, status, true)
-		if err != nil {
+		if err := c.forget(context.WithoutCancel(ctx), status); err != nil {
 			return nil, fmt.Errorf("interrupted; the export goes on, as it cannot be cancelled: %w", err)
 		}
-		_ = res.Body.Close()
 		return nil, errors.New("interrupted; the export is cancelled")
 	}
 	return &m, err
 }
 
+// forget cancels the export, or removes its files when it has ended.
+func (c exportCmd) forget(ctx context.Context, status string) error {
+	res, err := c.request(ctx, http.MethodDelete, status, c.Token, nil)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
 // fetch writes one file.
-func (c exportCmd) fetch(ctx context.Context, from, to string, token bool) (err error) {
-	res, err := c.request(ctx, http.MethodGet, from, token)
+func (c exportCmd) fetch(ctx context.Context, from, to, token string) (err error) {
+	res, err := c.request(ctx, http.MethodGet, from, token, nil)
 	if err != nil {
 		return err
 	}
@@ -171,40 +165,4 @@ func (c exportCmd) fetch(ctx context.Context, from, to string, token bool) (err 
 		err = e
 	}
 	return err
-}
-
-// request does one request; an answer that is not 2xx is an error.
-func (c exportCmd) request(ctx context.Context, method, address string, token bool) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, address, nil)
-	if err != nil {
-		return nil, &usageError{fmt.Sprintf("--to %s is no URL", c.To)}
-	}
-	req.Header.Set("Accept", "application/fhir+json")
-	req.Header.Set("Prefer", "respond-async")
-	if c.Token != "" && token {
-		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%s does not answer (%w)", c.To, err)
-	}
-	if res.StatusCode/100 != 2 {
-		defer res.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-		return nil, outcomeError(res, text)
-	}
-	return res, nil
-}
-
-// outcomeError reads the first issue of an OperationOutcome.
-func outcomeError(res *http.Response, text []byte) error {
-	var o struct {
-		Issue []struct {
-			Diagnostics string `json:"diagnostics"`
-		} `json:"issue"`
-	}
-	if err := json.Unmarshal(text, &o); err != nil || len(o.Issue) == 0 || o.Issue[0].Diagnostics == "" {
-		return &apiError{res.StatusCode, "the server answers " + res.Status}
-	}
-	return &apiError{res.StatusCode, o.Issue[0].Diagnostics}
 }

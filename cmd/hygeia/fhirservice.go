@@ -1,11 +1,5 @@
 package main
 
-import (
-	"context"
-	"fmt"
-	"text/tabwriter"
-)
-
 type fhirServiceCmd struct {
 	Create fhirServiceCreateCmd `cmd:"" help:"Create a FHIR service, or change it."`
 	List   fhirServiceListCmd   `cmd:"" help:"List the FHIR services of a workspace."`
@@ -18,12 +12,6 @@ func (fhirServiceCmd) Help() string {
 	return `Examples:
   hygeia fhir-service create default records
   hygeia fhir-service list default`
-}
-
-// serviceArgs name a service.
-type serviceArgs struct {
-	Workspace string `arg:"" help:"The workspace."`
-	Name      string `arg:"" help:"The service."`
 }
 
 type fhirServiceCreateCmd struct {
@@ -46,26 +34,12 @@ func (fhirServiceCreateCmd) Help() string {
 
 // Run creates.
 func (c fhirServiceCreateCmd) Run(std stdio) error {
-	var s service
-	body := map[string]any{"compat": c.Compat, "narrative": c.Narrative, "versioning": c.Versioning, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags}
-	path := servicePath("fhir", c.Workspace, c.Name)
-	if err := c.keepUnsaid(context.Background(), path, body); err != nil {
-		return err
-	}
-	status, err := c.call(context.Background(), "PUT", path, body, &s)
-	if err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, s)
-	}
-	fmt.Fprintf(std.out, "FHIR service %s/%s is %s: %s\n", s.Workspace, s.Name, createdOrThere(status), s.URL)
-	return nil
+	return fhirKind.create(std, c.clientFlags, c.serviceArgs, map[string]any{"compat": c.Compat, "narrative": c.Narrative, "versioning": c.Versioning, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags})
 }
 
 type fhirServiceListCmd struct {
 	clientFlags
-	Workspace string `arg:"" default:"default" help:"The workspace (${default})."`
+	listArgs
 }
 
 // Help shows an example.
@@ -76,32 +50,7 @@ func (fhirServiceListCmd) Help() string {
 
 // Run lists.
 func (c fhirServiceListCmd) Run(std stdio) error {
-	var list struct {
-		Value []service `json:"value"`
-	}
-	if _, err := c.call(context.Background(), "GET", workspacePath(c.Workspace)+"/fhirservices", nil, &list); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, list.Value)
-	}
-	return printServices(std, list.Value)
-}
-
-func printServices(std stdio, list []service) error {
-	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "WORKSPACE\tNAME\tKIND\tCOMPAT\tSTATE\tURL")
-	for _, s := range list {
-		compat := s.Compat
-		if compat == "" {
-			compat = map[string]string{"fhir": "r4"}[s.Kind]
-		}
-		if compat == "" {
-			compat = "-"
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Workspace, s.Name, s.Kind, compat, s.State, s.URL)
-	}
-	return tw.Flush()
+	return fhirKind.list(std, c.clientFlags, c.listArgs)
 }
 
 type fhirServiceShowCmd struct {
@@ -117,14 +66,7 @@ func (fhirServiceShowCmd) Help() string {
 
 // Run shows.
 func (c fhirServiceShowCmd) Run(std stdio) error {
-	var s service
-	if _, err := c.call(context.Background(), "GET", servicePath("fhir", c.Workspace, c.Name), nil, &s); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, s)
-	}
-	return printServices(std, []service{s})
+	return fhirKind.show(std, c.clientFlags, c.serviceArgs)
 }
 
 type fhirServiceDeleteCmd struct {
@@ -141,15 +83,5 @@ func (fhirServiceDeleteCmd) Help() string {
 
 // Run deletes.
 func (c fhirServiceDeleteCmd) Run(std stdio) error {
-	if !c.Yes {
-		return &usageError{fmt.Sprintf("FHIR service %s/%s was not deleted; add --yes to delete it with all its data", c.Workspace, c.Name)}
-	}
-	if _, err := c.call(context.Background(), "DELETE", servicePath("fhir", c.Workspace, c.Name), nil, nil); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, map[string]string{"deleted": c.Workspace + "/" + c.Name})
-	}
-	fmt.Fprintf(std.out, "FHIR service %s/%s is deleted\n", c.Workspace, c.Name)
-	return nil
+	return fhirKind.delete(std, c.clientFlags, c.serviceArgs, c.Yes)
 }

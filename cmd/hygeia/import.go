@@ -2,24 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"time"
 )
 
 type importCmd struct {
-	To       string        `default:"${url}/default/fhir" placeholder:"URL" help:"URL of the FHIR service (${default})."`
-	Token    string        `env:"HYGEIA_TOKEN" help:"Bearer token."`
-	Output   string        `short:"o" default:"text" enum:"text,json" help:"text or json."`
-	Initial  bool          `help:"InitialLoad: the server gives versions and times, and what exists is not changed."`
-	Negative bool          `help:"Let versions without a number have negative ones."`
-	Type     string        `placeholder:"TYPE" help:"The only resource type in the files."`
-	Poll     time.Duration `default:"1s" help:"How often to ask, when the server does not say."`
-	Files    []string      `arg:"" name:"file" help:"NDJSON files as the server sees them: names below its import.folder, or addresses that its import.allow names."`
+	asyncFlags
+	Initial  bool     `help:"InitialLoad: the server gives versions and times, and what exists is not changed."`
+	Negative bool     `help:"Let versions without a number have negative ones."`
+	Type     string   `placeholder:"TYPE" help:"The only resource type in the files."`
+	Files    []string `arg:"" name:"file" help:"NDJSON files as the server sees them: names below its import.folder, or addresses that its import.allow names."`
 }
 
 // Help shows an example.
@@ -48,11 +42,11 @@ type importCount struct {
 func (c importCmd) Run(std stdio) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	status, err := c.kickOff(ctx)
+	status, err := c.begin(ctx, http.MethodPost, strings.TrimRight(c.To, "/")+"/$import", c.parameters())
 	if err != nil {
 		return err
 	}
-	r, err := c.wait(ctx, std, status)
+	r, err := c.finish(ctx, std, status)
 	if err != nil {
 		return err
 	}
@@ -80,7 +74,7 @@ func (c importCmd) Run(std stdio) error {
 }
 
 // parameters is the body of the request.
-func (c importCmd) parameters() ([]byte, error) {
+func (c importCmd) parameters() map[string]any {
 	type parameter struct {
 		Name    string      `json:"name"`
 		String  string      `json:"valueString,omitempty"`
@@ -103,58 +97,15 @@ func (c importCmd) parameters() ([]byte, error) {
 		}
 		list = append(list, in)
 	}
-	return json.Marshal(map[string]any{"resourceType": "Parameters", "parameter": list})
+	return map[string]any{"resourceType": "Parameters", "parameter": list}
 }
 
-// kickOff returns the address of the status.
-func (c importCmd) kickOff(ctx context.Context) (string, error) {
-	body, err := c.parameters()
-	if err != nil {
-		return "", err
-	}
-	res, err := c.request(ctx, http.MethodPost, strings.TrimRight(c.To, "/")+"/$import", strings.NewReader(string(body)))
-	if err != nil {
-		return "", err
-	}
-	return c.job().statusOf(res)
-}
-
-// job describes the import.
-func (c importCmd) job() asyncJob {
-	return asyncJob{to: c.To, verb: "import", poll: c.Poll, quiet: c.Output != "text", get: func(ctx context.Context, address string) (*http.Response, error) {
-		return c.request(ctx, http.MethodGet, address, nil)
-	}}
-}
-
-// wait waits until the import has ended. When it is interrupted, the import goes on.
-func (c importCmd) wait(ctx context.Context, std stdio, status string) (*importResult, error) {
+// finish waits until the import has ended. When it is interrupted, the import goes on.
+func (c importCmd) finish(ctx context.Context, std stdio, status string) (*importResult, error) {
 	var r importResult
-	err := c.job().wait(ctx, std, status, &r)
+	err := c.wait(ctx, std, status, &r)
 	if err != nil && ctx.Err() != nil {
 		return nil, errors.New("interrupted; the import goes on, see hygeia job list")
 	}
 	return &r, err
-}
-
-// request does one request; an answer that is not 2xx is an error.
-func (c importCmd) request(ctx context.Context, method, address string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, address, body)
-	if err != nil {
-		return nil, &usageError{fmt.Sprintf("--to %s is no URL", c.To)}
-	}
-	req.Header.Set("Content-Type", "application/fhir+json")
-	req.Header.Set("Prefer", "respond-async")
-	if c.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%s does not answer (%w)", c.To, err)
-	}
-	if res.StatusCode/100 != 2 {
-		defer res.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-		return nil, outcomeError(res, text)
-	}
-	return res, nil
 }

@@ -1,12 +1,6 @@
 package main
 
-import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"net/url"
-	"text/tabwriter"
-)
+import "encoding/json"
 
 type medtechServiceCmd struct {
 	Create medtechServiceCreateCmd `cmd:"" help:"Create a MedTech service, or change it."`
@@ -38,10 +32,6 @@ func (a medtechSettings) equal(b medtechSettings) bool {
 	return compact(a) == compact(b)
 }
 
-func medtechPath(workspace, name string) string {
-	return workspacePath(workspace) + "/medtechservices/" + url.PathEscape(name)
-}
-
 type medtechServiceCreateCmd struct {
 	clientFlags
 	serviceArgs
@@ -62,29 +52,15 @@ func (medtechServiceCreateCmd) Help() string {
 
 // Run creates.
 func (c medtechServiceCreateCmd) Run(std stdio) error {
-	var s service
-	body := map[string]any{
+	return medtechKind.create(std, c.clientFlags, c.serviceArgs, map[string]any{
 		"compat": c.Compat, "tags": c.Tags, "destination": c.Destination, "resolution": c.Resolution,
 		"deviceIdentifierSystem": c.DeviceIdentifierSystem, "ignorePeriod": c.IgnorePeriod, "retention": c.Retention,
-	}
-	path := medtechPath(c.Workspace, c.Name)
-	if err := c.keepUnsaid(context.Background(), path, body); err != nil {
-		return err
-	}
-	status, err := c.call(context.Background(), "PUT", path, body, &s)
-	if err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, s)
-	}
-	fmt.Fprintf(std.out, "MedTech service %s/%s is %s: %s\n", s.Workspace, s.Name, createdOrThere(status), s.URL)
-	return nil
+	})
 }
 
 type medtechServiceListCmd struct {
 	clientFlags
-	Workspace string `arg:"" default:"default" help:"The workspace (${default})."`
+	listArgs
 }
 
 // Help shows an example.
@@ -95,29 +71,7 @@ func (medtechServiceListCmd) Help() string {
 
 // Run lists.
 func (c medtechServiceListCmd) Run(std stdio) error {
-	var list struct {
-		Value []service `json:"value"`
-	}
-	if _, err := c.call(context.Background(), "GET", workspacePath(c.Workspace)+"/medtechservices", nil, &list); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, list.Value)
-	}
-	return printMedTechServices(std, list.Value)
-}
-
-func printMedTechServices(std stdio, list []service) error {
-	tw := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "WORKSPACE\tNAME\tDESTINATION\tRESOLUTION\tSTATE\tURL")
-	for _, s := range list {
-		resolution := s.Resolution
-		if resolution == "" {
-			resolution = "Create"
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Workspace, s.Name, s.Destination, resolution, s.State, s.URL)
-	}
-	return tw.Flush()
+	return medtechKind.list(std, c.clientFlags, c.listArgs)
 }
 
 type medtechServiceShowCmd struct {
@@ -133,14 +87,7 @@ func (medtechServiceShowCmd) Help() string {
 
 // Run shows.
 func (c medtechServiceShowCmd) Run(std stdio) error {
-	var s service
-	if _, err := c.call(context.Background(), "GET", medtechPath(c.Workspace, c.Name), nil, &s); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, s)
-	}
-	return printMedTechServices(std, []service{s})
+	return medtechKind.show(std, c.clientFlags, c.serviceArgs)
 }
 
 type medtechServiceDeleteCmd struct {
@@ -157,15 +104,5 @@ func (medtechServiceDeleteCmd) Help() string {
 
 // Run deletes.
 func (c medtechServiceDeleteCmd) Run(std stdio) error {
-	if !c.Yes {
-		return &usageError{fmt.Sprintf("MedTech service %s/%s was not deleted; add --yes to delete it with its messages and mappings", c.Workspace, c.Name)}
-	}
-	if _, err := c.call(context.Background(), "DELETE", medtechPath(c.Workspace, c.Name), nil, nil); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return printJSON(std, map[string]string{"deleted": c.Workspace + "/" + c.Name})
-	}
-	fmt.Fprintf(std.out, "MedTech service %s/%s is deleted\n", c.Workspace, c.Name)
-	return nil
+	return medtechKind.delete(std, c.clientFlags, c.serviceArgs, c.Yes)
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"text/tabwriter"
+	"time"
 )
 
 type workspaceCmd struct {
@@ -19,6 +21,17 @@ func (workspaceCmd) Help() string {
   hygeia workspace create clinic
   hygeia workspace list`
 }
+
+// workspace is that of the management API.
+type workspace struct {
+	Name     string            `json:"name"`
+	Tags     map[string]string `json:"tags,omitempty"`
+	Services []service         `json:"services"`
+	Created  time.Time         `json:"created"`
+	Changed  time.Time         `json:"changed"`
+}
+
+func workspacePath(name string) string { return "/workspaces/" + url.PathEscape(name) }
 
 type workspaceCreateCmd struct {
 	clientFlags
