@@ -112,18 +112,20 @@ func (k serviceKind) delete(std stdio, c clientFlags, a serviceArgs, yes bool) e
 // keepUnsaid puts the settings for which the create commands have no flag, as a
 // service that exists has them, into the body that changes it.
 func (c clientFlags) keepUnsaid(ctx context.Context, path string, body map[string]any) error {
-	var have service
+	var have map[string]any
 	if _, err := c.call(ctx, http.MethodGet, path, nil, &have); err != nil {
 		if isNotFound(err) {
 			return nil
 		}
 		return err
 	}
-	if have.Gateway != nil {
-		body["gateway"] = have.Gateway
+	for _, notSetting := range []string{"name", "workspace", "kind", "state", "url", "created", "changed"} {
+		delete(have, notSetting)
 	}
-	if have.Sources != nil {
-		body["sources"] = have.Sources
+	for name, value := range have {
+		if _, said := body[name]; !said {
+			body[name] = value
+		}
 	}
 	return nil
 }
