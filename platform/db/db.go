@@ -113,9 +113,7 @@ func (d *DB) Read(ctx context.Context, f func(*Conn) error) error {
 	if err != nil {
 		return err
 	}
-	if done := ctx.Done(); done != nil {
-		c.c.interrupt(done)
-	}
+	c.c.interrupt(ctx)
 	defer func() {
 		c.c.interrupt(nil)
 		d.giveBack(c)

@@ -1,5 +1,7 @@
 package db
 
+import "context"
+
 // Dialect names the engine below a DB, for the few places where SQL differs.
 type Dialect uint8
 
@@ -43,8 +45,8 @@ type conn interface {
 	failed() bool
 	// dead reports whether the connection is of no more use.
 	dead() bool
-	// interrupt makes running statements fail when done is closed; nil ends that.
-	interrupt(done <-chan struct{})
+	// interrupt makes running statements fail when ctx is done; nil ends that.
+	interrupt(ctx context.Context)
 	close()
 }
 

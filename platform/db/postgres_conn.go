@@ -91,8 +91,11 @@ func (c *pgConn) close() { c.drop() }
 func (c *pgConn) dead() bool { return c.pc == nil || c.pc.IsClosed() }
 
 // interrupt also marks the beginning of a new use of a reader.
-func (c *pgConn) interrupt(done <-chan struct{}) {
-	c.done = done
+func (c *pgConn) interrupt(ctx context.Context) {
+	c.done = nil
+	if ctx != nil {
+		c.done = ctx.Done()
+	}
 	c.clean = true
 }
 

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -45,8 +46,11 @@ func (e *sqliteEngine) connect(flags sqlite.OpenFlags, pragmas string) (conn, er
 }
 
 type sqliteConn struct {
-	c      *sqlite.Conn
-	writer bool
+	c       *sqlite.Conn
+	writer  bool
+	given   chan struct{} // interrupts when it is closed; nil = a new one is needed
+	watched bool          // the driver has a channel
+	stop    func() bool   // of the context that closes it; nil = none
 }
 
 func (c *sqliteConn) prepare(text string) (stmt, error) {
@@ -110,9 +114,37 @@ func (c *sqliteConn) rollback() error {
 
 // failed is always false: an error of SQLite that ends the transaction is seen
 // by the commit.
-func (c *sqliteConn) failed() bool                   { return false }
-func (c *sqliteConn) dead() bool                     { return false }
-func (c *sqliteConn) interrupt(done <-chan struct{}) { c.c.SetInterrupt(done) }
+func (c *sqliteConn) failed() bool { return false }
+func (c *sqliteConn) dead() bool   { return false }
+
+// interrupt has the driver watch one channel for as long as the connection
+// lives: its goroutine is asked at each change, and two turns of the scheduler
+// took longer than most queries.
+func (c *sqliteConn) interrupt(ctx context.Context) {
+	if c.stop != nil && !c.stop() {
+		<-c.given // the end of ctx came first; the driver needs a new channel
+		c.given = nil
+	}
+	c.stop = nil
+	if ctx == nil || ctx.Done() == nil {
+		if c.given == nil && c.watched {
+			c.c.SetInterrupt(nil)
+			c.watched = false
+		}
+		return
+	}
+	if c.given == nil {
+		c.given, c.watched = make(chan struct{}), true
+		c.c.SetInterrupt(c.given)
+	}
+	given := c.given
+	if ctx.Err() != nil {
+		close(given)
+		c.stop = func() bool { return false }
+		return
+	}
+	c.stop = context.AfterFunc(ctx, func() { close(given) })
+}
 
 func (c *sqliteConn) close() {
 	if c.writer {
