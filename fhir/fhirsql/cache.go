@@ -11,43 +11,102 @@ import (
 // writer takes out what a transaction changed before it tells the callers, and
 // a reader may put in only what it read since the last commit.
 //
+// A search asks more: what it takes from here must be what its snapshot holds.
+// That is so as long as no commit has begun since before the snapshot (see at).
+//
 // Records live in two generations; when the young one is full it becomes the
 // old one, and what was not asked for in the meantime is dropped with it.
 type cache struct {
 	mu         sync.RWMutex
-	young, old map[fhir.Key]fhir.Record
+	young, old generation
 	size       int    // bytes in young
 	limit      int    // bytes of one generation
 	epoch      uint64 // commits seen
+	committing bool   // a commit is under way
 	changed    []fhir.Key
 }
 
+// generation finds a record by its name and by its rid. A rid of 0 is not known.
+type generation struct {
+	keys map[fhir.Key]*cached
+	rids map[int64]*cached
+}
+
+type cached struct {
+	rec fhir.Record
+	rid int64
+}
+
+func (x *cached) size() int { return len(x.rec.Stored) + recordOverhead }
+
+func newGeneration() generation {
+	return generation{map[fhir.Key]*cached{}, map[int64]*cached{}}
+}
+
+// drop returns how much memory is free then.
+func (g generation) drop(k fhir.Key) int {
+	x := g.keys[k]
+	if x == nil {
+		return 0
+	}
+	delete(g.keys, k)
+	delete(g.rids, x.rid)
+	return x.size()
+}
+
 func newCache(limit int) *cache {
-	return &cache{limit: limit / 2, young: map[fhir.Key]fhir.Record{}}
+	return &cache{limit: limit / 2, young: newGeneration()}
 }
 
 // recordOverhead is what a record takes besides its body, roughly.
-const recordOverhead = 256
+const recordOverhead = 400
 
 // get returns the record of a key, and the epoch to give to put when there is none.
 func (c *cache) get(k fhir.Key) (rec fhir.Record, ok bool, epoch uint64) {
 	c.mu.RLock()
-	if rec, ok = c.young[k]; ok {
+	if x := c.young.keys[k]; x != nil {
 		c.mu.RUnlock()
-		return rec, true, 0
+		return x.rec, true, 0
 	}
-	rec, ok = c.old[k]
+	x := c.old.keys[k]
 	epoch = c.epoch
 	c.mu.RUnlock()
-	if ok {
-		c.put(rec, epoch)
+	if x == nil {
+		return rec, false, epoch
 	}
-	return rec, ok, epoch
+	c.keep(x, epoch)
+	return x.rec, true, epoch
+}
+
+// at returns the record of a rid in a snapshot that began when the epoch was
+// the given one, or later. It knows none as soon as a commit has begun.
+func (c *cache) at(rid int64, epoch uint64) (rec fhir.Record, ok bool) {
+	c.mu.RLock()
+	if c.epoch != epoch || c.committing {
+		c.mu.RUnlock()
+		return rec, false
+	}
+	x := c.young.rids[rid]
+	if x != nil {
+		c.mu.RUnlock()
+		return x.rec, true
+	}
+	x = c.old.rids[rid]
+	c.mu.RUnlock()
+	if x == nil {
+		return rec, false
+	}
+	c.keep(x, epoch)
+	return x.rec, true
 }
 
 // put keeps a record that was read when the epoch was the given one.
-func (c *cache) put(rec fhir.Record, epoch uint64) {
-	size := len(rec.Stored) + recordOverhead
+func (c *cache) put(rec fhir.Record, rid int64, epoch uint64) {
+	c.keep(&cached{rec, rid}, epoch)
+}
+
+func (c *cache) keep(x *cached, epoch uint64) {
+	size := x.size()
 	if size > c.limit/16 {
 		return
 	}
@@ -56,10 +115,13 @@ func (c *cache) put(rec fhir.Record, epoch uint64) {
 	if epoch != c.epoch {
 		return
 	}
-	if c.size += size; c.size > c.limit {
-		c.old, c.young, c.size = c.young, make(map[fhir.Key]fhir.Record), size
+	if c.size += size - c.young.drop(x.rec.Key); c.size > c.limit {
+		c.old, c.young, c.size = c.young, newGeneration(), size
 	}
-	c.young[rec.Key] = rec
+	c.young.keys[x.rec.Key] = x
+	if x.rid != 0 {
+		c.young.rids[x.rid] = x
+	}
 }
 
 // change notes a key that the open transaction writes. Writer only.
@@ -71,13 +133,20 @@ func (c *cache) drop(keys []fhir.Key) {
 	defer c.mu.Unlock()
 	c.epoch++
 	if keys == nil {
-		c.young, c.old, c.size = map[fhir.Key]fhir.Record{}, nil, 0
+		c.young, c.old, c.size = newGeneration(), generation{}, 0
 		return
 	}
 	for _, k := range keys {
-		delete(c.young, k)
-		delete(c.old, k)
+		c.size -= c.young.drop(k)
+		c.old.drop(k)
 	}
+}
+
+// begin says that a transaction is about to be committed. Writer only.
+func (c *cache) begin() {
+	c.mu.Lock()
+	c.committing = true
+	c.mu.Unlock()
 }
 
 // settle ends a transaction, committed or not: what it wrote is taken out.
@@ -85,9 +154,10 @@ func (c *cache) drop(keys []fhir.Key) {
 func (c *cache) settle() {
 	c.mu.Lock()
 	c.epoch++
+	c.committing = false
 	for _, k := range c.changed {
-		delete(c.young, k)
-		delete(c.old, k)
+		c.size -= c.young.drop(k)
+		c.old.drop(k)
 	}
 	c.mu.Unlock()
 	clear(c.changed)

@@ -211,7 +211,7 @@ func (r *run) included(found []int64) error {
 	r.expect(found)
 	size := 0
 	for i, rid := range found {
-		rec, err := r.record(rid)
+		rec, err := r.shown(rid)
 		if err != nil {
 			return err
 		}

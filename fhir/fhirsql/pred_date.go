@@ -81,12 +81,22 @@ func (cp *compiler) date(p *pred, q *search.Param, v search.Value) {
 	case search.OpNe:
 		p.rank = rankWide
 		with(d + " IS NOT NULL AND ")
-	default: // gt, ge, ap, overlap: the end counts
-		with(e+"<=? AND "+d+">=? AND ", longSpan, v.Lo-longSpan)
+	default: // gt, ge, ap, overlap: the end counts, but for what starts late enough
+		from := v.Lo
+		if v.Op == search.OpGt {
+			from = v.Hi + 1
+		}
+		b := a
+		b.k = cond{d + ">=?", []any{from}}
+		if v.Op == search.OpAp || v.Op == search.OpOverlap {
+			b.k = cond{d + ">=? AND " + d + "<=?", []any{from, v.Hi}}
+		}
+		p.alts = append(p.alts, b)
+		with(e+"<=? AND "+d+"<? AND "+d+">=? AND ", longSpan, from, from-longSpan)
 		a.index = "res_e" + strconv.Itoa(n)
-		with(e+">"+strconv.Itoa(longSpan)+" AND "+e+"<=? AND "+d+">=? AND ", longerSpan, v.Lo-longerSpan)
+		with(e+">"+strconv.Itoa(longSpan)+" AND "+e+"<=? AND "+d+"<? AND "+d+">=? AND ", longerSpan, from, from-longerSpan)
 		a.index = "res_f" + strconv.Itoa(n)
-		with(e + ">" + strconv.Itoa(longerSpan) + " AND ")
+		with(e+">"+strconv.Itoa(longerSpan)+" AND "+d+"<? AND ", from)
 	}
 }
 

@@ -17,17 +17,17 @@ func (s *Store) Read(ctx context.Context, k fhir.Key) (fhir.Record, error) {
 	if ok {
 		return rec, nil
 	}
-	rec, err := s.read(ctx, k)
+	rec, rid, err := s.read(ctx, k)
 	if err == nil && !rec.Deleted {
-		s.cache.put(rec, epoch)
+		s.cache.put(rec, rid, epoch)
 	}
 	return rec, err
 }
 
-func (s *Store) read(ctx context.Context, k fhir.Key) (rec fhir.Record, err error) {
+func (s *Store) read(ctx context.Context, k fhir.Key) (rec fhir.Record, rid int64, err error) {
 	t := s.types.id(k.Type)
 	if t == 0 {
-		return rec, unknown(k)
+		return rec, 0, unknown(k)
 	}
 	err = s.db.Read(ctx, func(c *db.Conn) error {
 		st, err := c.Prepare("SELECT k.rid, b.ver, b.seq, b.op, b.z FROM key k CROSS JOIN body b WHERE k.t=$1 AND k.id=$2 AND b.rid=k.rid")
@@ -45,10 +45,11 @@ func (s *Store) read(ctx context.Context, k fhir.Key) (rec fhir.Record, err erro
 			rec, err = s.deletion(c, k, t)
 			return err
 		}
+		rid = st.ColInt(0)
 		rec = fhir.Record{Key: k, Version: st.ColInt(1), Seq: fhir.Seq(st.ColInt(2)), Method: methods[st.ColInt(3)]}
 		return s.decode(st, 4, &rec)
 	})
-	return rec, err
+	return rec, rid, err
 }
 
 // decode fills in the stored form from column i.

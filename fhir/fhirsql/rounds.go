@@ -69,7 +69,7 @@ func (s *Store) readShared(ctx context.Context, k fhir.Key) (rec fhir.Record, er
 		if w.rec.Stored, err = s.unpack(nil, k, w.z); err != nil {
 			return rec, &fault.Error{Kind: fault.Internal, Op: "fhirsql: decode " + k.Type, Msg: "internal error", Err: err}
 		}
-		s.cache.put(w.rec, w.epoch)
+		s.cache.put(w.rec, 0, w.epoch)
 		return w.rec, nil
 	case w != nil && w.found == nowhere:
 		return rec, unknown(k)
@@ -78,8 +78,8 @@ func (s *Store) readShared(ctx context.Context, k fhir.Key) (rec fhir.Record, er
 			return rec, nil
 		}
 	}
-	if rec, err = s.read(ctx, k); err == nil && !rec.Deleted {
-		s.cache.put(rec, epoch)
+	if rec, _, err = s.read(ctx, k); err == nil && !rec.Deleted {
+		s.cache.put(rec, 0, epoch)
 	}
 	return rec, err
 }

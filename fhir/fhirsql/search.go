@@ -295,7 +295,7 @@ func compareValues(a, b any) int {
 }
 
 // finish puts the hits into the page and makes the token of the next one.
-func (r *run) finish(hits []hit) error {
+func (r *run) finish(hits []hit) (err error) {
 	if len(hits) > r.q.Count {
 		hits = hits[:r.q.Count]
 		r.page.Next = r.behind(&hits[len(hits)-1])
@@ -311,7 +311,7 @@ func (r *run) finish(hits []hit) error {
 	size := 0
 	for i := range hits {
 		if hits[i].rec.Version == 0 {
-			if err := r.load(&hits[i]); err != nil {
+			if hits[i].rec, err = r.shown(hits[i].row.rid()); err != nil {
 				return err
 			}
 		}
@@ -468,6 +468,21 @@ func (pl *plan) looks() bool { return len(pl.post) > 0 || pl.access != nil }
 func (r *run) load(h *hit) (err error) {
 	h.rec, err = r.record(h.row.rid())
 	return err
+}
+
+// shown is record for what the answer shows: it may be in the cache, and is
+// kept there. Candidates are not, of which a search may read very many.
+func (r *run) shown(rid int64) (rec fhir.Record, err error) {
+	if !r.cached || r.s.shared {
+		return r.record(rid)
+	}
+	rec, ok := r.s.cache.at(rid, r.epoch)
+	if !ok {
+		if rec, err = r.record(rid); err == nil {
+			r.s.cache.put(rec, rid, r.epoch)
+		}
+	}
+	return rec, err
 }
 
 // record reads the current version of a resource.

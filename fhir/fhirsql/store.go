@@ -229,7 +229,11 @@ func (s *Store) fresh() bool {
 }
 
 func (s *Store) beforeCommit(c *db.Conn) error {
-	return s.pending.flush(c)
+	if err := s.pending.flush(c); err != nil {
+		return err
+	}
+	s.cache.begin()
+	return nil
 }
 
 // afterCommit keeps what the transaction gave.
