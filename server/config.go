@@ -265,9 +265,22 @@ var domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([
 
 // Validate says what is wrong with c, naming the key; nil when nothing is.
 func (c *Config) Validate() error {
-	if err := c.validateListen(); err != nil {
-		return err
+	for _, check := range []func() error{
+		c.validateListen, c.validateStorage, c.validateBlobs, c.validateEncryption,
+		func() error { return checkReferences(c.Secrets) },
+		c.TLS.validate, c.validateNetwork, c.Limits.validate, c.CORS.validate, c.Identity.validate, c.Audit.validate,
+		c.Events.validate, c.Import.validate,
+		func() error { return validateContainers(c.Containers) },
+		c.Log.validate,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
+	return validateWorkspaces(c.Workspaces)
+}
+
+func (c *Config) validateStorage() error {
 	if c.Data == "" {
 		return errors.New("data: a folder is needed")
 	}
@@ -276,23 +289,13 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("database: %s is not supported; use postgres://user@host/database, or leave it empty", scheme(c.Database))
 		}
 	}
-	for _, e := range []struct{ key, value string }{{"bus", c.Bus}} {
-		if e.value != "" {
-			return fmt.Errorf("%s: %s is not supported by this version; leave it empty", e.key, scheme(e.value))
-		}
+	if c.Bus != "" {
+		return fmt.Errorf("bus: %s is not supported by this version; leave it empty", scheme(c.Bus))
 	}
-	if err := c.validateBlobs(); err != nil {
-		return err
-	}
-	if err := c.validateEncryption(); err != nil {
-		return err
-	}
-	if err := checkReferences(c.Secrets); err != nil {
-		return err
-	}
-	if err := c.TLS.validate(); err != nil {
-		return err
-	}
+	return nil
+}
+
+func (c *Config) validateNetwork() error {
 	if c.Domain != "" && !domainName.MatchString(c.Domain) {
 		return fmt.Errorf("domain: %q is no lower-case domain name", c.Domain)
 	}
@@ -301,37 +304,27 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("trusted_proxies: %q is neither an address nor a network", p)
 		}
 	}
-	if err := c.Limits.validate(); err != nil {
-		return err
-	}
-	if err := c.CORS.validate(); err != nil {
-		return err
-	}
-	if err := c.Identity.validate(); err != nil {
-		return err
-	}
-	if err := c.Audit.validate(); err != nil {
-		return err
-	}
-	if err := (events.Outbound{Allow: c.Events.Allow}).Check(); err != nil {
+	return nil
+}
+
+func (e EventsConfig) validate() error {
+	if err := (events.Outbound{Allow: e.Allow}).Check(); err != nil {
 		return fmt.Errorf("events.allow: %w", err)
 	}
-	if c.Events.Retention < time.Hour || c.Events.Retention > 8760*time.Hour {
+	if e.Retention < time.Hour || e.Retention > 8760*time.Hour {
 		return errors.New("events.retention: it is between 1h and 8760h")
 	}
-	if err := c.Import.validate(); err != nil {
-		return err
+	return nil
+}
+
+func (l LogConfig) validate() error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, l.Level) {
+		return fmt.Errorf("log.level: %q is not one of debug, info, warn, error", l.Level)
 	}
-	if err := validateContainers(c.Containers); err != nil {
-		return err
+	if l.Format != "json" && l.Format != "text" {
+		return fmt.Errorf("log.format: %q is neither json nor text", l.Format)
 	}
-	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
-		return fmt.Errorf("log.level: %q is not one of debug, info, warn, error", c.Log.Level)
-	}
-	if c.Log.Format != "json" && c.Log.Format != "text" {
-		return fmt.Errorf("log.format: %q is neither json nor text", c.Log.Format)
-	}
-	return validateWorkspaces(c.Workspaces)
+	return nil
 }
 
 // validateListen refuses, without authentication, addresses that others can reach.

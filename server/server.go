@@ -85,57 +85,66 @@ func New(ctx context.Context, cfg Config, opt Options) (*Server, error) {
 	if s.lock, err = lockFile(filepath.Join(cfg.Data, "lock")); err != nil {
 		return nil, fmt.Errorf("data: %s: %w", cfg.Data, err)
 	}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// open opens the stores and starts the services. After an error Close closes what
+// was opened.
+func (s *Server) open(ctx context.Context) error {
+	cfg := &s.cfg
 	ring, err := cfg.Encryption.ring()
 	if err != nil {
-		return nil, errors.Join(err, s.lock.Close())
+		return err
 	}
-	if s.blobs, err = openBlobs(ctx, &cfg, ring, log); err != nil {
-		return nil, errors.Join(err, s.lock.Close())
+	if s.blobs, err = openBlobs(ctx, cfg, ring, s.log); err != nil {
+		return err
 	}
 	src, err := openImports(cfg.Import)
 	if err != nil {
-		return nil, errors.Join(err, s.blobs.Close(), s.lock.Close())
+		return err
 	}
-	if s.queue, err = openQueue(ctx, &cfg); err != nil {
-		return nil, errors.Join(fmt.Errorf("jobs: %w", err), s.blobs.Close(), s.lock.Close())
+	if s.queue, err = openQueue(ctx, cfg); err != nil {
+		return fmt.Errorf("jobs: %w", err)
 	}
-	s.services = newServices(&cfg, opt.Version, log, s.metrics, s.blobs.Store, s.queue)
-	s.services.keys = ring
+	s.services = newServices(cfg, s.opt.Version, s.log, s.metrics, s.blobs.Store, s.queue)
+	s.services.keys, s.services.sources, s.services.containers = ring, src, cfg.Containers
 	if err := s.openTLS(); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return err
 	}
-	s.services.sources, s.services.containers = src, cfg.Containers
 	if s.identity, err = openIdentity(ctx, s); err != nil {
-		return nil, errors.Join(fmt.Errorf("identity: %w", err), s.Close())
+		return fmt.Errorf("identity: %w", err)
 	}
 	s.services.identity = s.identity
 	if s.trail, err = openTrail(s); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return err
 	}
 	s.services.trail = s.trail
 	store, err := s.openPlane(ctx)
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		return err
 	}
 	s.plane, err = manage.New(ctx, manage.Deps{
 		Store: store, Runner: s.services, Now: time.Now, Guarded: s.identity != nil,
 		First: cfg.first(), Always: asWorkspaces(cfg.Workspaces),
 	})
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		return err
 	}
 	if err := s.services.events.resume(ctx, s.plane.Workspaces()); err != nil {
-		return nil, errors.Join(fmt.Errorf("events: %w", err), s.Close())
+		return fmt.Errorf("events: %w", err)
 	}
-	if err := s.identity.bootstrap(ctx, &cfg, cfg.issuer(cfg.Listen)); err != nil {
-		return nil, errors.Join(fmt.Errorf("bootstrap: %w", err), s.Close())
+	if err := s.identity.bootstrap(ctx, cfg, cfg.issuer(cfg.Listen)); err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
 	}
 	s.handler = s.join()
 	kinds := bulk.Handlers(s.services.bulk)
 	maps.Copy(kinds, dicom.Handlers(s.services.dicom))
-	s.queue.run(kinds, log)
+	s.queue.run(kinds, s.log)
 	s.follow()
-	return s, nil
+	return nil
 }
 
 // first is what the first start creates when the configuration names nothing.
@@ -274,7 +283,11 @@ func (s *Server) Close() error {
 	if s.unfollow != nil {
 		s.unfollow()
 	}
-	err := errors.Join(s.services.closeAll(context.Background()), s.identity.Close(), s.trail.Close())
+	var err error
+	if s.services != nil {
+		err = s.services.closeAll(context.Background())
+	}
+	err = errors.Join(err, s.identity.Close(), s.trail.Close())
 	if s.shared != nil {
 		err = errors.Join(err, s.shared.Close())
 	}
