@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,15 +68,11 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 }
 
 func (s *Store) start(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	if err := s.db.Migrate(ctx, files); err != nil {
+	if err := s.db.Migrate(ctx, migrations); err != nil {
 		return err
 	}
 	crashed := false
-	err = s.write(ctx, func(c *db.Conn) error {
+	err := s.write(ctx, func(c *db.Conn) error {
 		s.seq = -1
 		if s.shared {
 			return nil // a process that dies leaves no mark; see object.go

@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"io/fs"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -28,16 +27,8 @@ var _ events.Store = (*Store)(nil)
 
 // Open opens or creates the store in the database at path, see db.Open.
 func Open(ctx context.Context, path string, opt db.Options) (*Store, error) {
-	d, err := db.Open(path, opt)
+	d, err := db.OpenMigrated(ctx, path, opt, migrations)
 	if err != nil {
-		return nil, err
-	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err == nil {
-		err = d.Migrate(ctx, files)
-	}
-	if err != nil {
-		_ = d.Close()
 		return nil, err
 	}
 	return &Store{db: d}, nil

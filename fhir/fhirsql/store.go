@@ -3,7 +3,6 @@ package fhirsql
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"sync"
@@ -142,11 +141,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 }
 
 func (s *Store) start(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	if err := s.db.Migrate(ctx, files); err != nil {
+	if err := s.db.Migrate(ctx, migrations); err != nil {
 		return err
 	}
 	if err := s.prove(ctx); err != nil {
@@ -154,7 +149,7 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	crashed := false
 	var version int64
-	err = s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
+	err := s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
 		if err := s.load(c, &crashed, &version); err != nil {
 			return &db.Broken{Err: err}
 		}

@@ -11,7 +11,6 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/manage"
@@ -40,16 +39,8 @@ const channel = "workspaces"
 
 // Open opens or creates the store in a database, see db.Open.
 func Open(ctx context.Context, path string) (*Store, error) {
-	d, err := db.Open(path, db.Options{Readers: 1})
+	d, err := db.OpenMigrated(ctx, path, db.Options{Readers: 1}, migrations)
 	if err != nil {
-		return nil, err
-	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err == nil {
-		err = d.Migrate(ctx, files)
-	}
-	if err != nil {
-		_ = d.Close()
 		return nil, err
 	}
 	return &Store{db: d}, nil

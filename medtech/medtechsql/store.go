@@ -3,7 +3,6 @@ package medtechsql
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"sync/atomic"
 	"time"
 
@@ -42,10 +41,6 @@ func Open(ctx context.Context, path string, opt db.Options) (*Store, error) {
 }
 
 func (s *Store) start(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
 	// A rolled back group has given offsets that nobody has, and another node gives
 	// further ones: the next group reads the last one again.
 	s.db.OnEnd(func(committed bool) {
@@ -59,7 +54,7 @@ func (s *Store) start(ctx context.Context) error {
 		}
 		return c.Exec("UPDATE num SET v = $1 WHERE name = 'last' AND v < $1", s.last)
 	})
-	return s.db.Migrate(ctx, files)
+	return s.db.Migrate(ctx, migrations)
 }
 
 // Shared implements medtech.Store.

@@ -19,7 +19,7 @@ func open(t *testing.T, path string) *db.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	err = d.Migrate(t.Context(), fstest.MapFS{"0001_init.sql": {Data: []byte("CREATE TABLE n (v INTEGER PRIMARY KEY, b BLOB);\n")}})
+	err = d.Migrate(t.Context(), fstest.MapFS{"migrations/0001_init.sql": {Data: []byte("CREATE TABLE n (v INTEGER PRIMARY KEY, b BLOB);\n")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestNewerSchemaIsRefused(t *testing.T) { dbtest.Each(t, newerSchemaIsRefuse
 
 func newerSchemaIsRefused(t *testing.T, path string) {
 	d := open(t, path)
-	if err := d.Migrate(t.Context(), fstest.MapFS{"0000_old.sql": {Data: []byte("SELECT 1;\n")}}); err == nil {
+	if err := d.Migrate(t.Context(), fstest.MapFS{"migrations/0000_old.sql": {Data: []byte("SELECT 1;\n")}}); err == nil {
 		t.Error("an older program opened a newer database")
 	}
 }

@@ -2,16 +2,31 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
 )
 
+// OpenMigrated opens a database, see Open, and brings it to the newest schema, see
+// Migrate.
+func OpenMigrated(ctx context.Context, name string, opt Options, files fs.FS) (*DB, error) {
+	d, err := Open(name, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Migrate(ctx, files); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
 // Migrate brings the database to the newest schema. The files are named
-// NNNN_what.sql and run once each, in order, forward only; the number of the
+// migrations/NNNN_what.sql and run once each, in order, forward only; the number of the
 // last one is kept in the table schema_version. A database that is newer than
 // the program is refused. Nodes that start together take turns.
 //
@@ -33,7 +48,7 @@ func (d *DB) Migrate(ctx context.Context, files fs.FS) error {
 		}
 		last := int64(0)
 		for _, name := range names {
-			num, _, _ := strings.Cut(name, "_")
+			num, _, _ := strings.Cut(path.Base(name), "_")
 			n, err := strconv.ParseInt(num, 10, 64)
 			if err != nil {
 				return &Broken{fmt.Errorf("migration %s: the name must begin with a number", name)}
@@ -62,7 +77,7 @@ func (d *DB) Migrate(ctx context.Context, files fs.FS) error {
 
 // migrations lists the files of a dialect in their order.
 func migrations(files fs.FS, d Dialect) ([]string, error) {
-	all, err := fs.Glob(files, "*.sql")
+	all, err := fs.Glob(files, "migrations/*.sql")
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func values(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	err = d.Migrate(t.Context(), fstest.MapFS{"0001_init.sql": {Data: []byte(
+	err = d.Migrate(t.Context(), fstest.MapFS{"migrations/0001_init.sql": {Data: []byte(
 		"CREATE TABLE v (id INTEGER NOT NULL, i INTEGER, f REAL, s TEXT, b BLOB, PRIMARY KEY (id)) WITHOUT ROWID;\nCREATE INDEX v_s ON v (s);\n")}})
 	if err != nil {
 		t.Fatal(err)

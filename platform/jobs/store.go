@@ -5,7 +5,6 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -28,11 +27,7 @@ func New(ctx context.Context, d *db.DB, now func() time.Time) (*Store, error) {
 	if now == nil {
 		now = time.Now
 	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	if err := d.Migrate(ctx, files); err != nil {
+	if err := d.Migrate(ctx, migrations); err != nil {
 		return nil, err
 	}
 	return &Store{db: d, now: now, wake: make(chan struct{}, 1)}, nil

@@ -30,13 +30,8 @@ func number(name string, def int) int {
 
 // TestKill kills the server under load, again and again on the same data.
 func TestKill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the kill test takes 20 seconds; run without -short")
-	}
-	bin, data := build(t), filepath.Join(t.TempDir(), "data")
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
+	bin, seed, rnd := campaign(t, 20)
+	data := filepath.Join(t.TempDir(), "data")
 	client := &http.Client{
 		Timeout:   30 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: writers},

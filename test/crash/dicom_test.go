@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -21,13 +20,8 @@ import (
 // blobs and large ones in their own, and studies are deleted. Every instance that was
 // acknowledged must come back byte for byte, and when all are deleted no blob is left.
 func TestKillDICOM(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the kill test takes 10 seconds; run without -short")
-	}
-	bin, data := build(t), filepath.Join(t.TempDir(), "data")
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
+	bin, _, rnd := campaign(t, 10)
+	data := filepath.Join(t.TempDir(), "data")
 	client := &http.Client{Timeout: 30 * time.Second}
 	defer client.CloseIdleConnections()
 	m := &modality{t: t, client: client, there: map[string][]byte{}, gone: map[string]bool{}}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -24,15 +23,10 @@ import (
 // acknowledged becomes one Observation, written once, and the event of each
 // arrives at a webhook.
 func TestNodesFlow(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the kill test takes 20 seconds; run without -short")
-	}
-	bin, dir := build(t), t.TempDir()
+	bin, _, rnd := campaign(t, 20)
+	dir := t.TempDir()
 	cluster := dbtest.NewCluster(t)
 	hook := newWebhook(t)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
 	nodes, sends := make([]*process, 3), make([]*devices, 3)
 	run := func(i int) {
 		nodes[i] = start(t, bin, filepath.Join(dir, fmt.Sprint("node", i)), "HYGEIA_DATABASE="+cluster.Address(), "HYGEIA_EVENTS_ALLOW=127.0.0.1")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,9 +16,7 @@ import (
 // some broken lines, with encryption. The import ends by itself: every resource
 // is there with one version, every broken line is reported once.
 func TestKillImport(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the kill test takes 10 seconds; run without -short")
-	}
+	bin, _, rnd := campaign(t, 10)
 	const lines, bad = 30_000, 100 // every 300th line is broken
 	dir := t.TempDir()
 	var b strings.Builder
@@ -36,10 +33,7 @@ func TestKillImport(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bin, data := build(t), filepath.Join(t.TempDir(), "data")
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
+	data := filepath.Join(t.TempDir(), "data")
 	im := &importer{t: t}
 	for round := range 4 {
 		p := start(t, bin, data, "HYGEIA_IMPORT_FOLDER="+dir, "HYGEIA_ENCRYPTION_KEYS=file:"+keys)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -24,13 +23,8 @@ const fhirMapping = `{"templateType": "CollectionFhir", "template": [{"templateT
 // TestKillMedTech kills the server while devices send. Every message that was
 // acknowledged must become one Observation, and none may be written twice.
 func TestKillMedTech(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the kill test takes 10 seconds; run without -short")
-	}
-	bin, data := build(t), filepath.Join(t.TempDir(), "data")
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
+	bin, _, rnd := campaign(t, 10)
+	data := filepath.Join(t.TempDir(), "data")
 	client := &http.Client{Timeout: 30 * time.Second}
 	defer client.CloseIdleConnections()
 	d := &devices{t: t, client: client}

@@ -5,7 +5,6 @@ package crash
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -18,14 +17,9 @@ import (
 // TestNodes kills one of three nodes under load, or the PostgreSQL that they
 // share, again and again on the same data.
 func TestNodes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the kill test takes 20 seconds; run without -short")
-	}
-	bin, dir := build(t), t.TempDir()
+	bin, seed, rnd := campaign(t, 20)
+	dir := t.TempDir()
 	cluster := dbtest.NewCluster(t)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: writers}}
 	defer client.CloseIdleConnections()
 	nodes := make([]*process, 3)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,18 @@ func build(t *testing.T) string {
 		t.Fatalf("go build ./cmd/hygeia: %v\n%s", err, out)
 	}
 	return bin
+}
+
+// campaign begins a test that kills: it compiles the program and returns its path,
+// and the seed of what happens by chance. The test takes a time of its own.
+func campaign(t *testing.T, seconds int) (bin string, seed uint64, rnd *rand.Rand) {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("the kill test takes %d seconds; run without -short", seconds)
+	}
+	seed = uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	return build(t), seed, rand.New(rand.NewPCG(seed, 0))
 }
 
 // process is a running server.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"io/fs"
 	"strconv"
 	"time"
 
@@ -20,11 +19,7 @@ var migrations embed.FS
 type store struct{ db *db.DB }
 
 func openStore(ctx context.Context, d *db.DB) (*store, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	if err := d.Migrate(ctx, files); err != nil {
+	if err := d.Migrate(ctx, migrations); err != nil {
 		return nil, err
 	}
 	return &store{d}, nil
