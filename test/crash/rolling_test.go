@@ -39,6 +39,9 @@ func (b *balancer) probe(ctx context.Context, nodes func() []*process) {
 				ready = append(ready, p.base)
 			}
 		}
+		if ctx.Err() != nil {
+			return // nobody was asked: those that were ready answer the last requests
+		}
 		b.mu.Lock()
 		b.ready = ready
 		b.mu.Unlock()
