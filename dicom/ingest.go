@@ -210,6 +210,8 @@ func (in *ingest) flush(ctx context.Context) error {
 	for i, c := range list {
 		files[i] = c.data
 	}
+	in.s.pack.coming.Add(-1) // it is there
+	defer in.s.pack.coming.Add(1)
 	for try := 0; ; try++ {
 		w, err := in.s.pack.write(ctx, files)
 		if err != nil {
@@ -231,14 +233,23 @@ func (in *ingest) flush(ctx context.Context) error {
 const packTries = 3
 
 // dropKnown fails the instances that are there already, before anything is
-// written for them. The index decides for those that come at the same moment.
+// written for them. The index decides for those that come at the same moment,
+// and for all when it cannot be asked now.
 func (in *ingest) dropKnown(ctx context.Context) []*candidate {
-	if in.req.Replace {
+	if in.req.Replace || len(in.waiting) == 0 {
+		return in.waiting
+	}
+	uids := make([]UIDs, len(in.waiting))
+	for i, c := range in.waiting {
+		uids[i] = c.rec.UIDs
+	}
+	known, err := in.s.store.Known(ctx, in.part, uids)
+	if err != nil {
 		return in.waiting
 	}
 	list := in.waiting[:0]
-	for _, c := range in.waiting {
-		if _, err := in.s.store.Instance(ctx, in.part, c.rec.UIDs); err == nil {
+	for i, c := range in.waiting {
+		if known[i] {
 			in.duplicate(c)
 			continue
 		}
@@ -305,6 +316,8 @@ func (in *ingest) large(ctx context.Context, head []byte, rest io.Reader) error 
 		_, err := io.Copy(io.Discard, rest)
 		return err
 	}
+	in.s.pack.coming.Add(-1) // for nobody waits for it
+	defer in.s.pack.coming.Add(1)
 	object, err := in.s.object()
 	if err != nil {
 		return err
@@ -360,7 +373,7 @@ func (in *ingest) largeDone(ctx context.Context, k *pack, f *dcm.File, readErr, 
 	}
 	c.rec.Location = Location{Object: k.object, Size: f.Size}
 	if !in.req.Replace {
-		if _, err := in.s.store.Instance(ctx, in.part, c.rec.UIDs); err == nil {
+		if known, err := in.s.store.Known(ctx, in.part, []UIDs{c.rec.UIDs}); err == nil && known[0] {
 			drop()
 			in.duplicate(c)
 			return nil

@@ -25,6 +25,7 @@ type packer struct {
 	workers sync.WaitGroup
 
 	latest atomic.Int64 // the newest number of a blob
+	coming atomic.Int64 // requests that are read now and may bring small files
 
 	mu   sync.Mutex
 	open map[int64]*pack // blobs that grow, or have files that are not in the index yet
@@ -37,6 +38,8 @@ type pack struct {
 	sealed  bool // nothing is added any more
 	kept    bool // at least one file is in the index
 	given   bool // up: nothing may be added any more
+
+	decided chan struct{} // closed when pending becomes 0; nil when nobody waits for it
 }
 
 // packing is the files of one request on their way into a blob.
@@ -58,12 +61,18 @@ const maxPack = 8 << 20
 // answers for those of late, not for those of long ago.
 const maxAge = 500
 
-// packWriters is the number of blobs that are written at a time.
-const packWriters = 2
+// wholeWriters is the number of blobs that are written at a time where they
+// cannot grow. Where they can there is one, for two that are brought to disk at the
+// same moment only wait for each other in the journal of the file system.
+const wholeWriters = 2
 
 func newPacker(blobs blob.Store, number func() (int64, error)) *packer {
 	p := &packer{blobs: blobs, number: number, in: make(chan *packing, 256), open: map[int64]*pack{}}
-	for range packWriters {
+	writers := wholeWriters
+	if _, ok := blobs.(blob.Appender); ok {
+		writers = 1
+	}
+	for range writers {
 		p.workers.Go(p.run)
 	}
 	return p
@@ -94,12 +103,13 @@ func (p *packer) run() {
 	g := &grower{p: p}
 	defer g.seal()
 	for first := range p.in {
-		group := p.gather(first)
+		group := g.await(p.gather(first))
 		err := g.put(group)
 		for _, w := range group {
 			w.err = err
 			close(w.done)
 		}
+		g.settle(group)
 	}
 }
 
@@ -127,6 +137,10 @@ type grower struct {
 	blob blob.Growing
 	pack *pack
 	size int64
+
+	company int // how many requests there were at a time of late
+	skip    int // groups that do not wait
+	vain    int // waits in a row that nobody came for
 }
 
 // put writes the files of a group and tells where they are.
@@ -251,6 +265,10 @@ func (p *packer) finish(k *pack, kept bool) {
 // end forgets a blob whose files are all decided, and removes it when none is in
 // the index. It is called with mu and releases it.
 func (p *packer) end(k *pack) {
+	if k.pending == 0 && k.decided != nil {
+		close(k.decided)
+		k.decided = nil
+	}
 	last := k.sealed && k.pending == 0
 	if last {
 		delete(p.open, k.object)

@@ -21,6 +21,8 @@ type Store interface {
 	Put(ctx context.Context, part Partition, recs []*Record, opt PutOptions) error
 	// Instance returns one instance, or NotFound.
 	Instance(ctx context.Context, part Partition, u UIDs) (*Instance, error)
+	// Known tells of each instance whether it is there.
+	Known(ctx context.Context, part Partition, list []UIDs) ([]bool, error)
 	// Frames returns an instance with its encoded frame table, nil when it has none.
 	Frames(ctx context.Context, part Partition, u UIDs) (*Instance, []byte, error)
 	// List returns the instances below u in the order in which they were stored,

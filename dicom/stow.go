@@ -53,6 +53,8 @@ func (s *Service) Store(ctx context.Context, req StoreRequest, parts Parts) (*St
 	defer release()
 	in := &ingest{s: s, req: &req, part: part, res: &StoreResult{}}
 	defer in.recycle()
+	s.pack.coming.Add(1)
+	defer s.pack.coming.Add(-1)
 	for {
 		r, err := parts.Next()
 		if errors.Is(err, io.EOF) {

@@ -2,11 +2,8 @@ package dicomsql
 
 import (
 	"bytes"
-	"context"
 	"slices"
 	"strings"
-
-	"github.com/klauspost/compress/s2"
 
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -17,10 +14,14 @@ import (
 type putting struct {
 	s      *Store
 	c      *db.Conn
-	part   int64
-	study  map[string]*group
+	study  map[studyKey]*group
 	series map[seriesKey]*group
 	used   map[int64]usage // by blob
+}
+
+type studyKey struct {
+	part int64
+	uid  string
 }
 
 type seriesKey struct {
@@ -31,6 +32,7 @@ type seriesKey struct {
 // group is a row of study or series in the course of a transaction.
 type group struct {
 	id         int64
+	part       int64 // of a study
 	uid        string
 	parent     *group
 	fresh      bool // not in the database yet
@@ -42,31 +44,22 @@ type group struct {
 	version    int64
 }
 
-// Put implements dicom.Store.
-func (s *Store) Put(ctx context.Context, part dicom.Partition, recs []*dicom.Record, opt dicom.PutOptions) error {
-	packed := make([][]byte, len(recs))
-	for i, r := range recs {
-		packed[i] = s2.Encode(nil, r.Attrs)
-	}
-	return s.db.Write(ctx, &db.Work{Size: len(recs), Do: func(c *db.Conn) error {
-		if err := s.checkTags(c, opt.Tags); err != nil {
-			return err
-		}
-		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]usage{}}
-		err := p.all(recs, packed, opt.Replace)
-		if err != nil {
-			return &db.Broken{Err: err}
-		}
-		return nil
-	}})
+func (s *Store) putting(c *db.Conn) *putting {
+	return &putting{s: s, c: c, study: map[studyKey]*group{}, series: map[seriesKey]*group{}, used: map[int64]usage{}}
 }
 
-func (p *putting) all(recs []*dicom.Record, packed [][]byte, replace bool) error {
-	for i, r := range recs {
-		if err := p.one(r, packed[i], replace); err != nil {
+// records stores what one request brings.
+func (p *putting) records(w *put) error {
+	for i, r := range w.recs {
+		if err := p.one(w.part, r, w.packed[i], w.opt.Replace); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// finish writes the rows that the records have in common.
+func (p *putting) finish() error {
 	for _, g := range p.study {
 		if err := p.saveStudy(g); err != nil {
 			return err
@@ -94,6 +87,9 @@ func (p *putting) use(object, n int64) {
 
 func (p *putting) saveUse() error {
 	for id, n := range p.used {
+		if n == (usage{}) {
+			continue // nothing was stored in it
+		}
 		left := int64(0)
 		err := p.c.Query("INSERT INTO obj (id, live, dead) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET live = obj.live + excluded.live, dead = obj.dead + excluded.dead RETURNING live",
 			func(st *db.Stmt) error { left = st.ColInt(0); return nil }, id, n.live, n.dead)
@@ -117,9 +113,9 @@ const (
 )
 
 // one stores a record, unless its instance is there and may not be replaced.
-func (p *putting) one(r *dicom.Record, packed []byte, replace bool) error {
+func (p *putting) one(part int64, r *dicom.Record, packed []byte, replace bool) error {
 	r.Stored = false
-	st, err := p.findStudy(r)
+	st, err := p.findStudy(part, r)
 	if err != nil {
 		return err
 	}
@@ -139,12 +135,12 @@ func (p *putting) one(r *dicom.Record, packed []byte, replace bool) error {
 	}
 	r.Version, r.Stored = dicom.Version(seq), true
 	l := r.Location
-	err = p.c.Exec(sqlInstance, seq, se.id, st.id, p.part, r.SOP, r.Class, null(instanceNumber(r)), r.Syntax, l.Object, l.Pos, l.Size)
+	err = p.c.Exec(sqlInstance, seq, se.id, st.id, part, r.SOP, r.Class, null(instanceNumber(r)), r.Syntax, l.Object, l.Pos, l.Size)
 	if err == nil {
 		err = p.c.Exec(sqlBody, seq, packed, nullBlob(r.Frames))
 	}
 	if err == nil {
-		err = p.c.Exec(sqlChange, seq, at, int(dicom.ActionCreate), p.part, r.UIDs.Study, r.UIDs.Series, r.SOP)
+		err = p.c.Exec(sqlChange, seq, at, int(dicom.ActionCreate), part, r.UIDs.Study, r.UIDs.Series, r.SOP)
 	}
 	if err == nil && len(r.Tags) > 0 {
 		err = saveValues(p.c, &indexed{iid: seq, eid: se.id, sid: st.id, uids: r.UIDs, values: r.Tags}, at)
@@ -188,18 +184,19 @@ func (p *putting) old(se *group, r *dicom.Record, replace bool) (there bool, err
 	return false, p.c.Exec("DELETE FROM body WHERE iid = $1 OR iid = $2", iid, original)
 }
 
-func (p *putting) findStudy(r *dicom.Record) (*group, error) {
-	if g := p.study[r.UIDs.Study]; g != nil {
+func (p *putting) findStudy(part int64, r *dicom.Record) (*group, error) {
+	key := studyKey{part, r.UIDs.Study}
+	if g := p.study[key]; g != nil {
 		return g, nil
 	}
-	g := &group{uid: r.UIDs.Study, fresh: true}
+	g := &group{part: part, uid: key.uid, fresh: true}
 	err := p.c.Query(sqlFindStudy, func(st *db.Stmt) error {
 		g.id, g.fresh, g.attrs = st.ColInt(0), false, st.ColBlob(2, nil)
 		if m := st.ColText(1); m != "" {
 			g.modalities = strings.Split(m, `\`)
 		}
 		return nil
-	}, g.uid, p.part)
+	}, g.uid, part)
 	if err == nil && g.fresh {
 		g.id, err = p.newID("SELECT coalesce(max(sid), 0) + 1 FROM study")
 		for _, other := range p.study {
@@ -208,7 +205,7 @@ func (p *putting) findStudy(r *dicom.Record) (*group, error) {
 			}
 		}
 	}
-	p.study[g.uid] = g
+	p.study[key] = g
 	return g, err
 }
 
@@ -255,7 +252,7 @@ func (p *putting) saveStudy(g *group) error {
 		return p.c.Exec("UPDATE study SET modalities = $1, nseries = nseries + $2, ninstances = ninstances + $3, version = $4 WHERE sid = $5",
 			mods, g.children, g.instances, g.version, g.id)
 	}
-	args := append([]any{g.id, p.part, g.uid}, columnValues(dicom.LevelStudy, g.rec)...)
+	args := append([]any{g.id, g.part, g.uid}, columnValues(dicom.LevelStudy, g.rec)...)
 	args = append(args, mods, g.children, g.instances, g.version, []byte(g.rec.Study))
 	return p.c.Exec(sqlSaveStudy, args...)
 }
@@ -267,7 +264,7 @@ func (p *putting) saveSeries(g *group) error {
 	if !g.fresh && bytes.Equal(g.attrs, g.rec.Series) {
 		return p.c.Exec("UPDATE series SET ninstances = ninstances + $1, version = $2 WHERE eid = $3", g.instances, g.version, g.id)
 	}
-	args := append([]any{g.id, g.parent.id, p.part, g.uid}, columnValues(dicom.LevelSeries, g.rec)...)
+	args := append([]any{g.id, g.parent.id, g.parent.part, g.uid}, columnValues(dicom.LevelSeries, g.rec)...)
 	args = append(args, g.instances, g.version, []byte(g.rec.Series))
 	return p.c.Exec(sqlSaveSeries, args...)
 }

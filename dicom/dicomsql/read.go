@@ -50,6 +50,23 @@ func (s *Store) Instance(ctx context.Context, part dicom.Partition, u dicom.UIDs
 	return in, err
 }
 
+// Known implements dicom.Store. It begins with the instance: one that is new,
+// as most are, is not found by a single look.
+func (s *Store) Known(ctx context.Context, part dicom.Partition, list []dicom.UIDs) ([]bool, error) {
+	known := make([]bool, len(list))
+	err := s.db.Read(ctx, func(c *db.Conn) error {
+		for i, u := range list {
+			err := c.Query("SELECT 1 FROM instance i CROSS JOIN series se CROSS JOIN study st WHERE i.uid = $1 AND se.eid = i.eid AND se.uid = $2 AND st.sid = se.sid AND st.uid = $3 AND st.pid = $4",
+				func(*db.Stmt) error { known[i] = true; return nil }, u.SOP, u.Series, u.Study, int64(part))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return known, err
+}
+
 // Frames implements dicom.Store.
 func (s *Store) Frames(ctx context.Context, part dicom.Partition, u dicom.UIDs) (in *dicom.Instance, table []byte, err error) {
 	err = s.db.Read(ctx, func(c *db.Conn) error {

@@ -35,6 +35,7 @@ type Store struct {
 	tags int64 // counts the changes of the list of extended query tags
 
 	objects objects
+	gather  gatherer
 
 	integrity atomic.Pointer[error] // result of the check after a crash; nil while it runs
 	checking  sync.WaitGroup

@@ -17,8 +17,8 @@ func (s *Store) Update(ctx context.Context, part dicom.Partition, old *dicom.Ins
 		if err := s.checkTags(c, tags); err != nil {
 			return err
 		}
-		p := &putting{s: s, c: c, part: int64(part), study: map[string]*group{}, series: map[seriesKey]*group{}, used: map[int64]usage{}}
-		st, err := p.findStudy(rec)
+		p := s.putting(c)
+		st, err := p.findStudy(int64(part), rec)
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (p *putting) supersede(st, se *group, old *dicom.Instance, r *dicom.Record,
 		return err
 	}
 	l := r.Location
-	err = p.c.Exec(sqlInstance, seq, se.id, st.id, p.part, r.SOP, r.Class, null(instanceNumber(r)), r.Syntax, l.Object, l.Pos, l.Size)
+	err = p.c.Exec(sqlInstance, seq, se.id, st.id, st.part, r.SOP, r.Class, null(instanceNumber(r)), r.Syntax, l.Object, l.Pos, l.Size)
 	if err == nil {
 		err = p.c.Exec("UPDATE instance SET orig_iid = $1, orig_obj = $2, orig_pos = $3, orig_size = $4 WHERE iid = $5",
 			originalAt, original.Object, original.Pos, original.Size, seq)
@@ -78,7 +78,7 @@ func (p *putting) supersede(st, se *group, old *dicom.Instance, r *dicom.Record,
 		err = p.c.Exec(sqlBody, seq, packed, nullBlob(r.Frames))
 	}
 	if err == nil {
-		err = p.c.Exec(sqlChange, seq, at, int(dicom.ActionUpdate), p.part, r.UIDs.Study, r.UIDs.Series, r.SOP)
+		err = p.c.Exec(sqlChange, seq, at, int(dicom.ActionUpdate), st.part, r.UIDs.Study, r.UIDs.Series, r.SOP)
 	}
 	if err == nil {
 		err = saveValues(p.c, &indexed{iid: seq, eid: se.id, sid: st.id, uids: r.UIDs, values: r.Tags}, at)
