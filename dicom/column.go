@@ -107,7 +107,7 @@ var (
 		dcm.TagSpecificCharacterSet, dcm.TagStudyDate, dcm.TagStudyTime, dcm.TagAccessionNumber, 0x00080051,
 		dcm.TagInstanceAvailability, 0x00080063, dcm.TagReferringPhysicianName, dcm.TagTimezoneOffsetFromUTC,
 		dcm.TagStudyDescription, 0x00081032, 0x00081048, 0x00081060, 0x00081080, 0x00081110,
-		dcm.TagPatientName, dcm.TagPatientID, 0x00100021, dcm.TagPatientBirthDate, 0x00100032, dcm.TagPatientSex,
+		dcm.TagPatientName, dcm.TagPatientID, 0x00100021, 0x00100024, dcm.TagPatientBirthDate, 0x00100032, dcm.TagPatientSex,
 		0x00101000, 0x00101010, 0x00101020, 0x00101030, 0x00102160, 0x00102180, 0x001021B0, 0x00104000,
 		dcm.TagStudyInstanceUID, dcm.TagStudyID, 0x00321032, 0x00321060)
 	seriesTags = tagSet(

@@ -61,6 +61,9 @@ type Spec struct {
 	MedTechSpec // only for kind medtech
 	// Partitions gives a DICOM service data partitions; it cannot change.
 	Partitions bool `json:"partitions,omitempty"`
+	// ImagingStudy keeps resources of a FHIR service in step with the studies of a
+	// DICOM service.
+	ImagingStudy *ImagingStudy `json:"imagingStudy,omitempty"`
 }
 
 // WorkspaceSpec is what a client decides about a workspace.
@@ -114,6 +117,12 @@ func (s Spec) Check(n string) error {
 	}
 	if s.Partitions && s.Kind != KindDICOM {
 		return fault.New(fault.Invalid, "partitions are only for services of kind dicom")
+	}
+	if s.ImagingStudy != nil && s.Kind != KindDICOM {
+		return fault.New(fault.Invalid, "imagingStudy is only for services of kind dicom")
+	}
+	if err := s.ImagingStudy.check(); err != nil {
+		return err
 	}
 	if other := map[Kind]string{KindFHIR: "ahds", KindMedTech: "ms"}[s.Kind]; s.Compat != "" && s.Compat != other {
 		return fault.New(fault.Invalid, `compat %.40q is unknown; it is "" or %q`, s.Compat, other)
@@ -184,7 +193,7 @@ func checkTags(tags map[string]string) error {
 }
 
 func (s Spec) equal(t Spec) bool {
-	return s.Kind == t.Kind && s.Compat == t.Compat && s.Partitions == t.Partitions && s.Narrative == t.Narrative && s.Authority == t.Authority && s.Audience == t.Audience && s.Gateway.equal(t.Gateway) && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
+	return s.Kind == t.Kind && s.Compat == t.Compat && s.Partitions == t.Partitions && s.ImagingStudy.Equal(t.ImagingStudy) && s.Narrative == t.Narrative && s.Authority == t.Authority && s.Audience == t.Audience && s.Gateway.equal(t.Gateway) && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
 }
 
 // clone copies w so that a reader never shares memory with a later change.

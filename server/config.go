@@ -225,6 +225,8 @@ type ServiceConfig struct {
 	Audience   string            `yaml:"audience,omitempty" doc:"Needed with authority: the audience that its tokens must have."`
 	Partitions bool              `yaml:"partitions,omitempty" doc:"Only for kind dicom: data partitions, each with its own studies. It is decided when the service is created."`
 
+	ImagingStudy *manage.ImagingStudy `yaml:"imaging_study,omitempty" doc:"Only for kind dicom: keeps an ImagingStudy for each study in a FHIR service of the workspace: destination (the name of that service), patients (reference, the default: link the Patients that are there; create: make those that are missing), patient_system (the system of Patient IDs without an issuer), issuers (a map from Issuer of Patient ID to a system) and address (the URL by which others reach the DICOM service, for the Endpoint). See [the API page](api/dicom.md#imagingstudy). Empty: none are kept."`
+
 	MedTechConfig `yaml:",inline"`
 }
 
@@ -489,7 +491,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 
 // spec returns the service in the terms of the management plane.
 func (s ServiceConfig) spec() manage.Spec {
-	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Partitions: s.Partitions, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
+	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Partitions: s.Partitions, ImagingStudy: s.ImagingStudy, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
 }
 
 // place returns where a database of the platform is: the file of this name

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/dicom/dicomhttp"
 	"github.com/hygeia-health/hygeia/dicom/dicomsql"
+	"github.com/hygeia-health/hygeia/dicom/imaging"
 	"github.com/hygeia-health/hygeia/events"
 	"github.com/hygeia-health/hygeia/platform/blob"
 	"github.com/hygeia-health/hygeia/platform/web"
@@ -29,9 +31,13 @@ func (s *service) openDICOM(ctx context.Context, _ string) error {
 		return errors.Join(err, store.Close())
 	}
 	m := s.all.metrics.Store(s.ref.String(), func() int { return store.Stats().Queue })
+	follower := new(atomic.Pointer[imaging.Follower])
 	store.OnCommit(func(d time.Duration, n int) {
 		m.Commit(n, d)
 		s.all.events.wake(s.ref.Workspace)
+		if f := follower.Load(); f != nil {
+			f.Wake()
+		}
 	})
 	face := func(base string) http.Handler {
 		return dicomhttp.New(room, dicomhttp.Options{
@@ -42,10 +48,17 @@ func (s *service) openDICOM(ctx context.Context, _ string) error {
 		})
 	}
 	s.handlers.Store(&handlers{
-		check:  store.Check,
-		close:  func() error { room.Close(); return store.Close() },
-		images: store, dicom: room, byPath: face("/" + s.ref.String()), byHost: face(""),
+		check: store.Check,
+		close: func() error {
+			if f := follower.Load(); f != nil {
+				f.Close()
+			}
+			room.Close()
+			return store.Close()
+		},
+		images: store, dicom: room, follower: follower, byPath: face("/" + s.ref.String()), byHost: face(""),
 	})
+	s.followStudies(s.handlers.Load(), s.spec)
 	return nil
 }
 

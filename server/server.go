@@ -114,6 +114,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openTLS(); err != nil {
 		return err
 	}
+	s.reachable(cfg.Listen)
 	if s.identity, err = openIdentity(ctx, s); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
@@ -328,6 +329,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 			return errors.Join(fmt.Errorf("open %s: %w", sv.ref, err), ln.Close())
 		}
 	}
+	s.reachable(ln.Addr().String())
 	if err := s.identity.bootstrap(ctx, &s.cfg, s.cfg.issuer(ln.Addr().String())); err != nil {
 		return errors.Join(fmt.Errorf("bootstrap: %w", err), ln.Close())
 	}

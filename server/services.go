@@ -20,6 +20,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/dicom/dicomsql"
+	"github.com/hygeia-health/hygeia/dicom/imaging"
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/bulk"
 	"github.com/hygeia-health/hygeia/fhir/fhirhttp"
@@ -56,9 +57,10 @@ type services struct {
 	// identity is nil when authentication is off.
 	identity *identity
 	events   *eventRooms
-	trail    *trail      // of connections that are no requests; nil: there is none
-	refs     references  // what passwords of services may refer to
-	tls      *tls.Config // of the listeners of services; nil: in clear
+	trail    *trail                 // of connections that are no requests; nil: there is none
+	base     atomic.Pointer[string] // by which others reach the server; nil while the port is not known
+	refs     references             // what passwords of services may refer to
+	tls      *tls.Config            // of the listeners of services; nil: in clear
 
 	change sync.Mutex // held while table is replaced
 	table  atomic.Pointer[table]
@@ -116,6 +118,8 @@ type handlers struct {
 	byHost http.Handler    // at the root of a host of its own
 	bulk   *bulk.Service
 	dicom  *dicom.Service // nil unless it is a DICOM service
+	// follower keeps the ImagingStudies of a DICOM service; nil without.
+	follower *atomic.Pointer[imaging.Follower]
 }
 
 // hasHost reports whether services of a kind have host names of their own.
@@ -142,10 +146,12 @@ func (s *services) Start(ctx context.Context, ref manage.Ref, spec manage.Spec) 
 		return err
 	}
 	sv.gateway.Store(gw)
-	if spec.Kind == manage.KindMedTech { // it works on its own, and may listen
+	if spec.Kind == manage.KindMedTech { // it may listen
 		if err := checkSources(spec.Sources); err != nil {
 			return err
 		}
+	}
+	if spec.Kind == manage.KindMedTech || spec.ImagingStudy != nil { // it works on its own
 		if err := sv.warm(ctx); err != nil {
 			return errors.Join(err, sv.close())
 		}
@@ -244,7 +250,7 @@ func (s *services) list() []*service {
 }
 
 // stopOrder says which kinds stop first; a kind that is not named stops with those of 0.
-var stopOrder = map[manage.Kind]int{manage.KindMedTech: -1}
+var stopOrder = map[manage.Kind]int{manage.KindMedTech: -1, manage.KindDICOM: -1}
 
 // closeAll closes every service; the first error is returned, all are logged.
 func (s *services) closeAll(ctx context.Context) error {
@@ -269,6 +275,11 @@ func (s *service) changeSpec(spec manage.Spec) error {
 	defer s.opening.Unlock()
 	if s.kind == manage.KindMedTech {
 		if err := s.changeMedTech(spec); err != nil {
+			return err
+		}
+	}
+	if s.kind == manage.KindDICOM {
+		if err := s.changeDICOM(spec); err != nil {
 			return err
 		}
 	}
@@ -321,12 +332,20 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 	if h := s.handlers.Load(); h != nil {
 		return h, nil
 	}
+	if err := s.openNow(ctx); err != nil {
+		return nil, err
+	}
+	return s.handlers.Load(), nil
+}
+
+// openNow opens the store; the caller holds opening.
+func (s *service) openNow(ctx context.Context) error {
 	// What is opened serves all later requests, so it does not end with this one.
 	ctx = context.WithoutCancel(ctx)
 	begin := time.Now()
 	folder := s.all.folder(s.ref)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, err
+		return err
 	}
 	open := s.openFHIR
 	switch s.kind {
@@ -336,11 +355,11 @@ func (s *service) open(ctx context.Context) (*handlers, error) {
 		open = s.openDICOM
 	}
 	if err := open(ctx, folder); err != nil {
-		return nil, err
+		return err
 	}
 	s.all.log.LogAttrs(ctx, slog.LevelInfo, "service opened",
 		slog.String("service", s.ref.String()), slog.Int64("ms", time.Since(begin).Milliseconds()))
-	return s.handlers.Load(), nil
+	return nil
 }
 
 // openFHIR opens a FHIR service; the caller holds opening.

@@ -113,7 +113,7 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	}
 	body := map[string]any{"authority": want.Authority, "audience": want.Audience, "gateway": want.Gateway, "tags": want.Tags}
 	if want.Kind == "dicom" {
-		body["partitions"] = want.Partitions
+		body["partitions"], body["imagingStudy"] = want.Partitions, want.ImagingStudy
 	} else {
 		body["compat"], body["narrative"], body["versioning"] = want.Compat, want.Narrative, want.Versioning
 	}
@@ -121,7 +121,7 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	switch {
 	case !exists:
 		s.Action = "create"
-	case want.Compat != have.Compat || want.Narrative != have.Narrative || want.Partitions != have.Partitions || want.Authority != have.Authority || want.Audience != have.Audience || !reflect.DeepEqual(want.Gateway, have.Gateway) || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
+	case want.Compat != have.Compat || want.Narrative != have.Narrative || want.Partitions != have.Partitions || !want.ImagingStudy.Equal(have.ImagingStudy) || want.Authority != have.Authority || want.Audience != have.Audience || !reflect.DeepEqual(want.Gateway, have.Gateway) || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
 		s.Action = "change"
 	}
 	return s

@@ -1,5 +1,7 @@
 package main
 
+import "github.com/hygeia-health/hygeia/server"
+
 type dicomServiceCmd struct {
 	Create dicomServiceCreateCmd `cmd:"" help:"Create a DICOM service, or change it."`
 	List   dicomServiceListCmd   `cmd:"" help:"List the DICOM services of a workspace."`
@@ -23,18 +25,40 @@ type dicomServiceCreateCmd struct {
 	Authority  string            `placeholder:"URL" help:"OpenID provider whose tokens count besides those of the built-in one."`
 	Audience   string            `help:"Audience that its tokens must have."`
 	Tags       map[string]string `name:"tag" placeholder:"NAME=VALUE" help:"A tag; may be given several times."`
+
+	ImagingStudies string            `placeholder:"SERVICE" help:"Keep an ImagingStudy for each study in this FHIR service of the workspace; without it none are kept."`
+	Patients       string            `enum:",reference,create" default:"" help:"Patients of ImagingStudies: reference links those that are there (the default), create makes those that are missing."`
+	PatientSystem  string            `placeholder:"URI" help:"System of Patient IDs that come without an issuer."`
+	Issuers        map[string]string `name:"issuer" placeholder:"NAME=URI" help:"System of the Patient IDs of an issuer; may be given several times."`
+	Address        string            `placeholder:"URL" help:"By which others reach the DICOM service, for the Endpoint of its ImagingStudies."`
 }
 
 // Help shows an example.
 func (dicomServiceCreateCmd) Help() string {
 	return `Example:
   hygeia dicom-service create default images
-  hygeia dicom-service create default sites --partitions`
+  hygeia dicom-service create default sites --partitions
+  hygeia dicom-service create default dicom --imaging-studies fhir --patients create`
+}
+
+// imagingStudy returns what the flags say about ImagingStudies.
+func (c *dicomServiceCreateCmd) imagingStudy() (*server.ImagingStudy, error) {
+	if c.ImagingStudies != "" {
+		return &server.ImagingStudy{Destination: c.ImagingStudies, Patients: c.Patients, PatientSystem: c.PatientSystem, Issuers: c.Issuers, Address: c.Address}, nil
+	}
+	if c.Patients != "" || c.PatientSystem != "" || len(c.Issuers) > 0 || c.Address != "" {
+		return nil, &usageError{"--patients, --patient-system, --issuer and --address are only for --imaging-studies SERVICE"}
+	}
+	return nil, nil
 }
 
 // Run creates.
 func (c dicomServiceCreateCmd) Run(std stdio) error {
-	return dicomKind.create(std, c.clientFlags, c.serviceArgs, map[string]any{"partitions": c.Partitions, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags})
+	images, err := c.imagingStudy()
+	if err != nil {
+		return err
+	}
+	return dicomKind.create(std, c.clientFlags, c.serviceArgs, map[string]any{"partitions": c.Partitions, "authority": c.Authority, "audience": c.Audience, "tags": c.Tags, "imagingStudy": images})
 }
 
 type dicomServiceListCmd struct {

@@ -28,6 +28,8 @@ type service struct {
 	URL        string            `json:"url"`
 	Created    time.Time         `json:"created"`
 	Changed    time.Time         `json:"changed"`
+
+	ImagingStudy *server.ImagingStudy `json:"imagingStudy,omitempty"`
 	medtechSettings
 }
 

@@ -37,6 +37,8 @@ type Store struct {
 	objects objects
 	gather  gatherer
 
+	term atomic.Pointer[db.Term] // while this node keeps ImagingStudies in step
+
 	integrity atomic.Pointer[error] // result of the check after a crash; nil while it runs
 	checking  sync.WaitGroup
 }

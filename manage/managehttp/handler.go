@@ -197,11 +197,12 @@ type serviceView struct {
 	Audience   string            `json:"audience,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 	manage.MedTechSpec
-	Partitions bool         `json:"partitions,omitempty"`
-	State      manage.State `json:"state"`
-	URL        string       `json:"url"`
-	Created    time.Time    `json:"created"`
-	Changed    time.Time    `json:"changed"`
+	Partitions   bool                 `json:"partitions,omitempty"`
+	ImagingStudy *manage.ImagingStudy `json:"imagingStudy,omitempty"`
+	State        manage.State         `json:"state"`
+	URL          string               `json:"url"`
+	Created      time.Time            `json:"created"`
+	Changed      time.Time            `json:"changed"`
 }
 
 func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
@@ -215,7 +216,7 @@ func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
 func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
 	return serviceView{
 		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning,
-		Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Tags: s.Tags, MedTechSpec: s.MedTechSpec, Partitions: s.Partitions, State: s.State,
+		Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Tags: s.Tags, MedTechSpec: s.MedTechSpec, Partitions: s.Partitions, ImagingStudy: s.ImagingStudy, State: s.State,
 		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
 	}
 }

@@ -42,9 +42,11 @@ func dicomBody(decode func(any) error) (manage.Spec, error) {
 		Gateway    *manage.Gateway   `json:"gateway"`
 		Partitions bool              `json:"partitions"`
 		Tags       map[string]string `json:"tags"`
+
+		ImagingStudy *manage.ImagingStudy `json:"imagingStudy"`
 	}
 	err := decode(&b)
-	return manage.Spec{Authority: b.Authority, Audience: b.Audience, Gateway: b.Gateway, Partitions: b.Partitions, Tags: b.Tags}, err
+	return manage.Spec{Authority: b.Authority, Audience: b.Audience, Gateway: b.Gateway, Partitions: b.Partitions, Tags: b.Tags, ImagingStudy: b.ImagingStudy}, err
 }
 
 func medtechBody(decode func(any) error) (manage.Spec, error) {

@@ -24,6 +24,7 @@ type Metrics struct {
 	batch    *prometheus.HistogramVec
 	queues   *queues
 	medtech  *medtech
+	imaging  *imagings
 	events   *eventCounters
 
 	series sync.Map // seriesKey -> *series, so that a request looks up labels once
@@ -80,6 +81,8 @@ func New(version string) *Metrics {
 	m.registry.MustRegister(m.requests, m.errors, m.latency, m.sizeIn, m.sizeOut, m.commits, m.batch, m.queues, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.events = newEventCounters(m.registry)
+	m.imaging = newImagings()
+	m.registry.MustRegister(m.imaging, m.imaging.worked)
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
 	return m
 }
@@ -134,6 +137,7 @@ func (m *Metrics) Forget(service string) {
 	})
 	m.queues.Delete(service)
 	m.medtech.forget(service)
+	m.ForgetImaging(service)
 	labels := prometheus.Labels{"service": service}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int

@@ -1,0 +1,4 @@
+package imaging
+
+// Attrs encodes attributes for the tests from outside.
+var Attrs = attrs
