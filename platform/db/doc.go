@@ -5,7 +5,8 @@
 // PostgreSQL: a commit that returned is on disk. It has exactly one writing
 // connection, owned by one goroutine, and a few reading ones. Writes are
 // submitted as functions; the writer takes all that wait, runs them in one
-// transaction and commits once, so that concurrent writers share an fsync. The page cache of SQLite's writer is
+// transaction and commits once, so that concurrent writers share an fsync. What SQLite appends to
+// its log is written with few calls (sqlite_wal.go). The page cache of SQLite's writer is
 // small on purpose: a commit walks it.
 //
 // Several nodes may have a schema open. The transactions of their writers take

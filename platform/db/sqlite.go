@@ -32,6 +32,7 @@ func (e *sqliteEngine) open(write bool) (conn, error) {
 }
 
 func (e *sqliteEngine) connect(flags sqlite.OpenFlags, pragmas string) (conn, error) {
+	bufferWAL()
 	sc, err := sqlite.OpenConn(e.path, flags)
 	if err != nil {
 		return nil, dbError("open "+e.path, err)

@@ -23,6 +23,8 @@ var floor = []string{"fault", "keyring", "telemetry", "bus", "blob", "db", "jobs
 // imported.
 var thirdParty = map[string][]string{
 	"zombiezen.com/go/sqlite":             {"platform/db"},
+	"modernc.org/sqlite/lib":              {"platform/db"},
+	"modernc.org/libc":                    {"platform/db"},
 	"github.com/jackc/pgx/v5":             {"platform/db"},
 	"github.com/klauspost/compress/zstd":  {"spec/r4"},
 	"github.com/klauspost/compress/s2":    {"fhir/fhirsql", "dicom/dicomsql"},
