@@ -252,6 +252,9 @@ func (s *Service) restrict(ctx context.Context, q *search.Query) error {
 	if err != nil || a == nil {
 		return err
 	}
+	if c := q.Contained; c != nil && len(a.Types[c.Type]) == 0 {
+		return scopeMissing()
+	}
 	if len(q.Types) == 0 {
 		q.Types = slices.Sorted(maps.Keys(a.Types))
 	} else {

@@ -72,6 +72,7 @@ type Response struct {
 	Status  int // HTTP status
 	Record  *Record
 	Page    *Page
+	Parts   []Part           // with _containedType=contained: what of the records of Page is the answer
 	Query   *search.Query    // for searches: what was understood
 	Dropped []search.Warning // parameters that were ignored (lenient)
 	Used    url.Values       // parameters that counted, for the self link
@@ -82,4 +83,12 @@ type Response struct {
 	// Version and Seq of the current version after a delete (ETag), when Record is nil.
 	Version int64
 	Seq     Seq
+}
+
+// Part is an answer of a search for contained resources: one that a container
+// has, or the container itself when Resource is not valid.
+type Part struct {
+	Container *Record
+	ID        string        // of the contained resource
+	Resource  resource.Node // its text
 }

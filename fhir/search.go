@@ -7,6 +7,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/platform/auth"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -49,7 +50,39 @@ func (s *Service) search(ctx context.Context, in *Interaction) (*Response, error
 	if q.IncludeAfter != "" { // further included resources of a page that was sent
 		page.Records, page.Next, page.Total = nil, "", -1
 	}
-	return &Response{Status: 200, Page: page, Query: q, Dropped: res.Warnings, Used: res.Used}, nil
+	out := &Response{Status: 200, Page: page, Query: q, Dropped: res.Warnings, Used: res.Used}
+	if q.Contained != nil && q.Contained.Alone {
+		out.Parts, err = s.parts(q, page.Records)
+	}
+	return out, err
+}
+
+// parts returns what of the containers of a page is the answer: the contained
+// resources that match, and the resource itself where it does.
+func (s *Service) parts(q *search.Query, page []Record) ([]Part, error) {
+	out := []Part{}
+	for i := range page {
+		rec := &page[i]
+		var w sight
+		w.text = resource.AppendResource(nil, resource.Header{Type: rec.Type, ID: rec.ID}, rec.Stored)
+		if err := w.doc.Parse(w.text, resource.Options{MaxDepth: maxStoredDepth}); err != nil {
+			return nil, fault.Wrap("fhir: stored resource", err)
+		}
+		if rec.Type == q.Contained.Type && !q.Contained.Only {
+			if err := s.reg.Extract(w.doc.Root(), nil, &w.values); err != nil {
+				return nil, fault.Wrap("fhir: extract "+rec.String(), err)
+			}
+			own := &search.Query{Where: q.Contained.Where}
+			if search.Match(own, search.Subject{Type: rec.Type, ID: rec.ID, Values: &w.values, Doc: w.doc.Root}, nil) {
+				out = append(out, Part{Container: rec})
+			}
+		}
+		q.Contained.Find(w.doc.Root(), func(n resource.Node) bool {
+			out = append(out, Part{Container: rec, ID: n.Get("id").Text(), Resource: n})
+			return true
+		})
+	}
+	return out, nil
 }
 
 // query turns the parameters of in into a Query.
@@ -68,7 +101,9 @@ func (s *Service) query(ctx context.Context, in *Interaction) (*search.Query, *s
 		}
 		types = []string{in.Type}
 	}
-	q, res, err := s.reg.Parse(types, within, in.Params, in.RawQuery, s.parseOptions(ctx, in))
+	opt := s.parseOptions(ctx, in)
+	opt.Contained = s.cfg.Compat != CompatAHDS
+	q, res, err := s.reg.Parse(types, within, in.Params, in.RawQuery, opt)
 	if err != nil {
 		return nil, nil, searchError(err)
 	}

@@ -73,7 +73,18 @@ func (x *exchange) appendPage(dst []byte, in *fhir.Interaction, resp *fhir.Respo
 	}
 	dst = x.appendLinks(dst, in, resp)
 	first := true
-	for i := range page.Records {
+	records := page.Records
+	if resp.Parts != nil {
+		records = nil
+	}
+	for i := range resp.Parts {
+		dst = appendSep(dst, &first)
+		var err error
+		if dst, err = x.appendPart(dst, &resp.Parts[i], v); err != nil {
+			return dst, err
+		}
+	}
+	for i := range records {
 		dst = appendSep(dst, &first)
 		var err error
 		if history {
@@ -205,6 +216,29 @@ func (x *exchange) appendEntry(dst []byte, rec *fhir.Record, v *view, mode strin
 	dst = append(dst, `,"search":{"mode":"`...)
 	dst = append(dst, mode...)
 	return append(dst, `"}}`...), nil
+}
+
+// appendPart appends a contained resource: its fullUrl is that of the container
+// with its id as a fragment.
+func (x *exchange) appendPart(dst []byte, p *fhir.Part, v *view) ([]byte, error) {
+	if !p.Resource.Valid() {
+		return x.appendEntry(dst, p.Container, v, "match")
+	}
+	dst = append(dst, '{')
+	dst = x.appendFullURL(dst, p.Container.Key)
+	if p.ID != "" {
+		dst = append(dst[:len(dst)-1], '#')
+		at := len(dst)
+		dst = resource.AppendString(dst, p.ID)
+		dst = append(dst[:at], dst[at+1:]...) // without the quote that opens it
+	}
+	dst = append(dst, `,"resource":`...)
+	if v.whole() {
+		dst = p.Resource.AppendCompact(dst)
+	} else {
+		dst = appendSubset(dst, p.Resource, v)
+	}
+	return append(dst, `,"search":{"mode":"match"}}`...), nil
 }
 
 // appendVersion appends one version of a history (R4 section 3.1.0.10). A

@@ -118,6 +118,31 @@ func TestPaging(t *testing.T) {
 	}
 }
 
+// TestContained shows the resource around a contained one, or that alone.
+func TestContained(t *testing.T) {
+	play(t, []scenario{{name: "contained", steps: append(seed(), []step{
+		{do: "PUT /Observation/c", status: 201, body: `{"resourceType":"Observation","id":"c","status":"final","code":{"text":"x"},"subject":{"reference":"#p"},"contained":[{"resourceType":"Patient","id":"p","gender":"male","name":[{"family":"Inner"}]},{"resourceType":"Patient","id":"q","gender":"female"}]}`},
+		{do: "GET /Patient?gender=male", status: 200, want: map[string]string{"entry.#": "1", "entry.0.resource.id": "p2"}},
+		{do: "GET /Patient?gender=male&_contained=true", status: 200, want: map[string]string{
+			"entry.#": "1", "entry.0.resource.id": "c", "entry.0.fullUrl": base + "/Observation/c", "entry.0.search.mode": "match",
+			"link.0.url": base + "/Patient?_contained=true&gender=male",
+		}},
+		{do: "GET /Patient?gender=male&_contained=both&_total=accurate", status: 200, want: map[string]string{"entry.#": "2", "total": "2"}},
+		{do: "GET /Patient?gender=male&_contained=true&_containedType=contained", status: 200, want: map[string]string{
+			"entry.#": "1", "entry.0.resource.resourceType": "Patient", "entry.0.resource.id": "p", "entry.0.resource.name.0.family": "Inner",
+			"entry.0.resource.meta": "", "entry.0.fullUrl": base + "/Observation/c#p", "entry.0.search.mode": "match", "total": "",
+		}},
+		{do: "GET /Patient?_contained=true&_containedType=contained&_elements=gender", status: 200, want: map[string]string{"entry.#": "2", "entry.1.fullUrl": base + "/Observation/c#q", "entry.1.resource.gender": "female", "entry.0.resource.name": "", "entry.0.resource.meta.tag.0.code": "SUBSETTED"}},
+		{do: "GET /Patient?gender=male&_contained=both&_containedType=contained", status: 200, want: map[string]string{"entry.#": "2"}},
+		{do: "GET /Patient?gender=none&_contained=both&_containedType=contained", status: 200, want: map[string]string{"entry": ""}},
+		{do: "GET /Patient?gender=male&_contained=true&_containedType=contained", status: 200, headers: []string{"Accept", "application/fhir+xml"}, has: []string{`<family value="Inner"/>`, "/Observation/c#p"}},
+		{do: "GET /Observation?subject:Patient.name=inner", status: 200, want: map[string]string{"entry.#": "1", "entry.0.resource.id": "c"}},
+		{do: "GET /Patient?_contained=maybe", status: 400},
+		{do: "GET /Patient?organization.name=x&_contained=true", status: 400, has: []string{"organization.name cannot be asked of a contained resource"}},
+		{do: "DELETE /Patient?gender=male&_contained=true", status: 400},
+	}...)}})
+}
+
 // TestHistory covers histories of every level.
 func TestHistory(t *testing.T) {
 	play(t, []scenario{{name: "history", steps: []step{

@@ -110,7 +110,11 @@ func (r *run) slow(took time.Duration) {
 		return
 	}
 	var params []string
-	for _, cl := range r.q.Where {
+	types, where := r.q.Types, r.q.Where
+	if c := r.q.Contained; c != nil {
+		params, types, where = []string{"_contained"}, []string{c.Type}, c.Where
+	}
+	for _, cl := range where {
 		if !slices.Contains(params, cl.Name) {
 			params = append(params, cl.Name)
 		}
@@ -120,7 +124,7 @@ func (r *run) slow(took time.Duration) {
 		sorts = append(sorts, sortName(k))
 	}
 	r.s.opt.Log.LogAttrs(r.ctx, slog.LevelWarn, "slow search",
-		slog.String("types", strings.Join(r.q.Types, ",")), slog.String("params", strings.Join(params, ",")),
+		slog.String("types", strings.Join(types, ",")), slog.String("params", strings.Join(params, ",")),
 		slog.String("sort", strings.Join(sorts, ",")), slog.Int64("ms", took.Milliseconds()), slog.Int("candidates", r.seen))
 }
 

@@ -14,9 +14,12 @@ func (cp *compiler) group(p *pred, cl *search.Clause) (*pred, error) {
 	if len(cl.Any) > 0 {
 		parts, p.any = cl.Any, true
 	}
-	exact := true
+	exact, chained := true, slices.ContainsFunc(parts, (*search.Clause).Follows)
 	for _, part := range parts {
 		child, err := cp.clause(part)
+		if err == nil && child != nil && child.post != nil && chained {
+			child, err = cp.listed(part) // the body knows nothing of the other parts
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -40,13 +43,60 @@ func (cp *compiler) group(p *pred, cl *search.Clause) (*pred, error) {
 	}
 	p.negate, p.filterOnly = cl.Negate, true
 	if p.any && !cl.Negate && ranges(p.group) {
-		p.filterOnly = false
-		for _, child := range p.group {
-			p.alts = append(p.alts, child.alts...)
-			p.rank = max(p.rank, child.rank)
+		return p, p.join()
+	}
+	return p, nil
+}
+
+// join makes the ranges of a group of alternatives those of the predicate.
+func (p *pred) join() error {
+	p.filterOnly = false
+	for _, child := range p.group {
+		p.alts = append(p.alts, child.alts...)
+		p.rank = max(p.rank, child.rank)
+	}
+	p.group = nil
+	return p.merge()
+}
+
+// listed finds the resources of a clause by a search of its own.
+func (cp *compiler) listed(cl *search.Clause) (*pred, error) {
+	pl, err := cp.inner(cp.typ, cl)
+	if err != nil || pl == nil {
+		return nil, err
+	}
+	return pl.driver, nil
+}
+
+// insides adds to a chain what it finds in contained resources (see
+// search.Param.Inside). Mostly nothing of the kind is stored.
+func (cp *compiler) insides(chain *pred, cl *search.Clause) (*pred, error) {
+	within := cl.Insides(cp.typ, func(mark *search.Param) bool { return cp.s.paramID(mark) != 0 })
+	p := &pred{name: chain.name, rank: rankOther, any: true}
+	for _, in := range within {
+		child, err := cp.clause(in)
+		if err == nil && child != nil && child.post != nil {
+			child, err = cp.listed(in)
 		}
-		p.group = nil
-		return p, p.merge()
+		if err != nil {
+			return nil, err
+		}
+		if child != nil {
+			p.group = append(p.group, child)
+		}
+	}
+	if len(chain.alts) == 0 {
+		chain = nil
+	}
+	switch {
+	case len(p.group) == 0:
+		return chain, nil
+	case chain != nil:
+		p.group = append(p.group, chain)
+	}
+	p.filterOnly = true
+	if ranges(p.group) {
+		return p, p.join()
 	}
 	return p, nil
 }

@@ -46,7 +46,7 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ, path
 		return nil, nil
 	}
 	pl := &plan{typ: typ, t: cp.t, dialect: s.dialect, limits: s.opt.Limits}
-	within, where, ok := pl.restrict(q, typ)
+	within, where, ok := pl.restrict(q, typ, q.Clauses(typ, func(p *search.Param) bool { return s.paramID(p) != 0 }))
 	if !ok {
 		return nil, nil
 	}
@@ -91,19 +91,19 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ, path
 	return pl, pl.choose(c, preds, q.Count+1, path)
 }
 
-// restrict adds what Query.Access demands. One rule is part of the query like
+// restrict adds to the clauses of the query what Query.Access demands. One rule is part of the query like
 // any other; of several, the compartment that all have in common is, and the
 // bodies decide the rest. ok is false when nothing of the type can be seen.
-func (pl *plan) restrict(q *search.Query, typ string) (within *search.CompartmentRef, where []*search.Clause, ok bool) {
+func (pl *plan) restrict(q *search.Query, typ string, own []*search.Clause) (within *search.CompartmentRef, where []*search.Clause, ok bool) {
 	if q.Access == nil || q.Access.Open(typ) {
-		return nil, q.Where, true
+		return nil, own, true
 	}
 	rules := q.Access.Types[typ]
 	if len(rules) == 0 {
 		return nil, nil, false
 	}
 	if len(rules) == 1 {
-		return rules[0].Compartment, append(slices.Clone(q.Where), rules[0].Where...), true
+		return rules[0].Compartment, append(slices.Clone(own), rules[0].Where...), true
 	}
 	pl.access = q.Access
 	within = rules[0].Compartment
@@ -112,7 +112,7 @@ func (pl *plan) restrict(q *search.Query, typ string) (within *search.Compartmen
 			within = nil
 		}
 	}
-	return within, q.Where, true
+	return within, own, true
 }
 
 // pairs finds a token clause and a quantity clause that together are a

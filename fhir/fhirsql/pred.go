@@ -126,13 +126,16 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 		return nil, nil
 	}
 	if len(cl.Chain) > 0 {
-		if err := cp.chain(p, cl, cl.Params[i]); err != nil || len(p.alts) == 0 {
+		if err := cp.chain(p, cl, cl.Params[i]); err != nil {
 			return nil, err
 		}
-		return p, nil
+		return cp.insides(p, cl)
 	}
 	if cl.Modifier == "missing" {
 		return cp.missing(p, cl, cl.Params[i])
+	}
+	if cl.Contained != nil {
+		p.post = cl
 	}
 	for _, v := range cl.Values {
 		if err := cp.values(p, cl, cl.Params[i], "", v); err != nil {
@@ -173,11 +176,52 @@ func always(p *pred, holds bool) *pred {
 // type, or that has no bit.
 func (cp *compiler) missing(p *pred, cl *search.Clause, q *search.Param) (*pred, error) {
 	mask, whole := bits(q)
+	if test := cp.valued(q); test.text != "" {
+		if cl.Missing {
+			test.text = "NOT (" + test.text + ")"
+		}
+		p.test, p.filterOnly = test, true
+		p.alts = []alt{{table: "res", k: test, unique: true}}
+		return p, nil
+	}
 	if !whole {
 		p.post = cl
 		return always(p, true), nil
 	}
 	return cp.present(p, mask, !cl.Missing)
+}
+
+// valued tests whether there is a row of a parameter of contained resources, which
+// have no bits. It is empty where rows do not tell.
+func (cp *compiler) valued(q *search.Param) cond {
+	if q.Link == nil || len(q.Parts) > 0 || q.PartTarget != "" {
+		return cond{}
+	}
+	table := map[search.Kind]string{
+		search.Token: "tok", search.URI: "tok", search.String: "str", search.Date: "dat", search.Number: "qty", search.Quantity: "qty", search.Reference: "ref",
+	}[q.Kind]
+	if table == "" {
+		return cond{}
+	}
+	row := func(table string, q *search.Param) cond {
+		return cond{"EXISTS (SELECT 1 FROM " + table + " y WHERE y.rid=r.rid AND y.p=?)", []any{cp.s.paramID(q)}}
+	}
+	out := row(table, q)
+	if q.Kind != search.Reference {
+		return out
+	}
+	// One by identifier only is not missing, nor one to a contained resource.
+	list := []*search.Param{q.Link.Inside(q.Held.Identifier)}
+	for _, t := range cp.s.types.all() {
+		list = append(list, q.Holds(t))
+	}
+	for _, by := range list {
+		if cp.s.paramID(by) != 0 {
+			test := row("tok", by)
+			out = cond{out.text + " OR " + test.text, append(out.args, test.args...)}
+		}
+	}
+	return out
 }
 
 // present is a predicate of the resources that have one of the parameters of a

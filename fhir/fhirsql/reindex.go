@@ -1,6 +1,7 @@
 package fhirsql
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 
@@ -13,11 +14,15 @@ import (
 // of an older version is indexed again when it is opened.
 //
 //	1: res.has, txt and unit
-const indexVersion = 1
+//	2: what contained resources hold
+const indexVersion = 2
 
 // reindexSlice is how many resources are indexed again in one turn of the
 // writer, so that others wait a few milliseconds at most.
 const reindexSlice = 100
+
+// renewSlice is the same when nobody waits, because the store is being opened.
+const renewSlice = 1000
 
 // Reindex implements fhir.Reindexer.
 func (s *Store) Reindex(ctx context.Context, from fhir.ReindexFrom) (next fhir.ReindexFrom, err error) {
@@ -27,7 +32,7 @@ func (s *Store) Reindex(ctx context.Context, from fhir.ReindexFrom) (next fhir.R
 	}
 	next = from
 	err = s.reindexing(ctx, limit, func(c *db.Conn) (err error) {
-		next, err = s.reindexSlice(c, from, limit)
+		next, err = s.reindexSlice(c, from, limit, nil)
 		return err
 	})
 	return next, err
@@ -44,7 +49,7 @@ func (s *Store) ReindexOne(ctx context.Context, k fhir.Key) error {
 		if err := s.current(c, &st, true); err != nil || !st.live {
 			return err
 		}
-		return s.reindexBody(c, k, rid, st.old)
+		return s.reindexBody(c, k, rid, st.old, nil)
 	})
 }
 
@@ -71,8 +76,8 @@ func (s *Store) reindexing(ctx context.Context, size int, do func(*db.Conn) erro
 }
 
 // reindexSlice adds the rows that the current definitions make of some
-// resources. Rows that are there already stay as they are.
-func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom, limit int) (fhir.ReindexFrom, error) {
+// resources, of those that only picks if it is set. Rows that are there already stay as they are.
+func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom, limit int, only func(stored []byte) bool) (fhir.ReindexFrom, error) {
 	types := map[int64]bool{}
 	for _, t := range from.Types {
 		types[s.types.id(t)] = true
@@ -98,7 +103,7 @@ func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom, limit int) (fhir
 	}
 	for i := range list {
 		o := &list[i]
-		if err := s.reindexBody(c, fhir.Key{Type: s.types.name(o.t), ID: o.id}, o.rid, o.z); err != nil {
+		if err := s.reindexBody(c, fhir.Key{Type: s.types.name(o.t), ID: o.id}, o.rid, o.z, only); err != nil {
 			return from, err
 		}
 	}
@@ -108,10 +113,10 @@ func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom, limit int) (fhir
 }
 
 // reindexBody adds the rows of one resource.
-func (s *Store) reindexBody(c *db.Conn, k fhir.Key, rid int64, z []byte) error {
+func (s *Store) reindexBody(c *db.Conn, k fhir.Key, rid int64, z []byte, only func(stored []byte) bool) error {
 	w := &s.work
 	text, err := s.unpack(nil, k, z)
-	if err != nil {
+	if err != nil || only != nil && !only(text) {
 		return err
 	}
 	if err := s.extract(k, text, &w.reader); err != nil {
@@ -143,16 +148,26 @@ func (s *Store) Size(ctx context.Context, types []string) (n int64, err error) {
 	return n, err
 }
 
-// renew indexes all resources again when the file is of an older version.
+// renew indexes resources again when the file is of an older version: all, or
+// only those that the newer versions have more rows of.
 func (s *Store) renew(ctx context.Context, version int64) error {
 	if version == indexVersion {
 		return nil
 	}
+	var only func(stored []byte) bool
+	if version == 1 {
+		only = func(stored []byte) bool { return bytes.Contains(stored, []byte(`"contained"`)) }
+	}
 	for from := (fhir.ReindexFrom{More: true}); from.More; {
-		var err error
-		if from, err = s.Reindex(ctx, from); err != nil {
+		var next fhir.ReindexFrom
+		err := s.reindexing(ctx, renewSlice, func(c *db.Conn) (err error) {
+			next, err = s.reindexSlice(c, from, renewSlice, only)
+			return err
+		})
+		if err != nil {
 			return err
 		}
+		from = next
 	}
 	return s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
 		return c.Exec("INSERT INTO meta (k, v) VALUES ('index', $1) ON CONFLICT (k) DO UPDATE SET v = excluded.v", indexVersion)

@@ -133,6 +133,12 @@ func (r *run) print() string {
 	for _, cl := range r.q.Where {
 		printClause(&b, cl)
 	}
+	if c := r.q.Contained; c != nil {
+		fmt.Fprintf(&b, "|%s%t", c.Type, c.Only)
+		for _, cl := range c.Where {
+			printClause(&b, cl)
+		}
+	}
 	return b.String()
 }
 

@@ -73,7 +73,7 @@ func (r *run) countKey() string {
 		}
 		return false
 	}
-	if around(r.q.Where) {
+	if around(r.q.Where) || r.q.Contained != nil {
 		return ""
 	}
 	key := r.print()

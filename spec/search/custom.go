@@ -159,7 +159,7 @@ func (s *schema) base() *schema {
 // are the same; what is compiled from them is made anew by finish.
 func (s *schema) extended() *builder {
 	from := s.base()
-	next := &schema{params: slices.Clone(s.params), byCode: make(map[string]*Param, len(s.params)), plain: from}
+	next := &schema{self: s.self, params: slices.Clone(s.params), byCode: make(map[string]*Param, len(s.params)), plain: from}
 	b := &builder{schema: next, typ: from.builder.typ, defs: make(map[*Param]*definition, len(s.params))}
 	for _, p := range s.params {
 		next.byCode[p.Code] = p

@@ -313,7 +313,13 @@ func (x *extractor) reference(p *Param, o op, is string, n resource.Node) {
 			}
 		}
 	}
-	if ref == "" || ref[0] == '#' {
+	if ref == "" {
+		return
+	}
+	if ref[0] == '#' {
+		if o == opReference && !x.part && len(ref) > 1 {
+			x.locals = append(x.locals, local{p, ref[1:], is})
+		}
 		return
 	}
 	e := x.locate(p, ref, o == opReference)

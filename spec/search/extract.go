@@ -19,7 +19,7 @@ type Resolve func(ref string) (typ, id string, ok bool)
 //
 // resolve may be nil. What it does not know is local when it has the form
 // Type/id or Type/id/_history/v, and a URL otherwise. References to contained
-// resources (#x) have no entry.
+// resources (#x) have no entry; what those hold has (see Param.Inside).
 //
 // Strings without escapes alias the text of the Doc, so v lives no longer than
 // that text. Elements of a wrong JSON type are skipped: Extract relies on
@@ -38,6 +38,7 @@ func (r *Registry) Extract(n resource.Node, resolve func(ref string) (typ, id st
 	for _, e := range s.evals {
 		x.evaluate(e, n)
 	}
+	x.contained(r, s)
 	x.dedupe(from)
 	return nil
 }
@@ -49,6 +50,7 @@ type extractor struct {
 	v       *Values
 	part    bool    // inside of a composite
 	names   nameSet // of the members of the base element of composites
+	locals  []local // references to contained resources
 }
 
 // text returns a JSON string without copying it when it has no escapes.

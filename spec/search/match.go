@@ -28,7 +28,7 @@ type Others interface {
 // Match reports whether a resource is an answer to q. It looks at every entry
 // of every clause, and for chains at every other resource: it is the model that
 // the indexes of a store are tested against. Sort, Count, Includes and After
-// have no part in it. With nil others a chain never holds.
+// have no part in it. With nil others a chain never leaves the resource.
 func Match(q *Query, s Subject, others Others) bool {
 	if len(q.Types) > 0 && !slices.Contains(q.Types, s.Type) {
 		return false
@@ -39,7 +39,11 @@ func Match(q *Query, s Subject, others Others) bool {
 	if q.Access != nil && !q.Access.Allows(s) {
 		return false
 	}
-	for _, c := range q.Where {
+	return all(q.Clauses(s.Type, func(*Param) bool { return true }), s, others)
+}
+
+func all(list []*Clause, s Subject, others Others) bool {
+	for _, c := range list {
 		if !c.matches(s, others) {
 			return false
 		}
@@ -104,10 +108,12 @@ func (c *Clause) test(s Subject, others Others) bool {
 		return slices.ContainsFunc(c.Any, part)
 	case len(c.All) > 0:
 		return !slices.ContainsFunc(c.All, func(c *Clause) bool { return !part(c) })
+	case c.Contained != nil:
+		return c.Contained.holds(s)
 	case c.Has != nil:
 		return others != nil && c.Has.holds(s, others)
 	case len(c.Chain) > 0:
-		return others != nil && c.follows(s, others)
+		return c.follows(s, others)
 	}
 	if c.Modifier == "missing" && c.Field != FieldParam {
 		return !c.Missing
@@ -145,6 +151,10 @@ func (c *Clause) paramOf(typ string) *Param {
 	return c.Params[i]
 }
 
+func owns(v *Values, mark *Param) bool {
+	return slices.ContainsFunc(v.Tokens, func(e TokenValue) bool { return e.Param == mark })
+}
+
 // follows reports whether a reference of s leads to what one of the
 // alternatives of a chain describes.
 func (c *Clause) follows(s Subject, others Others) bool {
@@ -153,9 +163,17 @@ func (c *Clause) follows(s Subject, others Others) bool {
 		return false
 	}
 	leaves := p.leaves(nil, "")
+	for _, in := range c.Insides(s.Type, func(mark *Param) bool { return owns(s.Values, mark) }) {
+		if in.matches(s, others) {
+			return true
+		}
+	}
 	return slices.ContainsFunc(s.Values.References, func(r ReferenceValue) bool {
 		return r.Type != "" && ownsReference(leaves, r) && slices.ContainsFunc(c.Chain, func(alt Chain) bool {
 			if alt.Target != r.Type {
+				return false
+			}
+			if others == nil {
 				return false
 			}
 			o, ok := others.Find(r.Type, r.ID)

@@ -52,6 +52,9 @@ type Param struct {
 	OfType     *Param
 	Identifier *Param
 	Of         *Param
+	// Link and Held are set on what is found in contained resources: the reference
+	// that leads there, and the parameter of the contained resource. See Inside.
+	Link, Held *Param
 	// Bit numbers the parameters of a type that are extracted, from 0: a store
 	// may note in a word which of them a resource has. -1 for all others.
 	Bit int
@@ -59,6 +62,7 @@ type Param struct {
 	Custom  bool
 	key     string
 	partial atomic.Bool
+	insides insides
 	// Unsupported says why the parameter has no index; "" when it has one.
 	Unsupported string
 }

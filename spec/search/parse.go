@@ -37,6 +37,9 @@ type ParseOptions struct {
 	// AHDS refuses what Azure Health Data Services refuses: a _revinclude:iterate
 	// by a reference to several types.
 	AHDS bool
+	// Contained offers the search of contained resources; else what is not
+	// _contained=false is refused.
+	Contained bool
 }
 
 // Result is what Parse understood besides the Query.
@@ -55,6 +58,8 @@ type parser struct {
 	depth int      // references followed
 	q     *Query
 	res   *Result
+	held  *Contained // _contained, nil = it asks for nothing
+	alone bool       // _containedType=contained
 }
 
 // Parse turns the parameters of a search into a Query. types are the resource

@@ -215,7 +215,7 @@ func (p *parser) finish() error {
 		p.q.Total = TotalAccurate
 		p.q.Sort, p.q.Includes, p.q.After = nil, nil, ""
 	}
-	return nil
+	return p.finishContained()
 }
 
 // typeParameter reads _type and _type:not, which decide about all other

@@ -1,7 +1,6 @@
 package search
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/spec/r4"
@@ -63,14 +62,4 @@ func (p *parser) notReferenced(name string, values []string) error {
 		p.used(name, v)
 	}
 	return nil
-}
-
-// contained reads _contained: only what is a resource of its own is searched,
-// which is the default of the standard.
-func (p *parser) contained(name string, values []string) error {
-	if name == "_contained" && !slices.ContainsFunc(values, func(v string) bool { return v != "false" }) {
-		p.res.Used[name] = values[:1]
-		return nil
-	}
-	return p.leaveOut(notSupported(name, "contained resources are not found apart from the resource around them"))
 }

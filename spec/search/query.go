@@ -5,8 +5,9 @@ package search
 type Query struct {
 	Types       []string // empty = all types (system search)
 	Compartment *CompartmentRef
-	Access      *Access   // nil = everything can be seen
-	Where       []*Clause // all must hold
+	Access      *Access    // nil = everything can be seen
+	Where       []*Clause  // all must hold
+	Contained   *Contained // set for a search of contained resources, which has its clauses
 	Sort        []Sort
 	Count       int // page size; 0 with Total set = count only
 	Total       Total
@@ -86,6 +87,9 @@ type Clause struct {
 	// holds. Negate turns the answer of the whole clause round.
 	Any, All []*Clause
 	Negate   bool
+	// Contained asks for what a resource contains; the Values stand for that it
+	// contains anything of the type.
+	Contained *Contained
 }
 
 // Chain is one alternative of a chained parameter (subject:Patient.name=x, R4

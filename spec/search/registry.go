@@ -32,6 +32,7 @@ type schema struct {
 	byCode map[string]*Param
 	trie   *trie         // all parameters that are simple paths
 	evals  []*evaluation // the others
+	self   *Param        // stands for the resource as a container, see Registry.Container
 
 	builder *builder // what it was made by, to add custom parameters
 	plain   *schema  // without them; nil when there are none
@@ -96,7 +97,7 @@ var kinds = map[string]Kind{
 // buildSchema compiles the definitions of a type. The order matters: parts are
 // found among all parameters, and only those without parts are extracted.
 func buildSchema(resourceType string) *schema {
-	s := &schema{byCode: make(map[string]*Param)}
+	s := &schema{byCode: make(map[string]*Param), self: &Param{Type: resourceType, key: resourceType, Bit: -1}}
 	b := &builder{schema: s, typ: r4.Lookup(resourceType), defs: make(map[*Param]*definition)}
 	for _, sp := range definitions(resourceType) {
 		b.add(sp)

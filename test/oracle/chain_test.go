@@ -47,6 +47,11 @@ func (w *world) criterion(typ string, depth int) (fact, bool) {
 	if depth < 3 {
 		switch w.r.IntN(5) {
 		case 0:
+			if w.r.IntN(4) == 0 {
+				if f, ok := w.inside(typ); ok {
+					return f, true
+				}
+			}
 			return w.chain(typ, depth)
 		case 1:
 			return w.has(typ, depth)
@@ -83,7 +88,7 @@ func (w *world) words(typ string) (fact, bool) {
 func (w *world) chain(typ string, depth int) (fact, bool) {
 	for range 10 {
 		o := w.byType[typ][w.r.IntN(len(w.byType[typ]))]
-		ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return len(w.byType[r.Type]) > 0 })
+		ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Param.Link == nil && len(w.byType[r.Type]) > 0 })
 		if !ok {
 			continue
 		}
@@ -98,6 +103,44 @@ func (w *world) chain(typ string, depth int) (fact, bool) {
 		return fact{name + "." + rest.name, rest.value}, true
 	}
 	return fact{}, false
+}
+
+// inside follows a reference to a contained resource.
+func (w *world) inside(typ string) (fact, bool) {
+	for range 30 {
+		v := w.byType[typ][w.r.IntN(len(w.byType[typ]))].values
+		p := w.held(v)
+		if p == nil {
+			continue
+		}
+		name := ""
+		for q := p; q.Link != nil; q = q.Link {
+			typ := q.Held.Type
+			name = ":" + typ + "." + q.Held.Code + name
+			if q.Link.Link == nil {
+				name = w.alias(q.Link, typ) + name
+			}
+		}
+		if value := w.value(p, v); value != "" {
+			return fact{name, value}, true
+		}
+	}
+	return fact{}, false
+}
+
+// held picks a parameter of what a resource contains.
+func (w *world) held(v *search.Values) *search.Param {
+	inside := func(p *search.Param) bool { return p.Link != nil && p.Of == nil }
+	switch w.r.IntN(3) {
+	case 0:
+		t, _ := pick(w, v.Tokens, func(t search.TokenValue) bool { return inside(t.Param) })
+		return t.Param
+	case 1:
+		t, _ := pick(w, v.Strings, func(t search.StringValue) bool { return inside(t.Param) })
+		return t.Param
+	}
+	t, _ := pick(w, v.References, func(r search.ReferenceValue) bool { return inside(r.Param) })
+	return t.Param
 }
 
 // alias picks one of the parameters that a reference counts for.
@@ -119,7 +162,7 @@ func (w *world) has(typ string, depth int) (fact, bool) {
 			continue // the model compares every pair
 		}
 		o := w.byType[from][w.r.IntN(len(w.byType[from]))]
-		ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Type == typ })
+		ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Param.Link == nil && r.Type == typ })
 		if !ok {
 			continue
 		}
@@ -137,7 +180,7 @@ func (w *world) has(typ string, depth int) (fact, bool) {
 func (w *world) include(typ string) (raw string) {
 	if w.r.IntN(2) == 0 {
 		o := w.byType[typ][w.r.IntN(len(w.byType[typ]))]
-		if ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Type != "" }); ok {
+		if ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Param.Link == nil && r.Type != "" }); ok {
 			return "_include=" + typ + ":" + w.alias(ref.Param, ref.Type) + []string{"", ":" + ref.Type}[w.r.IntN(2)]
 		}
 		return "_include=" + []string{"*", typ + ":*"}[w.r.IntN(2)]
@@ -145,7 +188,7 @@ func (w *world) include(typ string) (raw string) {
 	for range 20 {
 		from := w.types[w.r.IntN(len(w.types))]
 		o := w.byType[from][w.r.IntN(len(w.byType[from]))]
-		if ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Type == typ }); ok {
+		if ref, ok := pick(w, o.values.References, func(r search.ReferenceValue) bool { return r.Param.Link == nil && r.Type == typ }); ok {
 			return "_revinclude=" + from + ":" + []string{"*", w.alias(ref.Param, typ)}[w.r.IntN(2)]
 		}
 	}

@@ -102,7 +102,7 @@ func tableRow(t *testing.T, n int, kind string, s fhir.Store, mode, query string
 		t.Fatal(err)
 	}
 	for _, opt := range tableOptions[mode] {
-		opt.Base, opt.Terms, opt.DefaultCount = tableBase, tableTerms{}, 1000
+		opt.Base, opt.Terms, opt.DefaultCount, opt.Contained = tableBase, tableTerms{}, 1000, true
 		opt.Now = time.Date(2020, 5, 11, 0, 0, 0, 0, time.UTC)
 		q, _, err := search.Default().Parse([]string{typ}, nil, params, raw, opt)
 		if err != nil {

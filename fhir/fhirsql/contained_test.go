@@ -1,0 +1,101 @@
+package fhirsql
+
+import (
+	"net/url"
+	"testing"
+
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
+	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
+)
+
+// TestContained writes, changes and deletes a container: the rows of what it
+// contains come and go with it, and a file from before they were made gets them.
+func TestContained(t *testing.T) { dbtest.Each(t, contained) }
+
+func contained(t *testing.T, path string) {
+	s, err := Open(t.Context(), path, search.Default(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	k := fhir.Key{Type: "Observation", ID: "o"}
+	put := func(rest string) {
+		t.Helper()
+		d := &resource.Doc{}
+		if err := d.Parse([]byte(`{"resourceType":"Observation","status":"final",`+rest+`"code":{"text":"x"}}`), resource.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		op := fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: k, Stored: d.Root().AppendStored(nil, nil), Values: &search.Values{}}
+		if err := search.Default().Extract(d.Root(), nil, op.Values); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Apply(t.Context(), &fhir.Change{Ops: []fhir.Op{op}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := func(raw string, want int) {
+		t.Helper()
+		vals, _ := url.ParseQuery(raw)
+		q, _, err := search.Default().Parse([]string{"Observation"}, nil, vals, raw, search.ParseOptions{Strict: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := s.Search(t.Context(), q)
+		if err != nil || len(page.Records) != want {
+			t.Errorf("%s: %d found, want %d; %v", raw, len(page.Records), want, err)
+		}
+	}
+	rows := func(want bool) {
+		t.Helper()
+		n := int64(0)
+		err := s.db.Read(t.Context(), func(c *db.Conn) error {
+			return c.Query("SELECT (SELECT count(*) FROM tok WHERE p IN (SELECT id FROM param WHERE name LIKE '%#%')) + (SELECT count(*) FROM str WHERE p IN (SELECT id FROM param WHERE name LIKE '%#%'))",
+				func(st *db.Stmt) error { n = st.ColInt(0); return nil })
+		})
+		if err != nil || n > 0 != want {
+			t.Errorf("%d rows of contained resources; %v", n, err)
+		}
+	}
+	with := func(name string) string {
+		return `"subject":{"reference":"#p"},"contained":[{"resourceType":"Patient","id":"p","gender":"male","name":[{"family":"` + name + `"}]}],`
+	}
+	put("")
+	rows(false)
+	put(with("Ann"))
+	rows(true)
+	found("subject:Patient.name=ann", 1)
+	put(with("Bea"))
+	found("subject:Patient.name=ann", 0)
+	found("patient.name=bea&patient.gender=male", 1)
+
+	err = s.db.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error {
+		for _, text := range []string{
+			"DELETE FROM tok WHERE p IN (SELECT id FROM param WHERE name LIKE '%#%')",
+			"DELETE FROM str WHERE p IN (SELECT id FROM param WHERE name LIKE '%#%')",
+			"UPDATE meta SET v=1 WHERE k='index'",
+		} {
+			if err := c.Exec(text); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(t.Context(), path, search.Default(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	found("patient.name=bea&patient.gender=male", 1)
+	if _, err := s.Apply(t.Context(), &fhir.Change{Ops: []fhir.Op{{Kind: fhir.OpDelete, Method: "DELETE", Key: k}}}); err != nil {
+		t.Fatal(err)
+	}
+	rows(false)
+	found("patient.name=bea", 0)
+}
