@@ -20,7 +20,8 @@ type JSONOptions struct {
 }
 
 // AppendJSON appends the DICOM JSON model of a data set (PS3.18 section F.2).
-// Group lengths and the meta information are no part of it.
+// Group lengths and the meta information are no part of it. The Specific
+// Character Set is that of the text, UTF-8, whatever the data set had.
 func (d *Dataset) AppendJSON(dst []byte, opt JSONOptions) []byte {
 	return d.appendJSON(dst, &opt, nil)
 }
@@ -59,6 +60,8 @@ func (d *Dataset) appendElement(dst []byte, e *Element, opt *JSONOptions, path [
 			dst = append(dst, ']')
 		}
 	case e.Empty():
+	case e.Tag == TagSpecificCharacterSet:
+		dst = append(dst, `,"Value":["ISO_IR 192"]`...)
 	case e.VR.Bulk() || e.Bulk():
 		dst = appendBulk(dst, e, opt, path)
 	case e.VR.isString():

@@ -133,6 +133,30 @@ func TestAppendJSON(t *testing.T) {
 	}
 }
 
+// TestAppendJSONCharset: JSON is UTF-8, and says so also where the data set was
+// something else; one of the default repertoire stays without.
+func TestAppendJSONCharset(t *testing.T) {
+	for _, tt := range []struct {
+		charset []string
+		name    []byte
+		want    string
+	}{
+		{[]string{"ISO_IR 100"}, []byte("Buc^J\xe9r\xf4me "), `{"00080005":{"vr":"CS","Value":["ISO_IR 192"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"Buc^Jérôme"}]}}`},
+		{[]string{"", "ISO 2022 IR 149"}, []byte("Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7"), `{"00080005":{"vr":"CS","Value":["ISO_IR 192"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"Hong^Gildong","Ideographic":"洪^吉洞"}]}}`},
+		{[]string{""}, []byte("A^B "), `{"00080005":{"vr":"CS"},"00100010":{"vr":"PN","Value":[{"Alphabetic":"A^B"}]}}`},
+		{nil, []byte("A^B "), `{"00100010":{"vr":"PN","Value":[{"Alphabetic":"A^B"}]}}`},
+	} {
+		d := &dcm.Dataset{}
+		if tt.charset != nil {
+			d.Put(dcm.NewText(dcm.TagSpecificCharacterSet, dcm.CS, tt.charset...))
+		}
+		d.Put(dcm.Element{Tag: dcm.TagPatientName, VR: dcm.PN, Value: tt.name, Length: int64(len(tt.name))})
+		if diff := cmp.Diff(tt.want, string(d.AppendJSON(nil, dcm.JSONOptions{}))); diff != "" {
+			t.Errorf("%q: %s", tt.charset, diff)
+		}
+	}
+}
+
 func TestParseJSONErrors(t *testing.T) {
 	tests := []struct{ in, want string }{
 		{`[]`, "not a JSON object of DICOM attributes"},
