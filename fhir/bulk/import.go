@@ -23,7 +23,7 @@ import (
 const (
 	batchLines   = 100     // what others wait behind is short; the writer joins several
 	batchBytes   = 1 << 20 // of lines, in memory
-	batchesAhead = 10      // batches of one part in memory
+	batchesAhead = 20      // batches of one part in memory
 	saveLines    = 10_000  // between checkpoints
 	maxLine      = 64 << 20
 )

@@ -260,10 +260,13 @@ func (s *Store) current(c *db.Conn, st *state, body bool) error {
 		*st = known
 		return nil
 	}
-	if _, ok := s.pending.put[st.rid]; ok {
-		if err := s.pending.flush(c); err != nil {
-			return err
-		}
+	if i, ok := s.pending.put[st.rid]; ok {
+		b := &s.pending.bodies[i]
+		st.ver, st.seq, st.op, st.live, st.old = b.ver, b.seq, b.op, true, b.z
+		return nil
+	}
+	if s.seen.bare(st.rid) {
+		return nil
 	}
 	q, err := c.Prepare("SELECT ver, seq, op, z FROM body WHERE rid=$1")
 	if err != nil {
@@ -530,8 +533,9 @@ func (s *Store) purge(c *db.Conn, rid int64, keep fhir.Seq) error {
 	return c.Exec("DELETE FROM hist WHERE rid=$1 AND seq<>$2", rid, int64(keep))
 }
 
-// logChange adds a row of the change sequence.
+// logChange adds a row of the change sequence. There is one for each version.
 func (s *Store) logChange(seq fhir.Seq, rid, ver, op int64) {
+	s.seen.store(rid)
 	s.pending.addChange(chgRow{seq, rid, ver, op})
 }
 

@@ -2,6 +2,7 @@ package fhirsql
 
 import (
 	"encoding/hex"
+	"maps"
 	"strings"
 	"sync"
 
@@ -195,7 +196,8 @@ type rids struct {
 	// The names that are remembered, in two generations: when the young one is
 	// full it becomes the old one.
 	young, old map[fhir.Key]int64
-	lost       bool // a name that is pending may not be remembered any more
+	kept       int64 // what next was at the beginning of the transaction
+	lost       bool  // a name that is pending may not be remembered any more
 }
 
 const (
@@ -215,6 +217,15 @@ func (r *rids) get(k fhir.Key) int64 {
 func (r *rids) forget() {
 	clear(r.young)
 	clear(r.old)
+	r.lost = false
+}
+
+// undo drops the names that got their rids in a transaction that was rolled
+// back, where no other node gives any.
+func (r *rids) undo() {
+	given := func(_ fhir.Key, rid int64) bool { return rid >= r.kept }
+	maps.DeleteFunc(r.young, given)
+	maps.DeleteFunc(r.old, given)
 	r.lost = false
 }
 

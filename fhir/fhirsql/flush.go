@@ -21,11 +21,11 @@ type pending struct {
 	heads  []headRow
 	bodies []bodyRow
 	chgs   []chgRow
-	n      int                // rows
-	bytes  int                // of the bodies
-	put    map[int64]struct{} // the resources of heads and bodies
-	tick   fhir.Seq           // the first place of now that was given meanwhile; 0: none
-	known  bool               // some of rows may be in the tables
+	n      int           // rows
+	bytes  int           // of the bodies
+	put    map[int64]int // the resources of heads and bodies, and where in bodies
+	tick   fhir.Seq      // the first place of now that was given meanwhile; 0: none
+	known  bool          // some of rows may be in the tables
 }
 
 // The rows that each resource has one of.
@@ -76,8 +76,8 @@ func (p *pending) addKey(k keyRow) {
 
 // addCurrent adds the rows of a resource that has no current version.
 func (p *pending) addCurrent(h headRow, b bodyRow) {
+	p.put[h.rid] = len(p.bodies)
 	p.heads, p.bodies = append(p.heads, h), append(p.bodies, b)
-	p.put[h.rid] = struct{}{}
 	p.n += 2
 	p.bytes += len(b.z)
 }
@@ -102,7 +102,7 @@ func (p *pending) clear() {
 	clear(p.bodies)
 	p.keys, p.heads, p.bodies, p.chgs = p.keys[:0], p.heads[:0], p.bodies[:0], p.chgs[:0]
 	if p.put == nil || len(p.put) > 4000 { // a map that was large is slow to clear
-		p.put = map[int64]struct{}{}
+		p.put = map[int64]int{}
 	}
 	clear(p.put)
 	p.n, p.bytes, p.tick, p.known = 0, 0, 0, false
@@ -124,7 +124,8 @@ func (p *pending) flush(c *db.Conn) error {
 	return nil
 }
 
-// insert is flush for SQLite. Neither word lets SQLite keep a journal for one
+// insert is flush for SQLite. What has most rows is sorted beside the first
+// statements. Neither word lets SQLite keep a journal for one
 // statement: an error ends the transaction anyway.
 func (p *pending) insert(c *db.Conn) error {
 	r := &p.rows

@@ -9,16 +9,18 @@ import (
 	"github.com/hygeia-health/hygeia/platform/db"
 )
 
-// seen is a Bloom filter of all names in the table key. An import of new
-// resources asks for many names that are not there; the filter says so without
-// a look into the table. It is made by the first import or large bundle, beside
-// other work, and only for a database that nobody else writes.
+// seen is a Bloom filter of all names in the table key, and the set of the rids
+// that have versions. An import of new resources asks for many names that are
+// not there, and for the versions of many that were only referred to; both say
+// so without a look into the tables. They are made by the first import or large
+// bundle, beside other work, and only for a database that nobody else writes.
 type seen struct {
 	seed   maphash.Seed
 	state  int // of the writer: see below
 	filter *bloom
 	built  atomic.Pointer[bloom] // by the reader of the table
 	fresh  []uint64              // hashes of names that were given meanwhile
+	stored []int64               // rids that got a version meanwhile
 	making sync.WaitGroup
 }
 
@@ -64,7 +66,10 @@ func (n *seen) settle(d *db.DB) {
 		for _, h := range n.fresh {
 			b.add(h)
 		}
-		n.fresh = nil
+		for _, rid := range n.stored {
+			b.stored.add(rid)
+		}
+		n.fresh, n.stored = nil, nil
 		if n.filter, n.state = b, seenReady; b.bits == nil {
 			n.state = seenOff
 		}
@@ -90,10 +95,16 @@ func (n *seen) make(d *db.DB) {
 			made.add(n.hash(st.ColInt(0), id))
 			return nil
 		})
-		if err == nil {
-			b = made
+		if err != nil {
+			return err
 		}
-		return err
+		for _, text := range []string{"SELECT rid FROM res", "SELECT rid FROM hist"} {
+			if err := c.Query(text, func(st *db.Stmt) error { made.stored.add(st.ColInt(0)); return nil }); err != nil {
+				return err
+			}
+		}
+		b = made
+		return nil
 	})
 	if err != nil {
 		b = &bloom{} // the store is being closed, or cannot be read: the table decides
@@ -115,6 +126,19 @@ func (n *seen) give(t int64, id []byte) {
 	}
 }
 
+// store notes a resource that gets a version. Writer only.
+func (n *seen) store(rid int64) {
+	switch n.state {
+	case seenMaking:
+		n.stored = append(n.stored, rid)
+	case seenReady:
+		n.filter.stored.add(rid)
+	}
+}
+
+// bare reports whether a resource has no version for sure. Writer only.
+func (n *seen) bare(rid int64) bool { return n.state == seenReady && !n.filter.stored.has(rid) }
+
 // absent reports whether a name is not in the table for sure. Writer only.
 func (n *seen) absent(t int64, id []byte) bool {
 	return n.state == seenReady && !n.filter.has(n.hash(t, id))
@@ -126,6 +150,23 @@ type bloom struct {
 	bits []uint64
 	n    int64
 	room int64
+
+	stored ridSet
+}
+
+// ridSet is a set of rids, one bit for each: they are small.
+type ridSet []uint64
+
+func (s *ridSet) add(rid int64) {
+	if at := int(rid / 64); at >= len(*s) {
+		*s = append(*s, make([]uint64, at+1-len(*s))...)
+	}
+	(*s)[rid/64] |= 1 << (rid % 64)
+}
+
+func (s ridSet) has(rid int64) bool {
+	at := int(rid / 64)
+	return at < len(s) && s[at]&(1<<(rid%64)) != 0
 }
 
 // bloomHashes bits are set for each member.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -84,4 +85,71 @@ func TestSeen(t *testing.T) {
 	}
 	s.rids.forget()
 	put(0, at, fhir.Unchanged)
+}
+
+// TestImportTakenBack imports in a transaction that cannot be committed, and
+// then again: names that were given in it are given anew, those from before and
+// resources that were only referred to are still known.
+func TestImportTakenBack(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "fhir.db"), search.Default(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	broken := false
+	s.db.OnFlush(func(*db.Conn) error {
+		if broken {
+			return errEnough
+		}
+		return nil
+	})
+	subject := search.Default().Param("Flag", "author")
+	flags := func(from, to int) (ops []fhir.ImportOp) {
+		for i := from; i < to; i++ {
+			v := &search.Values{References: []search.ReferenceValue{{Param: subject, Type: "Flag", ID: fmt.Sprint(i + 100)}}}
+			ops = append(ops, fhir.ImportOp{Op: fhir.Op{Kind: fhir.OpPut, Key: fhir.Key{Type: "Flag", ID: fmt.Sprint(i)}, Method: "PUT", Values: v, Stored: []byte("\x00\"x\":1")}})
+		}
+		return ops
+	}
+	created := func(wait func() ([]fhir.Imported, error)) {
+		t.Helper()
+		got, err := wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			if got[i].Err != nil || got[i].Outcome != fhir.Created {
+				t.Fatalf("%d: %+v", i, got[i])
+			}
+		}
+	}
+	created(s.Import(t.Context(), flags(0, 10)))
+	for end := time.Now().Add(10 * time.Second); s.seen.state != seenReady; {
+		if time.Now().After(end) {
+			t.Fatal("there is no filter")
+		}
+		if err := s.db.Write(t.Context(), &db.Work{Do: func(*db.Conn) error { return nil }}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken = true
+	if _, err := s.Import(t.Context(), flags(10, 60))(); err == nil {
+		t.Fatal("the import is not taken back")
+	}
+	broken = false
+	created(s.Import(t.Context(), flags(10, 60)))
+	created(s.Import(t.Context(), flags(100, 160))) // all referred to
+	created(s.Import(t.Context(), flags(60, 100)))
+	err = s.db.Read(t.Context(), func(c *db.Conn) error {
+		const text = "SELECT count(*) FROM ref JOIN body ON body.rid = ref.h JOIN res ON res.rid = ref.h"
+		return c.Query(text, func(st *db.Stmt) error {
+			if n := st.ColInt(0); n != 60 {
+				t.Errorf("%d of 60 references lead to what was imported", n)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -130,6 +130,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		}
 		s.cache.settle()
 		s.settlePlaced()
+		s.rids.kept = s.rids.next
 		s.seen.settle(d)
 		s.endShared(committed)
 	})
@@ -243,9 +244,10 @@ func (s *Store) afterCommit() {
 func (s *Store) afterRollback() {
 	if s.shared { // another node may give the same places and rids now
 		s.last, s.tail.known = s.tail.begin, -1
+		s.rids.forget()
 	}
 	s.pending.clear()
-	s.rids.forget()
+	s.rids.undo()
 	s.pids.Clear()
 	clear(s.texts)
 	s.edition.now = s.edition.kept

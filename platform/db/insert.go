@@ -8,9 +8,13 @@ import (
 
 // Insert inserts rows, up to 32 with one statement. into is the statement up to
 // VALUES, cols the number of values of a row; bind puts those of one row into the
-// parameters from i on.
+// parameters from i on. The rows of bulk work are given up between two statements
+// when interactive work comes; the writer does that work again later.
 func Insert[R any](c *Conn, into string, cols int, list []R, bind func(s *Stmt, i int, r *R)) error {
 	for len(list) > 0 {
+		if c.room != nil && c.room() {
+			return &Broken{Err: errMakeRoom}
+		}
 		n := 32
 		for n > len(list) {
 			n >>= 1

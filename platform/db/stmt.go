@@ -18,6 +18,7 @@ type Conn struct {
 	kind  Dialect
 	write bool
 	stmts map[string]*Stmt
+	room  func() bool // of the writer: whether its group should make room for others; may be nil
 }
 
 // maxStmts bounds the prepared statements of a connection; beyond it all are

@@ -61,8 +61,9 @@ type writer struct {
 	maxGroup   int
 	maxBulk    int
 	fast, bulk chan *Work
-	left       []*Work   // bulk work that was taken from the queue and made room for others
-	lastFast   time.Time // when interactive work began last
+	left       []*Work       // bulk work that was taken from the queue and made room for others
+	lastFast   time.Time     // when interactive work began last
+	cost       time.Duration // of one unit of bulk work lately, COMMIT included
 	stop       chan struct{}
 	stopped    chan struct{}
 	mu         sync.RWMutex // held for reading while submitting, for writing to close
@@ -180,12 +181,7 @@ func (w *writer) run() {
 
 // next waits for work, interactive first; nil when the writer was told to stop and nothing is left.
 func (w *writer) next() *Work {
-	select {
-	case x := <-w.fast:
-		return x
-	default:
-	}
-	if x := w.takeLeft(); x != nil {
+	if x := w.waits(); x != nil {
 		return x
 	}
 	select {
@@ -194,51 +190,30 @@ func (w *writer) next() *Work {
 	case x := <-w.bulk:
 		return x
 	case <-w.stop:
-	}
-	select {
-	case x := <-w.fast:
-		return x
-	case x := <-w.bulk:
-		return x
-	default:
-		return nil
+		return w.waits()
 	}
 }
 
-// takeLeft returns the first work of left, nil without one.
-func (w *writer) takeLeft() *Work {
-	if len(w.left) == 0 {
-		return nil
+// waits returns work, interactive first; nil when there is none.
+func (w *writer) waits() *Work {
+	if x := w.takeFast(); x != nil {
+		return x
 	}
-	x := w.left[0]
-	w.left = w.left[1:]
-	return x
+	return w.takeBulk()
 }
 
-// gather adds the work that waits now, up to the size of a group. Bulk work
-// joins only when no interactive work is there. A group that begins with bulk
-// work has no other and may be larger: it ends when interactive work comes.
+// gather adds the work that waits now, up to the size of a group. Interactive
+// and bulk work do not share a group: who waits for a commit should not wait for
+// bulk work too, whose groups may be larger.
 func (w *writer) gather(group []*Work) []*Work {
-	size, limit, fast := 0, w.maxGroup, w.fast
-	for _, x := range group {
-		size += max(x.Size, 1)
-	}
+	size, limit, take := sizeOf(group), w.maxGroup, w.takeFast
 	if group[0].Bulk {
-		limit, fast = w.maxBulk, nil
+		limit, take = w.bulkLimit(), w.takeBulk
 	}
 	for size < limit {
-		var x *Work
-		select {
-		case x = <-fast:
-		default:
-			if x = w.takeLeft(); x != nil {
-				break
-			}
-			select {
-			case x = <-w.bulk:
-			default:
-				return group
-			}
+		x := take()
+		if x == nil {
+			return group
 		}
 		group = append(group, x)
 		size += max(x.Size, 1)
@@ -246,25 +221,90 @@ func (w *writer) gather(group []*Work) []*Work {
 	return group
 }
 
+// takeFast returns interactive work, nil when none waits.
+func (w *writer) takeFast() *Work {
+	select {
+	case x := <-w.fast:
+		return x
+	default:
+		return nil
+	}
+}
+
+// takeBulk returns bulk work, nil when none waits.
+func (w *writer) takeBulk() *Work {
+	if len(w.left) > 0 {
+		x := w.left[0]
+		w.left = w.left[1:]
+		return x
+	}
+	select {
+	case x := <-w.bulk:
+		return x
+	default:
+		return nil
+	}
+}
+
 // bulkTime is how long a group of bulk work goes on, so that other nodes of a
-// shared database get their turn. What it gathered is inserted at its end, for
-// which interactive work has to wait: while there is some, groups are short.
+// shared database get their turn. Interactive work that comes meanwhile takes
+// the turn of a group (see errMakeRoom), and for as long as it was there a
+// while ago, groups of bulk work are about as short as sharedTime.
 const (
 	bulkTime   = 300 * time.Millisecond
-	sharedTime = 5 * time.Millisecond
+	sharedTime = 4 * time.Millisecond
 	recent     = time.Second
 )
+
+func sizeOf(group []*Work) (n int) {
+	for _, x := range group {
+		n += max(x.Size, 1)
+	}
+	return n
+}
+
+// bulkLimit is the size of a group of bulk work: small when somebody may wait
+// behind it, but for one work.
+func (w *writer) bulkLimit() int {
+	if time.Since(w.lastFast) >= recent {
+		return w.maxBulk
+	}
+	return min(w.maxBulk, int(sharedTime/max(w.cost, 10*time.Microsecond)))
+}
+
+// measure notes what a group of bulk work took.
+func (w *writer) measure(group []*Work, took time.Duration) {
+	if !group[0].Bulk {
+		return
+	}
+	now := took / time.Duration(max(sizeOf(group), 1))
+	if w.cost == 0 {
+		w.cost = now
+	}
+	w.cost += (now - w.cost) / 4
+}
 
 // enough reports whether a group should end before its next work.
 func (w *writer) enough(next *Work, since time.Time) bool {
 	if !next.Bulk || next.state.Load() != waiting {
 		return false
 	}
-	limit := bulkTime
-	if since.Sub(w.lastFast) < recent {
-		limit = sharedTime
+	return len(w.fast) > 0 || time.Since(since) > bulkTime
+}
+
+// errMakeRoom ends the attempt at a group of bulk work for which interactive
+// work would have to wait long. What it did is taken back and done again later.
+var errMakeRoom = errors.New("db: interactive work waits")
+
+// room returns what tells the statements of a group whether to give up for
+// others; nil if the group is not to be disturbed. What a shared database takes
+// back it has to clean up, and a short group is soon over: it would be taken
+// back again and again.
+func (w *writer) room(group []*Work) func() bool {
+	if !group[0].Bulk || w.eng.dialect() != SQLite || time.Since(w.lastFast) < recent {
+		return nil
 	}
-	return len(w.fast) > 0 || time.Since(since) > limit
+	return func() bool { return len(w.fast) > 0 }
 }
 
 // patience is how long a group is run again and again: because another
@@ -279,10 +319,19 @@ func (w *writer) commit(group []*Work) {
 	if !group[0].Bulk {
 		w.lastFast = start
 	}
-	took, done, err := w.attempt(group)
+	w.conn.room = w.room(group)
+	took, done, err := w.attempt(&group)
+	w.conn.room = nil
+	if errors.Is(err, errMakeRoom) {
+		for _, x := range group {
+			x.state.CompareAndSwap(taken, waiting)
+		}
+		w.left = append(slices.Clone(group), w.left...)
+		return
+	}
 	for n := 1; err != nil && w.eng.again(err) && time.Since(start) < patience; n++ {
 		time.Sleep(min(time.Duration(n)*5*time.Millisecond, 200*time.Millisecond))
-		took, done, err = w.attempt(group)
+		took, done, err = w.attempt(&group)
 	}
 	if done < len(group) {
 		w.left = append(slices.Clone(group[done:]), w.left...)
@@ -302,7 +351,9 @@ func (w *writer) commit(group []*Work) {
 	w.commits.Add(1)
 	w.works.Add(int64(len(group)))
 	w.commitNS.Add(int64(took))
-	w.busyNS.Add(int64(time.Since(start)))
+	busy := time.Since(start)
+	w.busyNS.Add(int64(busy))
+	w.measure(group, busy)
 	if f := w.observe.Load(); f != nil && err == nil {
 		(*f)(took, len(group))
 	}
@@ -312,8 +363,9 @@ func (w *writer) commit(group []*Work) {
 }
 
 // attempt runs a group in one transaction, or the first done works of it.
-func (w *writer) attempt(group []*Work) (took time.Duration, done int, err error) {
-	done = len(group)
+// Bulk work that came meanwhile joins it.
+func (w *writer) attempt(group *[]*Work) (took time.Duration, done int, err error) {
+	done = len(*group)
 	if err = w.conn.c.begin(true); err == nil {
 		done, err = w.do(group)
 	}
@@ -338,14 +390,15 @@ func (w *writer) attempt(group []*Work) (took time.Duration, done int, err error
 
 // do calls the works of a group, or the first ones of it when others should
 // have their turn, and returns how many. The error is one that breaks the transaction.
-func (w *writer) do(group []*Work) (int, error) {
+func (w *writer) do(group *[]*Work) (int, error) {
 	for _, f := range w.begin {
-		if err := f(w.conn, group); err != nil {
-			return len(group), err
+		if err := f(w.conn, *group); err != nil {
+			return len(*group), err
 		}
 	}
 	start := time.Now()
-	for i, x := range group {
+	for i := 0; i < len(*group) || w.join(group); i++ {
+		x := (*group)[i]
 		if i > 0 && w.enough(x, start) {
 			return i, nil
 		}
@@ -354,13 +407,23 @@ func (w *writer) do(group []*Work) (int, error) {
 		}
 		x.err = x.Do(w.conn)
 		if b, ok := errors.AsType[*Broken](x.err); ok {
-			return len(group), b.Err
+			return len(*group), b.Err
 		}
 		if x.err != nil && w.conn.c.failed() { // the server refuses all that comes after
-			return len(group), x.err
+			return len(*group), x.err
 		}
 	}
-	return len(group), nil
+	return len(*group), nil
+}
+
+// join adds bulk work that came while the group ran; false when there is none.
+// What a shared database needs was read at the beginning of the group.
+func (w *writer) join(group *[]*Work) bool {
+	before := len(*group)
+	if (*group)[0].Bulk && w.eng.dialect() == SQLite && len(w.fast) == 0 {
+		*group = w.gather(*group)
+	}
+	return len(*group) > before
 }
 
 func (w *writer) close() error {
