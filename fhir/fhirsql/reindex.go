@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -14,7 +15,7 @@ import (
 // of an older version is indexed again when it is opened.
 //
 //	1: res.has, txt and unit
-//	2: what contained resources hold
+//	2: what contained resources hold, and the first resource of a document or message
 const indexVersion = 2
 
 // reindexSlice is how many resources are indexed again in one turn of the
@@ -156,7 +157,11 @@ func (s *Store) renew(ctx context.Context, version int64) error {
 	}
 	var only func(stored []byte) bool
 	if version == 1 {
-		only = func(stored []byte) bool { return bytes.Contains(stored, []byte(`"contained"`)) }
+		only = func(stored []byte) bool {
+			return slices.ContainsFunc([]string{`"contained"`, `"Composition"`, `"MessageHeader"`}, func(s string) bool {
+				return bytes.Contains(stored, []byte(s))
+			})
+		}
 	}
 	for from := (fhir.ReindexFrom{More: true}); from.More; {
 		var next fhir.ReindexFrom

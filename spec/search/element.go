@@ -336,6 +336,9 @@ func (x *extractor) inline(p *Param, n resource.Node) {
 	if id != "" && (len(p.Targets) == 0 || slices.Contains(p.Targets, typ)) {
 		x.v.References = append(x.v.References, ReferenceValue{p, typ, id, ""})
 	}
+	if len(p.Targets) == 0 || slices.Contains(p.Targets, typ) {
+		x.inlines = append(x.inlines, inline{p, n})
+	}
 }
 
 // locate decides what a reference points to. A bare id, which is not valid but

@@ -48,9 +48,10 @@ type extractor struct {
 	root    resource.Node
 	resolve Resolve
 	v       *Values
-	part    bool    // inside of a composite
-	names   nameSet // of the members of the base element of composites
-	locals  []local // references to contained resources
+	part    bool     // inside of a composite
+	names   nameSet  // of the members of the base element of composites
+	locals  []local  // references to contained resources
+	inlines []inline // resources that stand in place of a reference
 }
 
 // text returns a JSON string without copying it when it has no escapes.

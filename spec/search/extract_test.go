@@ -81,6 +81,7 @@ code token |y "a"`},
 		{"timing bounds", `{"resourceType":"Observation","effectiveTiming":{"repeat":{"boundsPeriod":{"start":"2020-01-01","end":"2020-01-02"}}}}`, `date date 2020-01-01T00:00:00.000 .. 2020-01-02T23:59:59.999`},
 		{"extension", `{"resourceType":"Observation","extension":[{"url":"x","valueString":"no"},{"url":"http://hl7.org/fhir/StructureDefinition/observation-geneticsGene","valueCodeableConcept":{"coding":[{"code":"g"}]}}]}`, `gene-identifier token |g ""`},
 		{"inline resource", `{"resourceType":"Bundle","type":"document","entry":[{"resource":{"resourceType":"Composition","id":"c"}}]}`, `type token |document ""
+composition#Composition token |1 ""
 composition reference Composition/c `},
 		{"item-subject", `{"resourceType":"QuestionnaireResponse","item":[{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/questionnaireresponse-isSubject","valueBoolean":true}],"answer":[{"valueReference":{"reference":"Patient/1"}}]},{"answer":[{"valueReference":{"reference":"Patient/2"}}]}]}`, `item-subject reference Patient/1 `},
 		{"money", `{"resourceType":"Invoice","totalNet":{"value":40.5,"currency":"EUR"}}`, `totalnet number 40.5 .. 40.5 urn:iso:std:iso:4217|EUR `},

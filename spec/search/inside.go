@@ -2,6 +2,7 @@ package search
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/spec/resource"
@@ -81,8 +82,18 @@ type local struct {
 	id, is string
 }
 
-// contained adds the entries of the contained resources.
+// inline is a resource in place of a reference: the Composition of a document.
+type inline struct {
+	param *Param
+	n     resource.Node
+}
+
+// contained adds the entries of the contained resources, and of those that stand
+// in place of a reference.
 func (x *extractor) contained(r *Registry, s *schema) {
+	for _, in := range x.inlines {
+		x.enter(r, in.param, in.n, maxInside-1)
+	}
 	list := x.root.Get("contained")
 	if list.Kind() != resource.Array {
 		return
@@ -125,9 +136,32 @@ func (x *extractor) enter(r *Registry, link *Param, n resource.Node, depth int) 
 	}
 	x.v.Tokens = append(x.v.Tokens, TokenValue{Param: link.Holds(typ), Code: held})
 	x.v.within(link, in.v)
-	if depth < maxInside {
-		x.follow(r, in.locals, link, depth+1)
+	if depth == maxInside {
+		return
 	}
+	x.follow(r, in.locals, link, depth+1)
+	if entries := x.root.Get("entry"); len(x.inlines) > 0 && entries.Kind() == resource.Array {
+		for _, ref := range in.v.References {
+			if n := entry(entries, ref); n.Valid() && ref.Param.Single {
+				x.enter(r, link.Inside(ref.Param), n, maxInside)
+			}
+		}
+	}
+}
+
+// entry returns what a reference between the entries of a Bundle leads to (R4
+// section 2.36.4.1): the entry with that fullUrl.
+func entry(list resource.Node, ref ReferenceValue) resource.Node {
+	for e := list.First(); e.Valid(); e = e.Next() {
+		url := text(e.Get("fullUrl"))
+		if url == "" {
+			continue
+		}
+		if ref.URL != "" && url == ref.URL || ref.Type != "" && (url == ref.Type+"/"+ref.ID || strings.HasSuffix(url, "/"+ref.Type+"/"+ref.ID)) {
+			return e.Get("resource")
+		}
+	}
+	return resource.Node{}
 }
 
 // within appends the entries of a contained resource as those of its container.

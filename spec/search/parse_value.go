@@ -192,10 +192,13 @@ func (p *parser) reference(s string) Value {
 // parameter points to, so that a store need not look for all types.
 func (p *parser) inferType(c *Clause, typ string, v *Value) error {
 	if typ != "" {
-		if v.RefType != "" && v.RefType != typ || v.Text != "" {
-			return badValue(c.Name, "its value must be the id of a %s", typ)
+		switch {
+		case v.Text != "" && TypeInURL(v.Text) == typ: // elsewhere
+		case v.Text != "" || v.RefType != "" && v.RefType != typ:
+			*v = Value{RefType: typ} // of another type: no reference can be both
+		default:
+			v.RefType = typ
 		}
-		v.RefType = typ
 		return nil
 	}
 	if v.RefType != "" || v.Text != "" {
