@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -19,6 +20,7 @@ import (
 // nobody can subscribe, and nothing is retained.
 type broker struct {
 	server *mqtt.Server
+	hook   *hook
 	addr   string
 	stop   context.CancelFunc
 }
@@ -45,13 +47,26 @@ func startBroker(o Options, inbox *medtech.Inbox, report func(error)) (*broker, 
 	}
 	o.Log.LogAttrs(ctx, slog.LevelInfo, "MQTT broker listens", slog.String("source", o.Name), slog.String("address", tcp.Address()))
 	report(nil)
-	return &broker{server, tcp.Address(), stop}, nil
+	return &broker{server, h, tcp.Address(), stop}, nil
 }
+
+// closeTime is how long clients may take to hear that the broker stops.
+const closeTime = time.Second
 
 // Close implements Source.
 func (b *broker) Close() {
 	b.stop()
+	late := time.AfterFunc(closeTime, func() {
+		for cl := range b.hook.clients.Range {
+			cl.(*mqtt.Client).Stop(packets.ErrServerShuttingDown)
+		}
+	})
 	_ = b.server.Close() // listeners that are closed already
+	late.Stop()
+	for cl, c := range b.hook.clients.Range {
+		cl.(*mqtt.Client).Stop(packets.ErrServerShuttingDown)
+		c.(*client).acks.close()
+	}
 }
 
 // hook is what the broker asks.
@@ -61,7 +76,14 @@ type hook struct {
 	o      Options
 	inbox  *medtech.Inbox
 	server *mqtt.Server
-	still  sync.Map // by *mqtt.Client: whether it still may send
+
+	clients sync.Map // of *client by *mqtt.Client
+}
+
+// client is one that was let in.
+type client struct {
+	still func(context.Context) error // whether it still may send; nil when everybody may
+	acks  outbox
 }
 
 // ID implements mqtt.Hook.
@@ -74,29 +96,40 @@ func (h *hook) Provides(b byte) bool {
 
 // OnConnectAuthenticate lets in who may send messages.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
-	if h.o.Authenticate == nil {
-		return true
+	c := &client{}
+	if h.o.Authenticate != nil {
+		var err error
+		if c.still, err = h.o.Authenticate(h.ctx, string(pk.Connect.Username), bytes.Clone(pk.Connect.Password)); err != nil {
+			return false
+		}
 	}
-	still, err := h.o.Authenticate(h.ctx, string(pk.Connect.Username), bytes.Clone(pk.Connect.Password))
-	if err == nil {
-		h.still.Store(cl, still)
-	}
-	return err == nil
+	c.acks.send = func(a ack) error { return h.ack(cl, a) }
+	c.acks.full = func() { cl.Stop(errDeaf) }
+	h.clients.Store(cl, c)
+	return true
 }
 
-// OnDisconnect forgets a client.
-func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) { h.still.Delete(cl) }
+var errDeaf = errors.New("the client does not read its acknowledgements")
 
-// may returns nil when a client that was let in may still send.
-func (h *hook) may(cl *mqtt.Client) error {
-	if h.o.Authenticate == nil {
-		return nil
+// OnDisconnect forgets a client.
+func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
+	if c, ok := h.clients.LoadAndDelete(cl); ok {
+		cl.Stop(nil) // ends what is being sent
+		c.(*client).acks.close()
 	}
-	still, ok := h.still.Load(cl)
+}
+
+// may returns a client that was let in and may still send.
+func (h *hook) may(cl *mqtt.Client) (*client, error) {
+	v, ok := h.clients.Load(cl)
 	if !ok {
-		return packets.ErrNotAuthorized
+		return nil, packets.ErrNotAuthorized
 	}
-	return still.(func(context.Context) error)(h.ctx)
+	c := v.(*client)
+	if c.still == nil {
+		return c, nil
+	}
+	return c, c.still(h.ctx)
 }
 
 // OnACLCheck allows publishing to the topics of the source, and nothing else.
@@ -117,17 +150,23 @@ func (h *hook) OnACLCheck(_ *mqtt.Client, topic string, write bool) bool {
 // here, and the acknowledgement is sent when the message is on disk. A full
 // inbox stops reading from the client.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	if err := h.may(cl); err != nil {
+	c, err := h.may(cl)
+	if err != nil {
 		cl.Stop(err) // its token has ended or was taken back
 		return pk, packets.ErrRejectPacket
 	}
+	var kept func()
+	if a := (ack{pk.PacketID, pk.FixedHeader.Qos}); a.qos > 0 {
+		kept = func() { c.acks.put(a) }
+	}
 	if len(pk.Payload) == 0 { // says nothing: the clearing of a retained message
-		h.ack(cl, pk.FixedHeader.Qos, pk.PacketID)
+		if kept != nil {
+			kept()
+		}
 		return pk, packets.ErrRejectPacket
 	}
-	qos, id := pk.FixedHeader.Qos, pk.PacketID
 	m := medtech.Raw{Source: h.o.Name, Device: cl.ID, Body: append([]byte(nil), pk.Payload...)}
-	if err := h.inbox.Put(h.ctx, []medtech.Raw{m}, func() { h.ack(cl, qos, id) }); err != nil {
+	if err := h.inbox.Put(h.ctx, []medtech.Raw{m}, kept); err != nil {
 		cl.Stop(err) // it was not acknowledged: the client sends it again
 	}
 	return pk, packets.ErrRejectPacket
@@ -135,22 +174,19 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 
 // ack acknowledges a message: PUBACK for QoS 1, PUBREC for QoS 2. A client that
 // is gone sends the message again.
-func (h *hook) ack(cl *mqtt.Client, qos byte, id uint16) {
-	ack := packets.Packet{PacketID: id, ProtocolVersion: cl.Properties.ProtocolVersion}
-	switch qos {
-	case 1:
-		ack.FixedHeader.Type = packets.Puback
-	case 2:
+func (h *hook) ack(cl *mqtt.Client, a ack) error {
+	pk := packets.Packet{PacketID: a.id, ProtocolVersion: cl.Properties.ProtocolVersion, FixedHeader: packets.FixedHeader{Type: packets.Puback}}
+	if a.qos == 2 {
 		// The broker answers the PUBREL of a message that it finds in flight.
-		ack.FixedHeader.Type = packets.Pubrec
-		if cl.State.Inflight.Set(ack) {
+		pk.FixedHeader.Type = packets.Pubrec
+		if cl.State.Inflight.Set(pk) {
 			atomic.AddInt64(&h.server.Info.Inflight, 1)
 		}
 		cl.State.Inflight.DecreaseReceiveQuota()
-	default:
-		return
 	}
-	if err := cl.WritePacket(ack); err != nil {
+	err := cl.WritePacket(pk)
+	if err != nil {
 		h.o.Log.LogAttrs(h.ctx, slog.LevelDebug, "client was gone before its acknowledgement", slog.String("source", h.o.Name))
 	}
+	return err
 }

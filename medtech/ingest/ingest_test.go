@@ -128,19 +128,25 @@ func connect(t *testing.T, addr, id, password string, version byte) (*device, er
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	pk := packets.Packet{ProtocolVersion: version, FixedHeader: packets.FixedHeader{Type: packets.Connect}}
+	d := &device{c, t, version}
+	return d, d.hello(id, password)
+}
+
+// hello logs in, with a password if one is given.
+func (d *device) hello(id string, password ...string) error {
+	pk := packets.Packet{ProtocolVersion: d.version, FixedHeader: packets.FixedHeader{Type: packets.Connect}}
 	pk.Connect = packets.ConnectParams{ProtocolName: []byte("MQTT"), ClientIdentifier: id, Clean: true, Keepalive: 30}
-	if password != "" {
-		pk.Connect.UsernameFlag, pk.Connect.PasswordFlag, pk.Connect.Username, pk.Connect.Password = true, true, []byte("u"), []byte(password)
+	if p := strings.Join(password, ""); p != "" {
+		pk.Connect.UsernameFlag, pk.Connect.PasswordFlag, pk.Connect.Username, pk.Connect.Password = true, true, []byte("u"), []byte(p)
 	}
-	if err := c.write(&pk, pk.ConnectEncode); err != nil {
-		return nil, err
+	if err := d.write(&pk, pk.ConnectEncode); err != nil {
+		return err
 	}
-	ack, err := c.readAs(version)
+	ack, err := d.readAs(d.version)
 	if err == nil && ack.ReasonCode != 0 {
 		err = fmt.Errorf("refused with %d", ack.ReasonCode)
 	}
-	return &device{c, t, version}, err
+	return err
 }
 
 // readAs is read for any version, without the content of acknowledgements.

@@ -48,6 +48,9 @@ func subscribe(ctx context.Context, o Options, inbox *medtech.Inbox, well func()
 	pings.Go(func() { c.keepAlive(end) })
 	defer pings.Wait()
 	defer stop()
+	acks := &outbox{send: c.ack, full: func() { _ = c.Close() }} // which ends the reading
+	defer acks.close()
+	defer c.Close()
 	for {
 		pk, err := c.read(2 * mqttKeepalive)
 		if err != nil {
@@ -55,13 +58,13 @@ func subscribe(ctx context.Context, o Options, inbox *medtech.Inbox, well func()
 		}
 		if pk.FixedHeader.Type != packets.Publish || len(pk.Payload) == 0 {
 			if pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos > 0 {
-				c.ack(pk.PacketID)
+				acks.put(ack{id: pk.PacketID})
 			}
 			continue
 		}
 		var kept func()
 		if pk.FixedHeader.Qos > 0 {
-			kept = func() { c.ack(pk.PacketID) }
+			kept = func() { acks.put(ack{id: pk.PacketID}) }
 		}
 		if err := inbox.Put(ctx, []medtech.Raw{{Source: o.Name, Body: pk.Payload}}, kept); err != nil {
 			return err
@@ -139,10 +142,14 @@ func (c *mqttConn) keepAlive(ctx context.Context) {
 	}
 }
 
-// ack acknowledges a message; when that fails the message comes again.
-func (c *mqttConn) ack(id uint16) {
-	pk := packets.Packet{ProtocolVersion: mqttVersion, PacketID: id, FixedHeader: packets.FixedHeader{Type: packets.Puback}}
-	_ = c.write(&pk, pk.PubackEncode)
+// ack acknowledges a message. When that fails the connection is of no use.
+func (c *mqttConn) ack(a ack) error {
+	pk := packets.Packet{ProtocolVersion: mqttVersion, PacketID: a.id, FixedHeader: packets.FixedHeader{Type: packets.Puback}}
+	err := c.write(&pk, pk.PubackEncode)
+	if err != nil {
+		_ = c.Close()
+	}
+	return err
 }
 
 func (c *mqttConn) write(pk *packets.Packet, encode func(*bytes.Buffer) error) error {
