@@ -29,9 +29,7 @@ func brokers(t *testing.T, each func(t *testing.T, o bus.Options, q bus.Query)) 
 // read takes n messages, and acknowledges them if it is told to.
 func read(t *testing.T, o bus.Options, q bus.Query, n int, acknowledge bool) (list []bus.Message) {
 	t.Helper()
-	// JetStream may give a message to a reader that has just gone away, and gives
-	// it again when nobody acknowledged it for 30 seconds.
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
 	enough := errors.New("enough")
 	err := bus.Read(ctx, o, q, func() {}, func(l []bus.Message, done func()) error {
@@ -102,6 +100,46 @@ func TestWriteAndRead(t *testing.T) {
 		big := bus.Message{ID: "big", Body: []byte(strings.Repeat("x", 3<<20))}
 		if errs := w.Write(ctx, "things", []bus.Message{big, {ID: "small", Key: "k", Body: []byte("small")}}); !errors.Is(errs[0], bus.ErrTooLarge) || errs[1] != nil {
 			t.Errorf("a message that is too large: %.200v", errs)
+		}
+	})
+}
+
+// TestGivenBack: what a reader has not acknowledged comes at once to the next one,
+// whether the first gave up or was told to stop, and not after the 30 seconds that
+// JetStream waits for an acknowledgement.
+func TestGivenBack(t *testing.T) {
+	brokers(t, func(t *testing.T, o bus.Options, q bus.Query) {
+		w, err := bus.NewWriter(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		list := make([]bus.Message, 100)
+		for i := range list {
+			list[i] = bus.Message{ID: fmt.Sprint("m", i), Key: "k", Body: fmt.Append(nil, i)}
+		}
+		for i, err := range w.Write(t.Context(), "things", list) {
+			if err != nil {
+				t.Fatal(i, err)
+			}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		n := 0
+		err = bus.Read(ctx, o, q, func() {}, func(l []bus.Message, done func()) error {
+			if n += len(l); n == 1 || n == 100 {
+				stop() // JetStream: with 99 on their way to us
+			}
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("the first reader: %v", err)
+		}
+		again := read(t, o, q, 100, true) // in time
+		for i, m := range again {
+			if string(m.Body) != fmt.Sprint(i) {
+				t.Fatalf("message %d is %s", i, m.Body)
+			}
 		}
 	})
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -61,8 +64,10 @@ func readNATS(ctx context.Context, o Options, q Query, well func(), take func([]
 	if err != nil {
 		return err
 	}
-	stopped := context.AfterFunc(ctx, messages.Stop)
-	defer stopped()
+	given := handed{of: map[uint64]jetstream.Msg{}}
+	defer given.back(conn, consumer, messages)
+	ended := context.AfterFunc(ctx, messages.Drain)
+	defer ended()
 	well()
 	for {
 		m, err := messages.Next()
@@ -73,12 +78,71 @@ func readNATS(ctx context.Context, o Options, q Query, well func(), take func([]
 		if err != nil {
 			return err
 		}
-		one := Message{ID: q.Stream + "/" + strconv.FormatUint(meta.Sequence.Stream, 10), Body: m.Data()}
-		// An acknowledgement that does not arrive lets the message come again.
-		if err := take([]Message{one}, func() { _ = m.Ack() }); err != nil {
+		seq := meta.Sequence.Stream
+		given.add(seq, m)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		one := Message{ID: q.Stream + "/" + strconv.FormatUint(seq, 10), Body: m.Data()}
+		if err := take([]Message{one}, func() { given.kept(seq) }); err != nil {
 			return err
 		}
 	}
+}
+
+// handed are the messages that were given to us and are not acknowledged yet.
+type handed struct {
+	mu sync.Mutex
+	of map[uint64]jetstream.Msg
+}
+
+func (h *handed) add(seq uint64, m jetstream.Msg) {
+	h.mu.Lock()
+	h.of[seq] = m
+	h.mu.Unlock()
+}
+
+// kept acknowledges a message; when the acknowledgement does not arrive it comes
+// again.
+func (h *handed) kept(seq uint64) {
+	h.mu.Lock()
+	m := h.of[seq]
+	delete(h.of, seq)
+	h.mu.Unlock()
+	if m != nil {
+		_ = m.Ack()
+	}
+}
+
+// backTime is how long the server may take to hear that messages are not wanted.
+const backTime = 2 * time.Second
+
+// back gives back what nobody has acknowledged, and what was on its way: the next
+// reader gets it at once, and not after the time that the server waits for an
+// acknowledgement (30 seconds).
+func (h *handed) back(conn *nats.Conn, consumer jetstream.Consumer, messages jetstream.MessagesContext) {
+	messages.Drain()
+	ctx, cancel := context.WithTimeout(context.Background(), backTime)
+	defer cancel()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			break
+		}
+		if meta, err := m.Metadata(); err == nil {
+			h.add(meta.Sequence.Stream, m)
+		}
+	}
+	// The server forgets our pull request, for which nobody listens any more, when it
+	// counts those that wait. Else a server 2.9 spends the first message on it.
+	_, _ = consumer.Info(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, seq := range slices.Sorted(maps.Keys(h.of)) { // they come again in this order
+		_ = h.of[seq].Nak()
+	}
+	clear(h.of)
+	_ = conn.FlushWithContext(ctx)
 }
 
 // natsWriter writes into streams of JetStream.
