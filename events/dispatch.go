@@ -1,7 +1,6 @@
 package events
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"log/slog"
@@ -18,6 +17,7 @@ const (
 	pageOfLog = 500
 	saveTime  = 20 * time.Millisecond
 	saveMany  = 500
+	saveMost  = 5000             // tries in one save
 	buryTime  = 10 * time.Second // between attempts to write dead letters
 )
 
@@ -31,6 +31,7 @@ type item struct {
 	outcome  Outcome
 	saved    bool // it is among the tries of the store
 	done     bool
+	lane     *lane // ordered: that of its resource
 	next     *item // ordered: the next event of the same resource
 }
 
@@ -56,15 +57,17 @@ type dispatcher struct {
 	results chan result
 
 	read     int64          // position in the log up to which events were taken
-	resumed  map[int64]bool // events that a dispatcher before this one had tried already
+	tried    int64          // position up to which the tries of a dispatcher before this one were taken
+	resumed  bool           // all of them were taken
+	known    map[int64]bool // those of them that the log has still to come to
 	fresh    []*item        // never saved, in the order of the log
 	ready    queue          // waiting for their time
-	held     int            // items in all
+	held     int            // items that wait for nothing but their time, or are on their way
 	inFlight int
-	tails    map[string]*item // ordered: the newest item of each resource
-	letters  []Letter         // given up, not yet saved
-	dying    []*item          // the items of letters
-	buryAt   time.Time        // not before
+	lanes    lanes     // ordered
+	letters  []Letter  // given up, not yet saved
+	dying    []*item   // the items of letters
+	buryAt   time.Time // not before
 	progress Progress
 	dirty    int
 	saved    time.Time
@@ -125,7 +128,7 @@ func newDispatcher(s *Service, r *Record) (*dispatcher, error) {
 		origin: r.Origin, pace: pace,
 		s: s, sub: r.Subscription, names: &s.names, match: m, carrier: c, ordered: r.Ordered || r.Destination.EndpointType != webHook, created: r.Created.Truncate(time.Millisecond), changed: r.Changed,
 		ttl:  time.Duration(r.RetryPolicy.EventTimeToLiveInMinutes) * time.Minute,
-		more: make(chan struct{}, 1), results: make(chan result, senders), read: max(r.Position, r.From), tails: map[string]*item{},
+		more: make(chan struct{}, 1), results: make(chan result, senders), read: max(r.Position, r.From), known: map[int64]bool{}, lanes: lanes{of: map[string]*lane{}},
 	}, nil
 }
 
@@ -165,11 +168,6 @@ func (d *dispatcher) report(st *Status) {
 
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.finish()
-	for !d.resume(ctx) {
-		if !sleep(ctx, time.Second) {
-			return
-		}
-	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -177,10 +175,10 @@ func (d *dispatcher) run(ctx context.Context) {
 		if e := d.sub.ExpirationTimeUTC; e != nil && now.After(*e) {
 			return
 		}
-		d.fill(ctx, now)
+		again := d.fill(ctx, now)
 		d.launch(ctx, now)
 		d.save(ctx, now, false)
-		timer.Reset(d.pause(now))
+		timer.Reset(min(again, d.pause(now)))
 		select {
 		case <-ctx.Done():
 		case <-d.more:
@@ -220,90 +218,121 @@ func sleep(ctx context.Context, t time.Duration) bool {
 	}
 }
 
-// resume takes over what was to be tried again when the last dispatcher ended.
+// resume takes over what was to be tried again when the last dispatcher ended, as
+// far as there is room. It is false when the store does not answer.
 func (d *dispatcher) resume(ctx context.Context) bool {
-	tries, err := d.s.store.Tries(ctx, d.sub.Name)
-	if err != nil {
-		return false
+	for !d.resumed && d.room() {
+		tries, err := d.s.store.Tries(ctx, d.sub.Name, d.tried, pageOfLog)
+		if err != nil {
+			return false
+		}
+		d.resumed = len(tries) < pageOfLog
+		at, err := d.events(ctx, tries)
+		if err != nil {
+			return false
+		}
+		for _, t := range tries {
+			d.tried = t.Seq
+			e := at[t.Seq]
+			if e == nil {
+				d.pruned(t.Seq)
+				continue
+			}
+			if t.Seq > d.read {
+				d.known[t.Seq] = true
+			}
+			d.add(&item{event: e, attempts: t.Attempts, due: t.Due, since: t.Since, last: t.Last, outcome: t.Outcome, saved: true})
+		}
 	}
+	return true
+}
+
+// events reads those of tries from the log.
+func (d *dispatcher) events(ctx context.Context, tries []Try) (map[int64]*Event, error) {
 	seqs := make([]int64, len(tries))
 	for i := range tries {
 		seqs[i] = tries[i].Seq
 	}
 	list, err := d.s.store.Get(ctx, seqs)
-	if err != nil {
-		return false
-	}
-	d.resumed = make(map[int64]bool, len(list))
 	at := make(map[int64]*Event, len(list))
 	for i := range list {
 		at[list[i].Seq] = &list[i]
 	}
-	slices.SortFunc(tries, func(a, b Try) int { return cmp.Compare(a.Seq, b.Seq) })
-	for _, t := range tries {
-		e := at[t.Seq]
-		if e == nil {
-			d.progress.Done = append(d.progress.Done, t.Seq) // pruned
-			d.dirty++
-			continue
-		}
-		d.resumed[t.Seq] = true
-		d.add(&item{event: e, attempts: t.Attempts, due: t.Due, since: t.Since, last: t.Last, outcome: t.Outcome, saved: true})
-	}
-	return true
+	return at, err
+}
+
+// pruned ends an event that the log does not have any more.
+func (d *dispatcher) pruned(seq int64) {
+	d.progress.Done = append(d.progress.Done, seq)
+	d.dirty++
+}
+
+// room reports whether more events can be taken.
+func (d *dispatcher) room() bool {
+	return d.held < window && d.lanes.parked < parkedMost && len(d.progress.Put) < saveMost
 }
 
 // add takes an item into the hands of the dispatcher.
 func (d *dispatcher) add(it *item) {
+	if d.ordered {
+		if !d.lanes.add(d, it) {
+			return // it waits for the one before
+		}
+	} else {
+		d.note(it)
+	}
+	d.take(it)
+}
+
+// take takes an item that waits for nothing but its time.
+func (d *dispatcher) take(it *item) {
 	d.held++
+	heap.Push(&d.ready, it)
+}
+
+// note remembers an item that the store does not know, so that the position stays
+// before it.
+func (d *dispatcher) note(it *item) {
 	if !it.saved {
 		d.fresh = append(d.fresh, it)
 	}
-	if d.ordered {
-		key := it.event.Source + "/" + it.event.Ref
-		tail := d.tails[key]
-		d.tails[key] = it
-		if tail != nil {
-			tail.next = it
-			return // it waits for the one before
-		}
-	}
-	heap.Push(&d.ready, it)
 }
 
 // release ends an item; in order, the next of its resource becomes ready.
 func (d *dispatcher) release(it *item) {
 	it.done = true
 	d.held--
-	if !d.ordered {
-		return
-	}
-	key := it.event.Source + "/" + it.event.Ref
-	if it.next != nil {
-		heap.Push(&d.ready, it.next)
-	} else if d.tails[key] == it {
-		delete(d.tails, key)
+	if it.lane != nil {
+		d.lanes.release(d, it)
 	}
 }
 
-// fill reads the log while there is room.
-func (d *dispatcher) fill(ctx context.Context, now time.Time) {
-	for d.held < window {
+// fill takes events while there is room: those that wait for their resource, those
+// that were tried before, then the log. It returns when to come again.
+func (d *dispatcher) fill(ctx context.Context, now time.Time) (again time.Duration) {
+	if !d.lanes.refill(ctx, d, now) || !d.resume(ctx) {
+		return time.Second
+	}
+	for d.resumed && d.room() {
 		list, ok := d.s.recent.after(d.read, pageOfLog)
 		if !ok {
 			var err error
 			if list, err = d.s.store.Read(ctx, d.read, pageOfLog); err != nil {
-				return
+				return time.Second
 			}
 		}
 		if len(list) == 0 {
-			return
+			return time.Minute
 		}
 		matched := 0
 		for i := range list {
 			e := &list[i]
 			d.read = e.Seq
-			if e.Time.Before(d.created) || d.resumed[e.Seq] || !d.match.match(d.names, e) {
+			if d.known[e.Seq] {
+				delete(d.known, e.Seq)
+				continue
+			}
+			if e.Time.Before(d.created) || !d.match.match(d.names, e) {
 				continue
 			}
 			matched++
@@ -313,6 +342,10 @@ func (d *dispatcher) fill(ctx context.Context, now time.Time) {
 		d.s.meter.Unmatched(d.sub.Name, len(list)-matched)
 		d.dirty++
 	}
+	if len(d.progress.Put) >= saveMost {
+		return saveTime
+	}
+	return time.Minute // an event that ends makes room
 }
 
 // launch sends what is due.
@@ -405,7 +438,7 @@ func (d *dispatcher) conclude(r verdict) {
 		for _, it := range r.items {
 			heap.Push(&d.ready, it)
 		}
-		go d.s.disable(d.sub.Name, "the destination answered 410: it is gone")
+		d.s.running.Go(func() { d.s.disable(d, "the destination answered 410: it is gone") })
 		d.cancel()
 		return
 	}
@@ -425,11 +458,20 @@ func (d *dispatcher) again(it *item, r verdict) {
 		d.giveUp(it, reasonAttempts, r.at)
 	default:
 		it.due = next(r.at, it.attempts, r.answer)
-		it.saved = true
-		d.progress.Put = append(d.progress.Put, it.try())
-		d.dirty++
+		it.saved = false
+		d.keep(it)
 		heap.Push(&d.ready, it)
 	}
+}
+
+// keep puts an item among the tries of the store.
+func (d *dispatcher) keep(it *item) {
+	if it.saved {
+		return
+	}
+	it.saved = true
+	d.progress.Put = append(d.progress.Put, it.try())
+	d.dirty++
 }
 
 func (it *item) try() Try {

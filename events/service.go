@@ -208,8 +208,8 @@ type Info struct {
 // Status is how the deliveries of a subscription stand.
 type Status struct {
 	Lag            int64      `json:"eventsBehind"`   // events of the log that it has not looked at
-	Retrying       int        `json:"eventsRetrying"` // events that are tried again
-	DeadLetters    int        `json:"deadLetters"`    // at most 1000 are counted
+	Retrying       int        `json:"eventsRetrying"` // events that are tried again, or wait for one of their resource
+	DeadLetters    int        `json:"deadLetters"`
 	Delivered      int64      `json:"deliveredSinceStart"`
 	Failed         int64      `json:"failedAttemptsSinceStart"`
 	LastOutcome    Outcome    `json:"lastDeliveryOutcome,omitempty"`
@@ -272,16 +272,9 @@ func (s *Service) status(ctx context.Context, r *Record) (*Status, error) {
 		return nil, err
 	}
 	st.Lag = max(last-max(r.Position, r.From), 0)
-	tries, err := s.store.Tries(ctx, r.Name)
-	if err != nil {
+	if st.Retrying, st.DeadLetters, err = s.store.Counts(ctx, r.Name); err != nil {
 		return nil, err
 	}
-	st.Retrying = len(tries)
-	letters, err := s.store.Letters(ctx, r.Name, 0, 1000)
-	if err != nil {
-		return nil, err
-	}
-	st.DeadLetters = len(letters)
 	s.mu.Lock()
 	d := s.subs[r.Name]
 	s.mu.Unlock()
@@ -453,8 +446,12 @@ func (s *Service) Redrive(ctx context.Context, name string, seqs []int64) (int, 
 	return n, err
 }
 
+// pullMost is how many events one call of Pull looks at.
+const pullMost = 10_000
+
 // Pull returns up to limit events after a position that have one of the types,
-// and the position that was looked at last. It begins the collection of events.
+// and the position that was looked at last; there may be more when there are fewer
+// than limit. It begins the collection of events.
 func (s *Service) Pull(ctx context.Context, after int64, kinds []Kind, limit int) (list []Event, last int64, err error) {
 	if err := s.guard.Authorize(ctx, auth.EventsRead); err != nil {
 		return nil, 0, err
@@ -472,11 +469,12 @@ func (s *Service) Pull(ctx context.Context, after int64, kinds []Kind, limit int
 	if after > 0 && after+1 < first {
 		return nil, 0, fault.New(fault.Gone, "the events after %d were removed; the oldest that is kept has the position %d", after, first)
 	}
-	for len(list) < limit {
+	for looked := 0; len(list) < limit && looked < pullMost; {
 		page, err := s.store.Read(ctx, after, min(max(limit, 100), 1000))
 		if err != nil || len(page) == 0 {
 			return list, after, err
 		}
+		looked += len(page)
 		for i := range page {
 			if len(list) == limit {
 				break
@@ -528,14 +526,19 @@ func (s *Service) halt(name string) {
 	}
 }
 
-// disable ends a subscription whose destination is gone.
-func (s *Service) disable(name, reason string) {
+// disable ends a subscription whose destination is gone, unless it was changed
+// since the dispatcher began: then it has another destination, or is asked again.
+func (s *Service) disable(d *dispatcher, reason string) {
+	name := d.sub.Name
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	s.change.Lock()
 	defer s.change.Unlock()
 	r, err := s.find(ctx, name)
 	if err == nil {
+		if !r.Changed.Equal(d.changed) {
+			return
+		}
 		old := *r
 		r.State, r.Reason, r.Changed = Disabled, reason, s.now()
 		err = s.store.PutSubscription(ctx, r, &old)

@@ -190,10 +190,10 @@ func TestDeadNeighbour(t *testing.T) {
 func TestRestarts(t *testing.T) {
 	for seed := range uint64(2) {
 		simulate(t, func(t *testing.T, r *room) {
-			rnd := rand.New(rand.NewPCG(seed, 7))
+			rnd, fate := rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 8)) // fate belongs to in.mu
 			var in inbox
 			ok := welcome(func(q *http.Request, body []byte) (int, string, http.Header) {
-				if in.mu.Lock(); rnd.IntN(3) == 0 {
+				if in.mu.Lock(); fate.IntN(3) == 0 {
 					in.mu.Unlock()
 					return []int{500, 503, 429, 408}[len(body)%4], "", nil
 				}
@@ -481,6 +481,34 @@ func TestFullPlace(t *testing.T) {
 		list, err := r.Letters(t.Context(), "sub-a", 0, 10)
 		if err != nil || len(list) != 1 || len(r.blobs.m) != 1 {
 			t.Errorf("%v %v %d", list, err, len(r.blobs.m))
+		}
+	})
+}
+
+// TestPullNothing asks a long log for a type that it does not have: each call looks
+// at a part of it and says how far it came.
+func TestPullNothing(t *testing.T) {
+	simulate(t, func(t *testing.T, r *room) {
+		const n = 25_000
+		if _, _, err := r.Pull(t.Context(), 0, nil, 1); err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			r.src.add(events.FHIRCreated, fmt.Sprintf("Patient/p%d", i), 1)
+		}
+		r.Wake()
+		wait(time.Second)
+		calls, after := 0, int64(0)
+		for after < n {
+			list, last, err := r.Pull(t.Context(), after, []events.Kind{events.FHIRDeleted}, 10)
+			if err != nil || len(list) != 0 || last <= after || last > after+11_000 {
+				t.Fatalf("%d events up to %d after %d: %v", len(list), last, after, err)
+			}
+			after = last
+			calls++
+		}
+		if calls < 3 {
+			t.Errorf("%d calls", calls)
 		}
 	})
 }

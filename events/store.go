@@ -91,8 +91,11 @@ type Store interface {
 	PutSubscription(ctx context.Context, r, old *Record) error
 	// DeleteSubscription removes a subscription with its tries and dead letters.
 	DeleteSubscription(ctx context.Context, name string) error
-	// Tries returns what a subscription will try again.
-	Tries(ctx context.Context, name string) ([]Try, error)
+	// Tries returns up to limit events after a position of the log that a
+	// subscription will try again, in order.
+	Tries(ctx context.Context, name string, after int64, limit int) ([]Try, error)
+	// Counts returns how many tries and dead letters a subscription has.
+	Counts(ctx context.Context, name string) (tries, letters int, err error)
 	// Save stores progress in one transaction. A subscription that is gone is no error.
 	Save(ctx context.Context, name string, p *Progress) error
 	// Letters returns dead letters after a position of the log, in order.

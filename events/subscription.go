@@ -286,6 +286,9 @@ func (a *AttributeMapping) check() error {
 		if v == "" || len(v) > maxHeaderValue || strings.ContainsAny(v, "\r\n\x00") || a.Properties.SourceField != "" {
 			return fmt.Errorf("a Static header has a value of one line of at most %d bytes and no sourceField", maxHeaderValue)
 		}
+		if v == hidden && a.Properties.IsSecret {
+			return fmt.Errorf("the secret of the header %s has to be given: it is kept only while the destination stays the same", a.Name)
+		}
 	case "Dynamic":
 		if !knownKey(strings.ToLower(a.Properties.SourceField)) || v != "" || a.Properties.IsSecret {
 			return fmt.Errorf("a Dynamic header has a sourceField such as data.resourceType and no value")
@@ -320,7 +323,9 @@ func (s *Subscription) Shown() *Subscription {
 }
 
 // keepSecrets puts the secrets of an earlier form of the subscription where this
-// one has the mark that stands for them, so that what was shown can be sent back.
+// one has the mark that stands for them, so that what was shown can be sent back. A
+// header of another destination has to be given again: who changes where events go
+// would otherwise have the secret sent there.
 func (s *Subscription) keepSecrets(old *Subscription) {
 	p, q := &s.Destination.Properties, &old.Destination.Properties
 	if p.SigningSecret == hidden {
@@ -328,6 +333,9 @@ func (s *Subscription) keepSecrets(old *Subscription) {
 	}
 	if p.EndpointURL == old.Shown().Destination.Properties.EndpointURL {
 		p.EndpointURL = q.EndpointURL
+	}
+	if !s.Destination.same(&old.Destination) {
+		return
 	}
 	for i := range p.DeliveryAttributeMappings {
 		m := &p.DeliveryAttributeMappings[i]

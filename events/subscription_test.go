@@ -85,6 +85,38 @@ func TestExpired(t *testing.T) {
 	})
 }
 
+// TestSecretStays: the secret of a header does not go to a destination for which it
+// was not given.
+func TestSecretStays(t *testing.T) {
+	const keys = `,"deliveryAttributeMappings":[{"name":"X-Key","type":"Static","properties":{"value":"VALUE","isSecret":true}}]`
+	simulate(t, func(t *testing.T, r *room) {
+		spec := func(host, value string) string {
+			return strings.Replace(to(host, ""), `/in"`, `/in"`+strings.Replace(keys, "VALUE", value, 1), 1)
+		}
+		var in inbox
+		r.web.set("a", in.hook(200))
+		r.web.set("b", func(q *http.Request, _ []byte) (int, string, http.Header) {
+			t.Errorf("the other destination is asked with the key %q", q.Header.Get("X-Key"))
+			return 200, "", nil
+		})
+		r.put(t, "sub-a", spec("a", "k1"))
+		r.put(t, "sub-a", spec("a", "***")) // what was shown is sent back
+		sub, err := events.ParseSubscription("sub-a", []byte(spec("b", "***")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.PutSubscription(t.Context(), sub, ""); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "X-Key") {
+			t.Errorf("another destination: %v", err)
+		}
+		r.src.add(events.FHIRCreated, "Patient/p1", 1)
+		r.Wake()
+		wait(time.Second)
+		if in.count() != 1 || in.calls[0].Header.Get("X-Key") != "k1" {
+			t.Errorf("%d events", in.count())
+		}
+	})
+}
+
 // TestHandshakeHeaders: a receiver that asks for a key of its own gets it with
 // the handshake, and no handshake speaks of an event that is none.
 func TestHandshakeHeaders(t *testing.T) {

@@ -114,6 +114,8 @@ func TestEvents(t *testing.T) {
 		{"GET", subscriptions + "/hook", "", 200},
 		{"GET", subscriptions + "/none", "", 404},
 		{"GET", subscriptions + "/hook/deadletters", "", 200},
+		{"GET", subscriptions + "/hook/deadletters?after=1&limit=5", "", 200},
+		{"GET", subscriptions + "/hook/deadletters?types=Microsoft.HealthcareApis.FhirResourceCreated", "", 400},
 		{"POST", subscriptions + "/hook/redrive", "", 200},
 		{"POST", subscriptions + "/hook/redrive", `{"x":1}`, 400},
 		{"PATCH", subscriptions + "/hook", "{}", 405},

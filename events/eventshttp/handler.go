@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,43 +145,55 @@ type query struct {
 	stream bool
 }
 
+// parseQuery reads what a request of the cursor asks for.
 func parseQuery(r *http.Request) (q query, err error) {
-	q.limit = defaultLimit
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		if q.after, err = strconv.ParseInt(id, 10, 64); err != nil || q.after < 0 {
 			return q, fault.New(fault.Invalid, "Last-Event-ID is not a position")
 		}
 	}
-	for name, values := range r.URL.Query() {
-		if len(values) != 1 && name != "types" {
-			return q, fault.New(fault.Invalid, "%.40s is there %d times", name, len(values))
+	values := r.URL.Query()
+	if types, ok := values["types"]; ok {
+		for t := range strings.SplitSeq(strings.Join(types, ","), ",") {
+			k, ok := events.KindOf(strings.TrimSpace(t))
+			if !ok {
+				return q, fault.New(fault.Invalid, "types: there is no event type %.100q", t)
+			}
+			q.kinds = append(q.kinds, k)
 		}
-		switch name {
-		case "after":
-			if q.after, err = strconv.ParseInt(values[0], 10, 64); err != nil || q.after < 0 {
-				return q, fault.New(fault.Invalid, "after is a position: a number that is not negative")
-			}
-		case "limit":
-			if q.limit, err = strconv.Atoi(values[0]); err != nil || q.limit < 1 || q.limit > maxLimit {
-				return q, fault.New(fault.Invalid, "limit is between 1 and %d", maxLimit)
-			}
-		case "types":
-			for t := range strings.SplitSeq(strings.Join(values, ","), ",") {
-				k, ok := events.KindOf(strings.TrimSpace(t))
-				if !ok {
-					return q, fault.New(fault.Invalid, "types: there is no event type %.100q", t)
-				}
-				q.kinds = append(q.kinds, k)
-			}
-		default:
-			return q, fault.New(fault.Invalid, "there is no parameter %.40q; use after, types and limit", name)
-		}
+		delete(values, "types")
+	}
+	if err := q.parsePage(values, "after, types and limit"); err != nil {
+		return q, err
 	}
 	for _, a := range strings.Split(r.Header.Get("Accept"), ",") {
 		t, _, _ := strings.Cut(a, ";")
 		q.stream = q.stream || strings.TrimSpace(t) == "text/event-stream"
 	}
 	return q, nil
+}
+
+// parsePage reads after and limit; there is nothing else, of all that is known.
+func (q *query) parsePage(all url.Values, known string) (err error) {
+	q.limit = defaultLimit
+	for name, values := range all {
+		if len(values) != 1 {
+			return fault.New(fault.Invalid, "%.40s is there %d times", name, len(values))
+		}
+		switch name {
+		case "after":
+			if q.after, err = strconv.ParseInt(values[0], 10, 64); err != nil || q.after < 0 {
+				return fault.New(fault.Invalid, "after is a position: a number that is not negative")
+			}
+		case "limit":
+			if q.limit, err = strconv.Atoi(values[0]); err != nil || q.limit < 1 || q.limit > maxLimit {
+				return fault.New(fault.Invalid, "limit is between 1 and %d", maxLimit)
+			}
+		default:
+			return fault.New(fault.Invalid, "there is no parameter %.40q; use %s", name, known)
+		}
+	}
+	return nil
 }
 
 // pull answers a page of the cursor: a batch of CloudEvents. The Link header has
@@ -361,8 +374,8 @@ type letter struct {
 }
 
 func (h *Handler) letters(w http.ResponseWriter, r *http.Request, name string) error {
-	q, err := parseQuery(r)
-	if err != nil {
+	var q query
+	if err := q.parsePage(r.URL.Query(), "after and limit"); err != nil {
 		return err
 	}
 	list, err := h.svc.Letters(r.Context(), name, q.after, q.limit)

@@ -326,17 +326,28 @@ func (s *Store) DeleteSubscription(ctx context.Context, name string) error {
 }
 
 // Tries implements events.Store.
-func (s *Store) Tries(ctx context.Context, name string) (list []events.Try, err error) {
+func (s *Store) Tries(ctx context.Context, name string, after int64, limit int) (list []events.Try, err error) {
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT seq, attempts, due, since, last, outcome FROM try WHERE sub=$1 ORDER BY seq", func(st *db.Stmt) error {
+		return c.Query("SELECT seq, attempts, due, since, last, outcome FROM try WHERE sub=$1 AND seq>$2 ORDER BY seq LIMIT $3+0", func(st *db.Stmt) error {
 			list = append(list, events.Try{
 				Seq: st.ColInt(0), Attempts: int(st.ColInt(1)), Due: instant(st.ColInt(2)), Since: instant(st.ColInt(3)),
 				Last: instant(st.ColInt(4)), Outcome: events.Outcome(st.ColText(5)),
 			})
 			return nil
-		}, name)
+		}, name, after, limit)
 	})
 	return list, err
+}
+
+// Counts implements events.Store.
+func (s *Store) Counts(ctx context.Context, name string) (tries, letters int, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT (SELECT count(*) FROM try WHERE sub=$1), (SELECT count(*) FROM dead WHERE sub=$1)", func(st *db.Stmt) error {
+			tries, letters = int(st.ColInt(0)), int(st.ColInt(1))
+			return nil
+		}, name)
+	})
+	return tries, letters, err
 }
 
 // Save implements events.Store.

@@ -114,10 +114,13 @@ func testSubscriptions(t *testing.T, s events.Store, must func(error)) {
 	if len(subs) != 1 || subs[0].Position != 5 || subs[0].Reason != "changed" || !subs[0].Changed.Equal(day.Add(2*time.Nanosecond)) {
 		t.Errorf("%+v", subs)
 	}
-	tries, err := s.Tries(ctx, "sub-a")
+	tries, err := s.Tries(ctx, "sub-a", 0, 9)
 	must(err)
 	if !slices.Equal(tries, []events.Try{try}) {
 		t.Errorf("%+v", tries)
+	}
+	if tries, letters, err := s.Counts(ctx, "sub-a"); tries != 1 || letters != 1 || err != nil {
+		t.Error(tries, letters, err)
 	}
 	letters, err := s.Letters(ctx, "sub-a", 0, 9)
 	must(err)
@@ -130,7 +133,13 @@ func testSubscriptions(t *testing.T, s events.Store, must func(error)) {
 	if n, err := s.Redrive(ctx, "sub-a", nil, day); n != 1 || err != nil {
 		t.Error(n, err)
 	}
-	if tries, err = s.Tries(ctx, "sub-a"); err != nil || len(tries) != 2 || tries[1].Attempts != 0 {
+	if tries, err = s.Tries(ctx, "sub-a", 0, 9); err != nil || len(tries) != 2 || tries[1].Attempts != 0 {
+		t.Error(tries, err)
+	}
+	if tries, err = s.Tries(ctx, "sub-a", 0, 1); err != nil || len(tries) != 1 || tries[0].Seq != 3 {
+		t.Error(tries, err)
+	}
+	if tries, err = s.Tries(ctx, "sub-a", 3, 9); err != nil || len(tries) != 1 || tries[0].Seq != 4 {
 		t.Error(tries, err)
 	}
 	on, err := s.Active(ctx)
