@@ -31,30 +31,11 @@ type Parts interface {
 // result. What the result calls stored is durable, also when an error comes
 // with it: a request that breaks off keeps the files that came before.
 func (s *Service) Store(ctx context.Context, req StoreRequest, parts Parts) (*StoreResult, error) {
-	if err := s.guard.Authorize(ctx, auth.DICOMWrite); err != nil {
-		return nil, err
-	}
-	if req.Study != "" && !dcm.CheckUID(req.Study) {
-		return nil, fault.New(fault.Invalid, "The StudyInstanceUID of the URL is not a valid UID.")
-	}
-	part, err := s.partition(ctx, req.Partition, true)
-	if err != nil {
-		return nil, err
-	}
-	// Two files of the largest small size, or what the request has if that is less.
-	need := batchBytes + s.cfg.SmallFile
-	if req.Size >= 0 && req.Size < need {
-		need = req.Size
-	}
-	release, err := s.budget.take(ctx, need)
+	in, release, err := s.ingest(ctx, req, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	in := &ingest{s: s, req: &req, part: part, res: &StoreResult{}}
-	defer in.recycle()
-	s.pack.coming.Add(1)
-	defer s.pack.coming.Add(-1)
 	for {
 		r, err := parts.Next()
 		if errors.Is(err, io.EOF) {
@@ -68,4 +49,35 @@ func (s *Service) Store(ctx context.Context, req StoreRequest, parts Parts) (*St
 		}
 	}
 	return in.res, in.flush(ctx)
+}
+
+// ingest begins a request that may be done, and takes the memory that it needs;
+// more is what it needs besides that of files.
+func (s *Service) ingest(ctx context.Context, req StoreRequest, more int64) (in *ingest, release func(), err error) {
+	if err := s.guard.Authorize(ctx, auth.DICOMWrite); err != nil {
+		return nil, nil, err
+	}
+	if req.Study != "" && !dcm.CheckUID(req.Study) {
+		return nil, nil, fault.New(fault.Invalid, "The StudyInstanceUID of the URL is not a valid UID.")
+	}
+	part, err := s.partition(ctx, req.Partition, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Two files of the largest small size, or what the request has if that is less.
+	need := batchBytes + s.cfg.SmallFile
+	if req.Size >= 0 && req.Size < need {
+		need = req.Size
+	}
+	back, err := s.budget.take(ctx, need+more)
+	if err != nil {
+		return nil, nil, err
+	}
+	in = &ingest{s: s, req: &req, part: part, res: &StoreResult{}}
+	s.pack.coming.Add(1)
+	return in, func() {
+		s.pack.coming.Add(-1)
+		in.recycle()
+		back()
+	}, nil
 }

@@ -118,29 +118,45 @@ func readError(err error) error {
 
 // Next implements dicom.Parts.
 func (s *scanner) Next() (io.Reader, error) {
-	if s.last {
-		return nil, io.EOF
-	}
-	if s.inPart {
-		if _, err := io.Copy(io.Discard, onlyReader{s}); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.delimiter(); err != nil {
-		return nil, err
-	}
-	if s.last {
-		return nil, io.EOF
-	}
-	typ, err := s.headers()
+	p, err := s.nextPart()
 	if err != nil {
 		return nil, err
 	}
-	s.inPart = true
-	if typ != "" && typ != typeDICOM && typ != typeOctets {
-		return nil, fault.New(fault.Unsupported, "A part has the media type %.60q; application/dicom is supported.", typ)
+	if p.typ != "" && p.typ != typeDICOM && p.typ != typeOctets {
+		return nil, fault.New(fault.Unsupported, "A part has the media type %.60q; application/dicom is supported.", p.typ)
 	}
-	return onlyReader{s}, nil
+	return p.body, nil
+}
+
+// part is a part of a multipart body: what its headers say, and the reader of it.
+type part struct {
+	typ      string
+	params   map[string]string
+	location string // Content-Location
+	body     io.Reader
+}
+
+// nextPart moves on to the next part; io.EOF after the last.
+func (s *scanner) nextPart() (p part, err error) {
+	if s.last {
+		return p, io.EOF
+	}
+	if s.inPart {
+		if _, err := io.Copy(io.Discard, onlyReader{s}); err != nil {
+			return p, err
+		}
+	}
+	if err := s.delimiter(); err != nil {
+		return p, err
+	}
+	if s.last {
+		return p, io.EOF
+	}
+	if p, err = s.headers(); err != nil {
+		return p, err
+	}
+	s.inPart, p.body = true, onlyReader{s}
+	return p, nil
 }
 
 // onlyReader hides everything but Read.
@@ -198,18 +214,18 @@ func (s *scanner) line() (string, error) {
 	}
 }
 
-// headers reads the header lines of a part and returns its media type.
-func (s *scanner) headers() (string, error) {
+// headers reads the header lines of a part.
+func (s *scanner) headers() (p part, err error) {
 	if rest, err := s.line(); err != nil {
-		return "", err
+		return p, err
 	} else if strings.TrimSpace(rest) != "" {
-		return "", errMultipart("there is text after a boundary")
+		return p, errMultipart("there is text after a boundary")
 	}
-	typ, size := s.root, 0
-	for {
+	p.typ = s.root
+	for size := 0; ; {
 		l, err := s.line()
 		if err != nil {
-			return "", err
+			return p, err
 		}
 		if l == "" {
 			// The delimiter may follow at once: put the line end back for it.
@@ -219,21 +235,24 @@ func (s *scanner) headers() (string, error) {
 			} else if !bytes.HasPrefix(s.buf[s.lo:s.hi], s.delim[:min(len(s.delim), s.hi-s.lo)]) {
 				s.lo += 2
 			} else if ok, err := s.need(len(s.delim)); err != nil {
-				return "", err
+				return p, err
 			} else if !ok || !bytes.HasPrefix(s.buf[s.lo:s.hi], s.delim) {
 				s.lo += 2
 			}
-			return typ, nil
+			return p, nil
 		}
 		if size += len(l); size > maxHeader {
-			return "", errMultipart("the headers of a part are too long")
+			return p, errMultipart("the headers of a part are too long")
 		}
 		name, value, _ := strings.Cut(l, ":")
-		if textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)) == "Content-Type" {
-			if typ, _, err = mime.ParseMediaType(strings.TrimSpace(value)); err != nil {
-				typ, _, _ = strings.Cut(strings.TrimSpace(value), ";")
+		value = strings.TrimSpace(value)
+		switch textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)) {
+		case "Content-Type":
+			if p.typ, p.params, err = mime.ParseMediaType(value); err != nil {
+				p.typ, p.params = lenientType(value)
 			}
-			typ = strings.ToLower(strings.TrimSpace(typ))
+		case "Content-Location":
+			p.location = value
 		}
 	}
 }

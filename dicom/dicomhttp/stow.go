@@ -16,15 +16,21 @@ func (x *exchange) store() error {
 	if !wantsJSON(list) {
 		return fault.New(fault.NotAcceptable, "The answer is application/dicom+json.")
 	}
-	parts, release, err := x.parts()
+	in, err := x.input()
 	if err != nil {
 		return err
 	}
-	defer release()
-	res, err := x.h.s.Store(x.long(), dicom.StoreRequest{
+	defer in.release()
+	req := dicom.StoreRequest{
 		Partition: x.rt.partition, Study: x.rt.uids.Study, Version: x.rt.version,
 		Replace: x.r.Method == http.MethodPut, Size: x.r.ContentLength,
-	}, parts)
+	}
+	var res *dicom.StoreResult
+	if in.mixed != nil {
+		res, err = x.h.s.StoreMetadata(x.long(), req, x.base()+"/studies", in.mixed)
+	} else {
+		res, err = x.h.s.Store(x.long(), req, in.files)
+	}
 	if err != nil {
 		return err
 	}
@@ -42,10 +48,17 @@ func (x *exchange) store() error {
 	return x.json(code, res.AppendJSON(nil, x.base(), x.rt.uids.Study, x.rt.version), typeDICOMJSON)
 }
 
-// parts reads the Content-Type of a store request.
-func (x *exchange) parts() (p dicom.Parts, release func(), err error) {
+// input is the body of a store request: files, or metadata and bulk data.
+type input struct {
+	files   dicom.Parts
+	mixed   dicom.MixedParts
+	release func()
+}
+
+// input reads the Content-Type of a store request.
+func (x *exchange) input() (in input, err error) {
 	if enc := x.r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, nil, fault.New(fault.Unsupported, "A Content-Encoding is not supported for DICOM files.")
+		return in, fault.New(fault.Unsupported, "A Content-Encoding is not supported for DICOM files.")
 	}
 	typ, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if err != nil {
@@ -56,23 +69,59 @@ func (x *exchange) parts() (p dicom.Parts, release func(), err error) {
 	body := &patient{r: x.r.Body, c: http.NewResponseController(x.w.ResponseWriter), stall: x.h.opt.Stall}
 	switch typ {
 	case typeDICOM:
-		return &single{r: body}, func() {}, nil
+		return input{files: &single{r: body}, release: func() {}}, nil
+	case typeDICOMJSON, typeDICOMXML:
+		return input{mixed: &alone{part: &dicom.Part{Type: typ, Params: params, Body: &single{r: body}}}, release: func() {}}, nil
 	case typeMultipart:
 	default:
-		return nil, nil, fault.New(fault.Unsupported, "The media type %.60q is not supported: send multipart/related; type=\"application/dicom\", or application/dicom.", typ)
+		return in, fault.New(fault.Unsupported, "The media type %.60q is not supported: send multipart/related; type=\"application/dicom\", or application/dicom.", typ)
 	}
-	if t := strings.ToLower(params["type"]); t != "" && t != typeDICOM && t != typeOctets {
-		return nil, nil, fault.New(fault.Unsupported, "multipart/related of type %.60q is not supported; application/dicom is.", t)
+	root := strings.ToLower(params["type"])
+	apart := root == typeDICOMJSON || root == typeDICOMXML
+	if root != "" && root != typeDICOM && root != typeOctets && !apart {
+		return in, fault.New(fault.Unsupported, "multipart/related of type %.60q is not supported; application/dicom, application/dicom+json and application/dicom+xml are.", root)
 	}
 	if params["start"] != "" {
-		return nil, nil, fault.New(fault.Invalid, "The parameter start of multipart/related is not supported.")
+		return in, fault.New(fault.Invalid, "The parameter start of multipart/related is not supported.")
 	}
 	b := params["boundary"]
 	if b == "" || len(b) > 200 {
-		return nil, nil, fault.New(fault.Invalid, "The boundary of the multipart body is missing or too long.")
+		return in, fault.New(fault.Invalid, "The boundary of the multipart body is missing or too long.")
+	}
+	if apart {
+		s, release := newScanner(body, b, root)
+		return input{mixed: mixed{s}, release: release}, nil
 	}
 	s, release := newScanner(body, b, typeDICOM)
-	return s, release, nil
+	return input{files: s, release: release}, nil
+}
+
+// mixed gives the parts of a request with metadata and bulk data (PS3.18 section 10.5.1.4).
+type mixed struct{ s *scanner }
+
+// Next implements dicom.MixedParts.
+func (m mixed) Next() (*dicom.Part, error) {
+	p, err := m.s.nextPart()
+	if err != nil {
+		return nil, err
+	}
+	if p.typ == typeDICOM {
+		return nil, fault.New(fault.Unsupported, "A part is a file, application/dicom, between metadata and bulk data.")
+	}
+	return &dicom.Part{Type: p.typ, Params: p.params, Location: p.location, Body: p.body}, nil
+}
+
+// alone is a request that is metadata without bulk data elsewhere.
+type alone struct{ part *dicom.Part }
+
+// Next implements dicom.MixedParts.
+func (a *alone) Next() (*dicom.Part, error) {
+	p := a.part
+	if p == nil {
+		return nil, io.EOF
+	}
+	a.part = nil
+	return p, nil
 }
 
 // lenientType reads a Content-Type whose parameters are not quoted.

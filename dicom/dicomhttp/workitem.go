@@ -12,6 +12,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/platform/web"
+	"github.com/hygeia-health/hygeia/spec/dcm"
 )
 
 // The worklist service, UPS-RS (PS3.18 section 11).
@@ -19,21 +20,39 @@ import (
 // maxWorkitem is the largest body of a request about a work item.
 const maxWorkitem = 4 << 20
 
-// dataset reads the data set of a body: a DICOM JSON array with one, or the
-// object alone. An empty body is nil.
+// dataset reads the data set of a body as DICOM JSON: an array with one, the
+// object alone, or a Native DICOM Model in XML, alone or as the only part of
+// multipart/related. An empty body is nil.
 func (x *exchange) dataset() ([]byte, error) {
-	typ, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	if err != nil || typ != typeDICOMJSON && typ != typeJSON || params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8") {
-		return nil, fault.New(fault.Unsupported, "The media type %.60q is not supported: send application/dicom+json in UTF-8.", x.r.Header.Get("Content-Type"))
+	header := x.r.Header.Get("Content-Type")
+	typ, params, err := mime.ParseMediaType(header)
+	if err != nil && header != "" {
+		typ, params = lenientType(header)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxWorkitem))
-	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, fault.New(fault.TooLarge, "The request is larger than %d bytes.", e.Limit)
+	var body []byte
+	source := io.Reader(http.MaxBytesReader(x.w, x.r.Body, maxWorkitem))
+	if utf8 := params["charset"] == "" || strings.EqualFold(params["charset"], "utf-8"); !utf8 {
+		typ = ""
+	}
+	switch {
+	case typ == typeDICOMJSON, typ == typeJSON, typ == typeDICOMXML:
+		body, err = readBody(source)
+	case typ == typeMultipart && strings.EqualFold(params["type"], typeDICOMXML) && params["boundary"] != "":
+		typ = typeDICOMXML
+		body, err = onlyPart(source, params["boundary"])
+	default:
+		err = fault.New(fault.Unsupported, "The media type %.60q is not supported: send application/dicom+json or application/dicom+xml in UTF-8.", header)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "The body cannot be read.")
+		return nil, err
 	}
 	body = bytes.TrimSpace(body)
+	if typ == typeDICOMXML && len(body) > 0 {
+		if body, err = dcm.XMLToJSON(body); err != nil {
+			return nil, fault.New(fault.Invalid, "The body is no data set of the Native DICOM Model: %v.", err)
+		}
+		return body, nil
+	}
 	if len(body) == 0 || body[0] != '[' {
 		return body, nil
 	}
@@ -42,6 +61,38 @@ func (x *exchange) dataset() ([]byte, error) {
 		return nil, fault.New(fault.Invalid, "The body is not a DICOM JSON array with one data set.")
 	}
 	return list[0], nil
+}
+
+func readBody(r io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return nil, readError(err)
+	}
+	return body, nil
+}
+
+// onlyPart reads a multipart body that has one part.
+func onlyPart(r io.Reader, boundary string) ([]byte, error) {
+	s, release := newScanner(r, boundary, typeDICOMXML)
+	defer release()
+	p, err := s.nextPart()
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.typ != typeDICOMXML {
+		return nil, fault.New(fault.Unsupported, "The part has the media type %.60q; application/dicom+xml is supported.", p.typ)
+	}
+	body, err := readBody(p.body)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.nextPart(); !errors.Is(err, io.EOF) {
+		return nil, fault.New(fault.Invalid, "The body has more than one data set.")
+	}
+	return body, nil
 }
 
 // needDataset is dataset for requests that must have a body.

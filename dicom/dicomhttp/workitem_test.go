@@ -205,7 +205,9 @@ func TestWorkitemRequests(t *testing.T) {
 		{400, "POST", "?1.2.7", "[]", dicomJSON},
 		{400, "POST", "?1.2.7", "[{},{}]", dicomJSON},
 		{400, "POST", "?1.2.7", `{"zz":1}`, dicomJSON},
-		{415, "POST", "?1.2.7", string(body), "application/dicom+xml"},
+		{400, "POST", "?1.2.7", string(body), "application/dicom+xml"},
+		{400, "POST", "?1.2.7", "", "application/dicom+xml"},
+		{415, "POST", "?1.2.7", string(body), dicomJSON + "; charset=latin1"},
 		{415, "POST", "?1.2.7", string(body), ""},
 		{404, "GET", "/9.9", "", ""},
 		{400, "GET", "/x", "", ""},
@@ -230,6 +232,47 @@ func TestWorkitemRequests(t *testing.T) {
 	}
 	if rec := w.do("GET", "/v2/workitems/1.2.3", nil, "Accept", `multipart/related; type="application/dicom+xml"`); rec.Code != 200 || !strings.Contains(rec.Body.String(), "NativeDicomModel") {
 		t.Error(rec.Code, rec.Body)
+	}
+}
+
+// TestWorkitemXML leads a work item through its life in XML, alone and as a part.
+func TestWorkitemXML(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	w.ups(201, "POST", "?1.2.3", step(t).body(t))
+	native := string(onlyPartOf(t, w.do("GET", "/v2/workitems/1.2.3", nil, "Accept", `multipart/related; type="application/dicom+xml"`)))
+	for _, gone := range []string{"00080016", "00080018", "00404010"} { // set by the service
+		from := strings.Index(native, `<DicomAttribute tag="`+gone)
+		to := from + strings.Index(native[from:], "</DicomAttribute>") + len("</DicomAttribute>")
+		native = native[:from] + native[to:]
+	}
+	native = strings.Replace(native, "<DicomAttribute", `<DicomAttribute tag="00081195" vr="UI"/><DicomAttribute`, 1) // which is never shown
+	set := func(more string) string {
+		return `<NativeDicomModel><DicomAttribute tag="00081195" vr="UI"><Value number="1">1.1</Value></DicomAttribute>` + more + `</NativeDicomModel>`
+	}
+	part := func(s string) string {
+		return "--b\r\nContent-Type: application/dicom+xml\r\n\r\n" + s + "\r\n--b--\r\n"
+	}
+	const one, related = "application/dicom+xml", `multipart/related; type="application/dicom+xml"; boundary=b`
+	progress := set(`<DicomAttribute tag="00741000" vr="CS"><Value number="1">IN PROGRESS</Value></DicomAttribute>`)
+	for _, c := range []struct {
+		code                    int
+		method, path, typ, body string
+	}{
+		{201, "POST", "?1.2.4", one, native},
+		{201, "POST", "?1.2.5", related, part(native)},
+		{400, "POST", "?1.2.6", related, strings.Replace(part(native), "--b--", "--b\r\n\r\nx\r\n--b--", 1)},
+		{415, "POST", "?1.2.6", related, strings.Replace(part(native), "dicom+xml", "dicom+json", 1)},
+		{400, "PUT", "/1.2.4/state", one, set("<Value/>")},
+		{200, "PUT", "/1.2.4/state", one, progress},
+		{200, "PUT", "/1.2.5/state", related, part(progress)},
+		{200, "POST", "/1.2.4?1.1", one, `<NativeDicomModel><DicomAttribute tag="00741204" vr="LO"><Value>changed</Value></DicomAttribute></NativeDicomModel>`},
+	} {
+		if rec := w.do(c.method, "/v2/workitems"+c.path, []byte(c.body), "Content-Type", c.typ); rec.Code != c.code {
+			t.Errorf("%s %s: %d, want %d: %s", c.method, c.path, rec.Code, c.code, rec.Body)
+		}
+	}
+	if body := w.want(200, "GET", "/v2/workitems/1.2.4", "Accept", dicomJSON); !strings.Contains(body, "IN PROGRESS") || !strings.Contains(body, "changed") || !strings.Contains(body, "Müller^Jörg") {
+		t.Error(body)
 	}
 }
 

@@ -16,7 +16,7 @@
 // decoder needs: both together are the interface of the pixel codecs.
 //
 // Reading order: tag.go, dict.go, syntax.go, element.go, read.go with readelement.go and
-// source.go (the parser), value.go and charset.go (values), json.go and jsonread.go, image.go and
+// source.go (the parser), value.go and charset.go (values), json.go, jsonread.go and xmlread.go, image.go and
 // frames.go, write.go, check.go (validation of values).
 //
 // Invariants: nothing here reads a clock, a file or the network; no input makes

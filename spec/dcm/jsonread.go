@@ -27,10 +27,21 @@ const maxJSONDepth = 64
 // text is kept in UTF-8. Bulk data that are only referred to are refused. The
 // message of an error names the attribute and repeats no value.
 func ParseJSON(text []byte) (*Dataset, error) {
-	return parseJSON(text, "", 0)
+	return (&jsonReader{}).dataset(text, "", 0)
 }
 
-func parseJSON(text []byte, path string, depth int) (*Dataset, error) {
+// ParseJSONBulk is ParseJSON for data sets with bulk data elsewhere: bulk is
+// called for each BulkDataURI with the path of its element (54000100[0].54001010)
+// and completes the element.
+func ParseJSONBulk(text []byte, bulk func(e *Element, path, uri string) error) (*Dataset, error) {
+	return (&jsonReader{bulk}).dataset(text, "", 0)
+}
+
+type jsonReader struct {
+	bulk func(e *Element, path, uri string) error // nil: they are refused
+}
+
+func (r *jsonReader) dataset(text []byte, path string, depth int) (*Dataset, error) {
 	if depth > maxJSONDepth {
 		return nil, fmt.Errorf("%s: sequences are nested more than %d deep", path, maxJSONDepth)
 	}
@@ -53,7 +64,7 @@ func parseJSON(text []byte, path string, depth int) (*Dataset, error) {
 			return nil, fmt.Errorf("%s: the attribute is there twice", at)
 		}
 		seen[t] = true
-		e, err := parseAttribute(t, raw, at, depth)
+		e, err := r.attribute(t, raw, at, depth)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +81,7 @@ func prefix(path string) string {
 	return path + ": "
 }
 
-func parseAttribute(t Tag, raw json.RawMessage, at string, depth int) (Element, error) {
+func (r *jsonReader) attribute(t Tag, raw json.RawMessage, at string, depth int) (Element, error) {
 	var a jsonAttribute
 	e := Element{Tag: t}
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -83,8 +94,12 @@ func parseAttribute(t Tag, raw json.RawMessage, at string, depth int) (Element, 
 		return e, fmt.Errorf("%s: the vr %q is not known", at, a.VR)
 	}
 	switch {
-	case a.Bulk != nil:
+	case a.Bulk != nil && r.bulk == nil:
 		return e, fmt.Errorf("%s: BulkDataURI cannot be used here", at)
+	case a.Bulk != nil && (a.Value != nil || a.Inline != nil || e.VR == SQ):
+		return e, fmt.Errorf("%s: BulkDataURI does not go with Value, InlineBinary or a sequence", at)
+	case a.Bulk != nil:
+		return e, r.bulk(&e, at, *a.Bulk)
 	case a.Inline != nil && a.Value != nil:
 		return e, fmt.Errorf("%s: Value and InlineBinary exclude each other", at)
 	case a.Inline != nil:
@@ -95,7 +110,7 @@ func parseAttribute(t Tag, raw json.RawMessage, at string, depth int) (Element, 
 		e.Value = b
 	case e.VR == SQ:
 		for i, v := range a.Value {
-			item, err := parseJSON(v, fmt.Sprintf("%s[%d]", at, i), depth+1)
+			item, err := r.dataset(v, fmt.Sprintf("%s[%d]", at, i), depth+1)
 			if err != nil {
 				return e, err
 			}
