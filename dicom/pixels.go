@@ -52,11 +52,11 @@ func unusable(err error) error {
 
 // pixels decodes a frame, counted from 1. The caller gives the memory back.
 func (f *Frames) pixels(ctx context.Context, h *header, n int) (p *codec.Pixels, release func(), err error) {
-	size := h.image.FrameSize()
-	if size > maxDecoded {
-		return nil, nil, unusable(fmt.Errorf("a frame has %d bytes, more than %d", size, maxDecoded))
+	size, stored := h.image.FrameSize(), f.Size(n)
+	if large := max(size, stored); large > maxDecoded {
+		return nil, nil, unusable(fmt.Errorf("a frame has %d bytes, more than %d", large, maxDecoded))
 	}
-	release, err = f.s.budget.take(ctx, 2*size)
+	release, err = f.s.budget.take(ctx, size+max(size, stored))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,6 +125,33 @@ func CanTranscode(from, to string) bool {
 	return known && codec.CanDecode(from) && codec.CanEncode(to)
 }
 
+// maxRehearsed is the size of decoded frames up to which they are decoded before
+// anything is answered: what is wrong with a later one can then be told by the
+// status. A longer answer breaks off.
+const maxRehearsed = 16 << 20
+
+// rehearse decodes and encodes the frames of an instance that is not large, or
+// else the first, which it returns.
+func (f *Frames) rehearse(ctx context.Context, h *header, syntax string) (first *codec.Pixels, encoded []byte, release func(), err error) {
+	last := f.Table.Count
+	if h.image.FrameSize() > maxRehearsed/int64(max(last, 1)) {
+		last = 1
+	}
+	for n := last; n >= 1; n-- { // the first comes last, for it is kept
+		if first, release, err = f.plain(ctx, h, n); err != nil {
+			return nil, nil, nil, err
+		}
+		if encoded, err = codec.Encode(first, syntax); err != nil {
+			release()
+			return nil, nil, nil, unusable(err)
+		}
+		if n > 1 {
+			release()
+		}
+	}
+	return first, encoded, release, nil
+}
+
 // reencode writes a file with all its frames decoded and encoded again.
 func (s *Service) reencode(ctx context.Context, w io.Writer, in *Instance, f *dcm.File, src io.ReaderAt, syntax string) error {
 	table, err := f.Frames()
@@ -140,28 +167,32 @@ func (s *Service) reencode(ctx context.Context, w io.Writer, in *Instance, f *dc
 	}
 	fr := &Frames{Instance: in, Table: table, s: s}
 	h := &header{f.Data, im}
-	first, release, err := fr.plain(ctx, h, 1)
+	if table.Count < 1 {
+		return unusable(errors.New("there is no frame"))
+	}
+	first, encoded, release, err := fr.rehearse(ctx, h, syntax)
 	if err != nil {
 		return err
 	}
+	defer func() { release() }()
 	describe(f.Data, first)
 	pixels := &dcm.Pixels{VR: dcm.OB, Length: int64(len(first.Data)) * int64(table.Count)}
 	if first.Bits > 8 {
 		pixels.VR = dcm.OW
 	}
 	pixels.Frames = func(yield func([]byte, error) bool) {
-		p := first
 		for n := 1; n <= table.Count; n++ {
+			b, err := encoded, error(nil)
 			if n > 1 {
-				if p, release, err = fr.plain(ctx, h, n); err != nil {
-					yield(nil, err)
-					return
+				var p *codec.Pixels
+				release()
+				if p, release, err = fr.plain(ctx, h, n); err == nil {
+					b, err = codec.Encode(p, syntax)
+				} else {
+					release = func() {}
 				}
 			}
-			b, err := codec.Encode(p, syntax)
-			more := yield(b, err)
-			release()
-			if !more || err != nil {
+			if !yield(b, err) || err != nil {
 				return
 			}
 		}

@@ -136,7 +136,7 @@ func gray(d *dcm.Dataset, im *dcm.Image, p *codec.Pixels, opt Options) (*image.G
 	}
 	// As many pixels as values or more: a table costs less.
 	low, n := int64(0), 1<<im.BitsStored
-	if im.Signed {
+	if im.Signed && p.Bits > 1 { // a single bit has no sign
 		low = -1 << (im.BitsStored - 1)
 	}
 	table := make([]byte, n)

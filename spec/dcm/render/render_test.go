@@ -107,6 +107,15 @@ func TestGray(t *testing.T) {
 	}
 }
 
+// TestBit has values of one bit, which have no sign whatever the data set says.
+func TestBit(t *testing.T) {
+	im := &dcm.Image{Rows: 1, Columns: 4, SamplesPerPixel: 1, BitsAllocated: 1, BitsStored: 1, Signed: true, Photometric: "MONOCHROME2"}
+	p := &codec.Pixels{Rows: 1, Columns: 4, Samples: 1, Bits: 1, Photometric: "MONOCHROME2", Data: []byte{0b0101}}
+	if got := pix(t, dataset(), im, p, Options{}); !bytes.Equal(got, []byte{255, 0, 255, 0}) {
+		t.Error(got)
+	}
+}
+
 // TestTable has many pixels, which takes the way over a table.
 func TestTable(t *testing.T) {
 	var v []int
