@@ -67,6 +67,7 @@ func (s *Service) runImport(ctx context.Context, t *jobs.Task) (any, error) {
 		for _, in := range d.Inputs {
 			total += max(in.Size, 0)
 		}
+		s.d.Store.Analyze(ctx)
 		return s.addUp(ctx, t, jobs.Progress{Done: total, Total: total, Note: "bytes"})
 	}
 	for i, in := range d.Inputs {

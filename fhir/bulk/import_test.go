@@ -150,6 +150,9 @@ this is no JSON
 			t.Errorf("%s: end after the end: %v", c.name, err)
 		}
 	}
+	if n := k.store.calls.Load(); n != 4 {
+		t.Errorf("the store was analysed %d times after 4 imports", n)
+	}
 	for key, want := range map[string]string{"a": "3 2021-03", "b": "1 2020-12", "gone": "2 2021-02"} {
 		rec, err := k.store.Read(t.Context(), fhir.Key{Type: "Patient", ID: key})
 		if got := fmt.Sprint(rec.Version, " ", rec.Seq.Time().Format("2006-01")); err != nil || got != want {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,10 +28,18 @@ import (
 type kit struct {
 	*testing.T
 	s     *Service
-	store *fhirtest.Memory
+	store *analyzing
 	jobs  *jobs.Store
 	blobs blob.Store
 }
+
+// analyzing is a store that counts the calls of Analyze.
+type analyzing struct {
+	*fhirtest.Memory
+	calls atomic.Int32
+}
+
+func (a *analyzing) Analyze(context.Context) { a.calls.Add(1) }
 
 const base = "http://server/w/s"
 
@@ -40,7 +49,7 @@ func open(t *testing.T, change func(*Deps)) *kit {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &kit{T: t, store: fhirtest.NewMemory(search.Default())}
+	k := &kit{T: t, store: &analyzing{Memory: fhirtest.NewMemory(search.Default())}}
 	if k.jobs, err = jobs.New(t.Context(), d, nil); err != nil {
 		t.Fatal(err)
 	}

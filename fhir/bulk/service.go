@@ -15,6 +15,8 @@ import (
 type Store interface {
 	fhir.Store
 	fhir.Scanner
+	// Analyze makes the plans of the store fit what was loaded into it.
+	Analyze(ctx context.Context)
 }
 
 // Jobs is the queue. *jobs.Store is one.

@@ -536,6 +536,7 @@ func (s *Store) purge(c *db.Conn, rid int64, keep fhir.Seq) error {
 // logChange adds a row of the change sequence. There is one for each version.
 func (s *Store) logChange(seq fhir.Seq, rid, ver, op int64) {
 	s.seen.store(rid)
+	s.changes++
 	s.pending.addChange(chgRow{seq, rid, ver, op})
 }
 

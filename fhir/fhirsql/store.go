@@ -58,15 +58,16 @@ type Store struct {
 	units   *dict    // the units of UCUM that are in use
 	pids    sync.Map // *search.Param -> int64
 
-	cache   *cache
-	totals  totals
-	known   known
-	words   wordsFollow
-	shared  bool // other nodes may write
-	opened  bool // set before the first write of a caller
-	edition edition
-	tail    tail // what was seen of the writes of other nodes
-	rounds  rounds
+	cache    *cache
+	totals   totals
+	known    known
+	words    background
+	analysis background
+	shared   bool // other nodes may write
+	opened   bool // set before the first write of a caller
+	edition  edition
+	tail     tail // what was seen of the writes of other nodes
+	rounds   rounds
 
 	// The writer's own state.
 	rids    rids
@@ -77,6 +78,7 @@ type Store struct {
 	placed  map[fhir.Seq]fhir.Seq // by the first Seq of a millisecond: the last one that an import took in it
 	work    scratch
 	ahead   ahead
+	changes int // since the statistics were looked at
 
 	integrity atomic.Pointer[error] // result of the check after a crash; nil while it runs
 }
@@ -238,6 +240,7 @@ func (s *Store) afterCommit() {
 		d.keep()
 	}
 	s.edition.kept = s.edition.now
+	s.analyzeSoon()
 }
 
 // afterRollback forgets what the transaction gave: names, rids, rows.
@@ -293,6 +296,7 @@ func (s *Store) OnCommit(f func(commit time.Duration, works int)) { s.db.OnCommi
 // Close finishes the writes that were submitted and closes the database.
 func (s *Store) Close() error {
 	s.words.stop()
+	s.analysis.stop()
 	if s.shared {
 		return s.db.Close()
 	}

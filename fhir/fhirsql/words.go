@@ -2,11 +2,9 @@ package fhirsql
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -29,47 +27,8 @@ const (
 	wordAny    = "\u00b6any"
 )
 
-// wordsFollow is the work that brings the index up to the changes.
-type wordsFollow struct {
-	mu      sync.Mutex
-	running bool
-	closed  bool
-	cancel  context.CancelFunc
-	done    sync.WaitGroup
-}
-
 // followWords begins to bring the index of words up to date, unless that is under way.
-func (s *Store) followWords() {
-	f := &s.words
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.running || f.closed {
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	f.running, f.cancel = true, cancel
-	f.done.Go(func() {
-		err := s.IndexWords(ctx)
-		f.mu.Lock()
-		f.running = false
-		f.mu.Unlock()
-		cancel()
-		if err != nil && ctx.Err() == nil && s.opt.Log != nil {
-			s.opt.Log.LogAttrs(ctx, slog.LevelError, "index of words", slog.Any("error", err))
-		}
-	})
-}
-
-// stop ends the work and waits for it.
-func (f *wordsFollow) stop() {
-	f.mu.Lock()
-	f.closed = true
-	if f.cancel != nil {
-		f.cancel()
-	}
-	f.mu.Unlock()
-	f.done.Wait()
-}
+func (s *Store) followWords() { s.words.start(s.opt.Log, "index of words", s.IndexWords) }
 
 // forgetWords empties the index of words of a store that encrypts its bodies
 // from now on.
