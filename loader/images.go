@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/spec/dcm"
@@ -123,10 +122,10 @@ func (r *run) store(ctx context.Context, list []image) error {
 }
 
 // stow does a store request (PS3.18 section 10.5), again while the service is
-// busy, and says which file has which instance UID.
-func (r *run) stow(ctx context.Context, list []image) (a answer, uids map[string]int, err error) {
+// busy, and says which files have which instance UID.
+func (r *run) stow(ctx context.Context, list []image) (a answer, uids map[string][]int, err error) {
 	for attempt := 0; ; attempt++ {
-		uids = map[string]int{}
+		uids = map[string][]int{}
 		pr, pw := io.Pipe()
 		sent := make(chan int64, 1)
 		go func() {
@@ -182,7 +181,7 @@ func (c *client) storeOnce(ctx context.Context, url string, body io.Reader) (ans
 const headBytes = 64 << 10
 
 // writeParts writes files as the parts of a request.
-func writeParts(w io.Writer, list []image, uids map[string]int) (n int64, err error) {
+func writeParts(w io.Writer, list []image, uids map[string][]int) (n int64, err error) {
 	count := func(k int64, e error) error { n += k; return e }
 	for i, f := range list {
 		in, err := f.open()
@@ -193,7 +192,7 @@ func writeParts(w io.Writer, list []image, uids map[string]int) (n int64, err er
 		if err == nil {
 			if d, _ := dcm.Read(bytes.NewReader(head), dcm.Limits{Until: dcm.TagSOPInstanceUID + 1}); d != nil && d.Data != nil {
 				if uid := d.Data.String(dcm.TagSOPInstanceUID); uid != "" {
-					uids[uid] = i // what is wrong with the file the service says
+					uids[uid] = append(uids[uid], i) // what is wrong with the file the service says
 				}
 			}
 			err = count(io.Copy(w, io.MultiReader(strings.NewReader("--"+imageBoundary+"\r\nContent-Type: application/dicom\r\n\r\n"), bytes.NewReader(head), in, strings.NewReader("\r\n"))))
@@ -210,7 +209,7 @@ func writeParts(w io.Writer, list []image, uids map[string]int) (n int64, err er
 const (
 	failedSOPs, storedSOPs, failureReason = "00081198", "00081199", "00081197"
 	sopInstance, comments, comment        = "00081155", "00741048", "00000902"
-	reasonThere                           = 45070
+	reasonThere                           = "45070"
 )
 
 type sopItem map[string]struct{ Value []json.RawMessage }
@@ -223,54 +222,82 @@ func (s sopItem) first(tag string) string {
 	return ""
 }
 
+// settled is the answer to a store request, item by item, and the files that are meant.
+type settled struct {
+	list    []image
+	uids    map[string][]int
+	named   map[int]bool
+	unnamed bool // a failure does not tell its file
+}
+
+// take finds the file of an item: several files may have one UID, and then each has
+// an item of its own.
+func (s *settled) take(item sopItem) (i int, ok bool) {
+	for _, i := range s.uids[item.first(sopInstance)] {
+		if !s.named[i] {
+			s.named[i] = true
+			return i, true
+		}
+	}
+	if len(s.list) == 1 && !s.named[0] {
+		s.named[0] = true
+		return 0, true
+	}
+	return 0, false
+}
+
 // settleImages counts the files of an answer. Those that are there already are
-// unchanged. It returns the files that failed without the answer naming them.
-func (r *run) settleImages(list []image, uids map[string]int, a answer) (unclear []image, err error) {
+// unchanged. When a failure does not name its file, it returns the files that no item names:
+// they are not counted yet.
+func (r *run) settleImages(list []image, uids map[string][]int, a answer) (unclear []image, err error) {
 	var res map[string]struct{ Value []sopItem }
 	if err := json.Unmarshal(a.body, &res); err != nil {
 		return nil, fmt.Errorf("load: no DICOM service at %s: its answer cannot be read", r.pictures)
 	}
-	stored := len(res[storedSOPs].Value)
-	there, nameless := 0, false
-	for _, item := range res[failedSOPs].Value {
-		reason, _ := strconv.Atoi(item.first(failureReason))
-		if reason == reasonThere {
-			there++
-			continue
+	s := &settled{list: list, uids: uids, named: map[int]bool{}}
+	var stored, there, strange int // strange items tell a UID that no file has
+	for _, item := range res[storedSOPs].Value {
+		if _, ok := s.take(item); ok {
+			stored++
+		} else {
+			strange++
 		}
-		i, ok := uids[item.first(sopInstance)]
-		if !ok && len(list) > 1 {
-			nameless = true
-			continue
-		}
-		f := Failure{Source: list[i].source, Status: a.status, Diagnostics: "reason " + item.first(failureReason)}
-		for _, v := range item[comments].Value {
-			var c sopItem
-			if json.Unmarshal(v, &c) == nil {
-				f.Diagnostics += "; " + c.first(comment)
-			}
-		}
-		r.fail(f, 1)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.report.Resources += stored + there
-	r.report.Created += stored
-	r.report.Unchanged += there
-	if nameless {
-		named := map[int]bool{}
-		for _, s := range []string{storedSOPs, failedSOPs} {
-			for _, item := range res[s].Value {
-				if i, ok := uids[item.first(sopInstance)]; ok {
-					named[i] = true
-				}
-			}
+	for _, item := range res[failedSOPs].Value {
+		i, ok := s.take(item)
+		switch {
+		case !ok:
+			s.unnamed = true
+		case item.first(failureReason) == reasonThere:
+			there++
+		default:
+			r.fail(item.failure(list[i].source, a.status), 1)
 		}
+	}
+	if s.unnamed {
 		for i := range list {
-			if !named[i] {
+			if !s.named[i] {
 				unclear = append(unclear, list[i])
 			}
 		}
+		strange = 0 // their files are among the unclear ones
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Resources += stored + there + strange
+	r.report.Created += stored + strange
+	r.report.Unchanged += there
 	return unclear, nil
+}
+
+// failure is what an item says about a file that was not stored.
+func (s sopItem) failure(source string, status int) Failure {
+	f := Failure{Source: source, Status: status, Diagnostics: "reason " + s.first(failureReason)}
+	for _, v := range s[comments].Value {
+		var c sopItem
+		if json.Unmarshal(v, &c) == nil {
+			f.Diagnostics += "; " + c.first(comment)
+		}
+	}
+	return f
 }

@@ -175,6 +175,31 @@ func TestImages(t *testing.T) {
 	}
 }
 
+// TestImagesTwice counts every file of a request once, although two have one UID and
+// the answer does not say which file cannot be read.
+func TestImagesTwice(t *testing.T) {
+	p := &pacs{t: t, there: map[string]int{}, requests: 1}
+	srv := httptest.NewServer(p)
+	defer srv.Close()
+	files, err := sample.Study()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, b := range map[string][]byte{"1.dcm": files[0], "2.dcm": files[0], "3.dcm": []byte("no image"), "4.dcm": files[1], "5.dcm": files[0], "6.dcm": nil} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opt := Options{To: srv.URL + "/fhir", Images: srv.URL + "/pacs/v2", Token: "t", ErrorFile: filepath.Join(t.TempDir(), "errors")}
+	for _, want := range []Report{{Created: 2, Unchanged: 2}, {Unchanged: 4}} {
+		got, err := Run(t.Context(), opt, []string{dir})
+		if err != nil || got.Files != 6 || got.Resources != 6 || got.Created != want.Created || got.Unchanged != want.Unchanged || got.Failed != 2 {
+			t.Errorf("%v %+v", err, got)
+		}
+	}
+}
+
 // TestImagesOfArchive loads images from an archive beside resources.
 func TestImagesOfArchive(t *testing.T) {
 	p := &pacs{t: t, there: map[string]int{}, requests: 1}

@@ -27,13 +27,14 @@
 //	POST   /export, /import
 //	GET    /operations/{id}/errors         of an export or import
 //	GET    /partitions                     when the service has partitions
+//	OPTIONS /                              what there is, as WADL
 //
 // and, without a version, GET /health/check.
 //
 // Files in reading order: handler.go (options, errors), route.go, accept.go,
 // multipart.go (the scanner of requests), stow.go, wado.go with frames.go,
 // metadata.go with xml.go, and bulkdata.go, qido.go, rendered.go, wadouri.go, update.go, delete.go, changefeed.go,
-// tags.go, operations.go, workitem.go, export.go.
+// tags.go, operations.go, workitem.go, export.go, capabilities.go.
 //
 // The body of an error is a line of plain text. Accept headers are read
 // liberally: parameters may be quoted or not, and one acceptable type among

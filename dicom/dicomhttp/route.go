@@ -198,6 +198,11 @@ func Routes() []auth.Route {
 
 // find looks a path below the version up.
 func (rt route) find(r *http.Request, seg []string) (route, error) {
+	if len(seg) == 0 && r.Method == http.MethodOptions {
+		rt, err := rt.method(r, nil, "/")
+		rt.op, rt.serve = "capabilities", (*exchange).capabilities
+		return rt, err
+	}
 	for i := range table() {
 		row := &table()[i]
 		if row.since > rt.version || row.base && rt.partition != "" {
