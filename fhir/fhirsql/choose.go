@@ -357,7 +357,7 @@ func (r *run) boundary(pl *plan, after row) (end row, err error) {
 		b := whole.keys(after, nil, part, 1)
 		b.w(" OFFSET ?", skip)
 		err := r.c.Query(string(b.text), func(st *db.Stmt) error {
-			end = r.read(st, pl.width())
+			end = r.read(st, make(row, pl.width()))
 			return nil
 		}, b.args...)
 		if err != nil || end != nil {

@@ -246,7 +246,7 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after, end []any) {
 		b.w("r.t=? AND ", pl.t)
 	}
 	b.walk(a)
-	if alone && !a.unique && (pl.driver.inOrder || len(pl.cols) > 0 && len(pl.sort) == 0) {
+	if alone && !a.unique && !pl.twice && (pl.driver.inOrder || len(pl.cols) > 0 && len(pl.sort) == 0) {
 		b.w(" AND NOT EXISTS (SELECT 1 FROM ")
 		b.as(a.table, "y", rowsOf[a.table])
 		b.w(" WHERE y.rid=k.rid AND y.p=k.p AND "+a.again, a.againArgs...)

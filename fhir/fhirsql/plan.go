@@ -35,6 +35,7 @@ type plan struct {
 	// may leave.
 	others  func() (*pred, error)
 	natural bool     // sort lists columns of the index of the driver, in its order
+	twice   bool     // rows of resources that came before are wanted, too
 	fresh   bool     // the place of the page token lies before all rows
 	cols    []string // natural order of the driver before rid; without sort only
 }

@@ -23,8 +23,10 @@ func (s *Store) Search(ctx context.Context, q *search.Query) (*fhir.Page, error)
 	r := s.newRun(within, nil, q)
 	epoch := s.cache.now()
 	err := s.attempt(within, func(c *db.Conn) error {
-		r = s.newRun(within, c, q)
-		r.epoch, r.cached = epoch, true
+		if r.c != nil { // it runs again
+			r = s.newRun(within, nil, q)
+		}
+		r.c, r.epoch, r.cached = c, epoch, true
 		return r.do()
 	})
 	took := time.Since(begin)
@@ -349,6 +351,7 @@ func fullPage(n, size int) bool { return n >= 2 && size > pageBytes }
 // fill appends up to want hits of a plan and of those that go on behind it.
 func (r *run) fill(hits []hit, pl *plan, after row, want int) ([]hit, error) {
 	begin := len(hits)
+	hits = slices.Grow(hits, min(want, 128))
 	for pl != nil && len(hits) < begin+want {
 		var err error
 		if hits, pl, err = r.stretch(hits, pl, after, begin, want); err != nil {
@@ -413,7 +416,41 @@ func (r *run) stretch(hits []hit, pl *plan, after row, begin, want int) ([]hit, 
 }
 
 // rows fetches candidates, up to the row end if it is not nil.
+//
+// Of a resource that is in a range twice the first row counts, which takes a look
+// into the index for each row. The beginning of a range shows it without.
 func (r *run) rows(pl *plan, after, end row, n int) (out []row, err error) {
+	if after != nil || end != nil || !pl.repeats() || n > firstRows {
+		return r.fetchRows(pl, after, end, n)
+	}
+	first := *pl
+	first.twice = true
+	all, err := r.fetchRows(&first, nil, nil, n)
+	if err != nil {
+		return nil, err
+	}
+	for i, x := range all {
+		if !slices.ContainsFunc(all[:i], func(y row) bool { return y.rid() == x.rid() }) {
+			out = append(out, x)
+		}
+	}
+	if len(all) < n || len(out) == n {
+		return out, nil
+	}
+	more, err := r.fetchRows(pl, all[n-1], nil, n-len(out))
+	return append(out, more...), err
+}
+
+// firstRows is up to how many rows are compared with each other.
+const firstRows = 128
+
+// repeats reports whether the rows of a plan are those of one range, in its
+// order, in which a resource may be twice.
+func (pl *plan) repeats() bool {
+	return len(pl.sort) == 0 && len(pl.cols) > 0 && len(pl.driver.alts) == 1 && !pl.driver.alts[0].unique && !pl.driver.inOrder
+}
+
+func (r *run) fetchRows(pl *plan, after, end row, n int) (out []row, err error) {
 	if err := r.ctx.Err(); err != nil {
 		return nil, &fault.Error{Kind: fault.Timeout, Op: "fhirsql: search", Msg: "the search took too long", Err: err}
 	}
@@ -424,8 +461,13 @@ func (r *run) rows(pl *plan, after, end row, n int) (out []row, err error) {
 		if bodies {
 			text = withBodies(text)
 		}
+		var room []any // for several rows
 		err = r.c.Query(text, func(st *db.Stmt) (err error) {
-			x := r.read(st, width)
+			if len(room) < width {
+				room = make([]any, width*min(n-len(out), 32))
+			}
+			x := r.read(st, room[:width:width])
+			room = room[width:]
 			out = append(out, x)
 			if bodies {
 				err = r.keep(x.rid(), st, width)
@@ -442,9 +484,8 @@ func (r *run) rows(pl *plan, after, end row, n int) (out []row, err error) {
 	return out, err
 }
 
-// read copies the row of a statement.
-func (r *run) read(st *db.Stmt, width int) row {
-	x := make(row, width)
+// read copies the row of a statement into x.
+func (r *run) read(st *db.Stmt, x row) row {
 	for i := range x {
 		x[i] = st.ColValue(i)
 	}
