@@ -2,11 +2,13 @@ package fhirsql
 
 import (
 	"net/url"
+	"path/filepath"
 	"testing"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
+	"github.com/hygeia-health/hygeia/spec/r4"
 	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -98,4 +100,50 @@ func contained(t *testing.T, path string) {
 	}
 	rows(false)
 	found("patient.name=bea", 0)
+}
+
+// TestForgetInside removes a custom reference parameter: what was found behind it
+// in contained resources goes, too.
+func TestForgetInside(t *testing.T) {
+	reg := search.NewRegistry()
+	about := &search.Custom{Key: "sp.1", SearchParam: r4.SearchParam{ID: "sp", URL: "http://example.org/about", Code: "about", Type: "reference", Base: []string{"Observation"}, Expression: "Observation.subject"}}
+	if err := reg.Check(about); err != nil {
+		t.Fatal(err)
+	}
+	reg.SetCustom([]*search.Custom{about})
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "x.db"), reg, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d := &resource.Doc{}
+	if err := d.Parse([]byte(`{"resourceType":"Observation","subject":{"reference":"#p"},"contained":[{"resourceType":"Patient","id":"p","gender":"male"}]}`), resource.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	op := fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: fhir.Key{Type: "Observation", ID: "o"}, Stored: d.Root().AppendStored(nil, nil), Values: &search.Values{}}
+	if err := reg.Extract(d.Root(), nil, op.Values); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(t.Context(), &fhir.Change{Ops: []fhir.Op{op}}); err != nil {
+		t.Fatal(err)
+	}
+	rows := func() (n int64) {
+		t.Helper()
+		err := s.db.Read(t.Context(), func(c *db.Conn) error {
+			return c.Query("SELECT count(*) FROM tok WHERE p IN (SELECT id FROM param WHERE name LIKE '%sp.1%')", func(st *db.Stmt) error { n = st.ColInt(0); return nil })
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := rows(); n < 2 { // the mark of the Patient, its gender, and more
+		t.Fatalf("%d rows behind the custom parameter", n)
+	}
+	if err := s.ForgetParam(t.Context(), "sp.1"); err != nil {
+		t.Fatal(err)
+	}
+	if n := rows(); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
 }

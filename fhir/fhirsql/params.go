@@ -102,7 +102,7 @@ func (s *Store) ForgetParam(ctx context.Context, key string) error {
 		return err
 	}
 	for _, name := range s.params.all() {
-		if _, own, ok := strings.Cut(name, "#"); !ok || own != key && !strings.HasPrefix(own, key+":") {
+		if _, own, ok := strings.Cut(name, "#"); !ok || own != key && !strings.HasPrefix(own, key+":") && !strings.HasPrefix(own, key+"#") {
 			continue
 		}
 		id := s.params.id(name)
