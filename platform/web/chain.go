@@ -96,7 +96,6 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 	w := writers.Get().(*writer)
 	w.ResponseWriter, w.stall = rw, c.opt.Stall
-	w.ResponseWriter = rw
 	if c.opt.Record != nil {
 		w.record = func(status int) error {
 			if !q.Audited {
