@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -21,12 +22,15 @@ func TestBudget(t *testing.T) {
 		if whole != 4*mib || err != nil {
 			t.Fatalf("a huge body: %d, %v", whole, err)
 		}
+		var mu sync.Mutex
 		var order []string
 		enter := func(ctx context.Context, name string, n int64) {
 			go func() {
 				if _, err := b.Enter(ctx, n); err != nil {
 					name += " " + err.Error()
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				order = append(order, name)
 			}()
 			synctest.Wait()

@@ -15,7 +15,9 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -289,11 +291,14 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// TestStall lets a client ask for a large answer and not read it, then one that reads slowly.
-func TestStall(t *testing.T) {
-	const size = 32 << 20
+// TestStall lets a client ask for a large answer and not read it, then one that
+// reads slowly: each piece in time, the whole long after.
+func TestStall(t *testing.T) { synctest.Test(t, stall) }
+
+func stall(t *testing.T) {
+	const size = 8 << 20
 	failed := make(chan error, 2)
-	srv := httptest.NewServer(web.Chain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := &http.Server{Handler: web.Chain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", r.URL.Query().Get("type"))
 		random := mathrand.New(mathrand.NewPCG(1, 2)) // does not compress
 		part := make([]byte, 1<<20)
@@ -305,13 +310,12 @@ func TestStall(t *testing.T) {
 			_, err = w.Write(part)
 		}
 		failed <- err
-	}), web.Options{Stall: 100 * time.Millisecond}))
+	}), web.Options{Stall: 100 * time.Millisecond})}
+	pipes := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	go func() { _ = srv.Serve(pipes) }()
 	defer srv.Close()
 	for _, kind := range []string{"application/octet-stream", "application/json"} { // plain, compressed
-		c, err := net.Dial("tcp", srv.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		c, _ := pipes.dial(t.Context(), "", "")
 		defer c.Close()
 		if _, err := io.WriteString(c, "GET /?type="+kind+" HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"); err != nil {
 			t.Fatal(err)
@@ -320,18 +324,66 @@ func TestStall(t *testing.T) {
 			t.Errorf("%s: a client that does not read: %v", kind, err)
 		}
 	}
+	client := &http.Client{Transport: &http.Transport{DialContext: pipes.dial}}
+	defer client.CloseIdleConnections()
 	for range 2 { // the second time on the same connection
-		res, err := srv.Client().Get(srv.URL + "?type=application/octet-stream")
+		begin := time.Now()
+		res, err := client.Get("http://pipe/?type=application/octet-stream")
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := io.Copy(io.Discard, res.Body)
+		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, &slowly{res.Body}, make([]byte, 128<<10))
 		res.Body.Close()
 		if n != size || err != nil || <-failed != nil {
 			t.Errorf("a client that reads: %d bytes, %v", n, err)
 		}
+		if took := time.Since(begin); took < time.Second {
+			t.Errorf("the client took %v only: no test of one that is slow", took)
+		}
+	}
+	if pipes.dialled != 3 {
+		t.Errorf("%d connections, want 3", pipes.dialled)
 	}
 }
+
+// slowly reads a piece now and then.
+type slowly struct{ from io.Reader }
+
+func (s *slowly) Read(p []byte) (int, error) {
+	time.Sleep(30 * time.Millisecond)
+	return io.ReadFull(s.from, p)
+}
+
+// pipes is a listener for connections in memory, whose deadlines follow the clock of the test.
+type pipes struct {
+	conns   chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+	dialled int
+}
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	near, far := net.Pipe()
+	p.conns <- far
+	p.dialled++
+	return near, nil
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
 func TestAccessLog(t *testing.T) {
 	var json1, json2, text bytes.Buffer

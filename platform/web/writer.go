@@ -108,15 +108,18 @@ func (w *writer) write(p []byte) (int, error) {
 	return w.wire(p)
 }
 
-// piece is what a client that reads takes in stall at the very least. An answer
-// that is smaller holds little, and needs no clock.
-const piece = 256 << 10
+const (
+	// piece is what a client that reads takes in stall at the very least.
+	piece = 256 << 10
+	// small is an answer, or its beginning, that holds little and needs no clock.
+	small = 16 << 10
+)
 
 // wire sends bytes to the client. A large answer goes piece by piece, and is
 // given up when the client does not take one: otherwise somebody who asks and
 // does not read would hold the memory of the answer for as long as he likes.
 func (w *writer) wire(p []byte) (sent int, err error) {
-	if w.stall <= 0 || w.bytes+int64(len(p)) < piece {
+	if w.stall <= 0 || w.bytes+int64(len(p)) < small {
 		sent, err = w.ResponseWriter.Write(p)
 		w.bytes += int64(sent)
 		return sent, err
