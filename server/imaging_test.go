@@ -74,11 +74,32 @@ func TestImagingStudies(t *testing.T) {
 	if rec := p.do("GET", "/default/fhir/"+one.Endpoint[0].Reference, ""); rec.Code != 200 || !strings.Contains(rec.Body.String(), `"address":"https://images.example.org/dicom/v2"`) {
 		t.Error(rec.Code, rec.Body)
 	}
+	// Patients are found by the identifier with the system that the settings name.
+	var page struct {
+		Entry []struct {
+			Resource struct {
+				Subject struct{ Identifier struct{ Value string } }
+			}
+		}
+	}
+	if err := json.Unmarshal(p.do("GET", "/default/fhir/ImagingStudy", "").Body.Bytes(), &page); err != nil {
+		t.Fatal(err)
+	}
+	id := page.Entry[0].Resource.Subject.Identifier.Value
+	for name, system := range map[string]string{"none": "", "theirs": `"system":"https://other.example.org",`, "ours": `"system":"https://h.example.org/a|b",`} {
+		if rec := p.do("PUT", "/default/fhir/Patient/"+name, `{"resourceType":"Patient","id":"`+name+`","identifier":[{`+system+`"value":"`+id+`"}]}`); rec.Code != 201 {
+			t.Fatal(rec.Code, rec.Body)
+		}
+	}
+	option(`{"destination":"fhir","patientSystem":"https://h.example.org/a|b"}`, 200)
+	find(func(l []found) bool { return len(l) == 1 && l[0].Subject.Reference == "Patient/ours" })
+	option(`{"destination":"fhir"}`, 200)
+	find(func(l []found) bool { return len(l) == 1 && l[0].Subject.Reference == "Patient/none" })
 	// Another setting makes the Patient, and what came meanwhile is there.
 	option(`null`, 200)
 	store(files[1])
 	option(`{"destination":"fhir","patients":"create","patientSystem":"https://hospital.example.org/mrn"}`, 200)
-	one = find(func(l []found) bool { return len(l) == 1 && l[0].N == 2 && l[0].Subject.Reference != "" })[0]
+	one = find(func(l []found) bool { return len(l) == 1 && l[0].N == 2 && l[0].Subject.Reference != "Patient/none" })[0]
 	if rec := p.do("GET", "/default/fhir/"+one.Subject.Reference, ""); rec.Code != 200 || !strings.Contains(rec.Body.String(), `"system":"https://hospital.example.org/mrn"`) {
 		t.Error(rec.Code, rec.Body)
 	}

@@ -152,20 +152,24 @@ func (s *Store) Done(ctx context.Context, list []imaging.Done) error {
 // Backlog implements imaging.Store.
 func (s *Store) Backlog(ctx context.Context) (b imaging.Backlog, err error) {
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT CASE WHEN tries > 0 THEN 1 ELSE 0 END, count(*), min(first), min(due) FROM note GROUP BY 1", func(st *db.Stmt) error {
-			n, next := int(st.ColInt(1)), time.UnixMicro(st.ColInt(3)).UTC()
-			if st.ColInt(0) != 0 {
+		return c.Query("SELECT CASE WHEN tries > 0 THEN 1 ELSE 0 END, count(*), min(first) FROM note GROUP BY 1", func(st *db.Stmt) error {
+			if n := int(st.ColInt(1)); st.ColInt(0) != 0 {
 				b.Waiting = n
 			} else {
 				b.Pending, b.Oldest = n, time.UnixMicro(st.ColInt(2)).UTC()
-			}
-			if b.Next.IsZero() || next.Before(b.Next) {
-				b.Next = next
 			}
 			return nil
 		})
 	})
 	return b, err
+}
+
+// NextDue implements imaging.Store.
+func (s *Store) NextDue(ctx context.Context) (due time.Time, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT due FROM note ORDER BY due LIMIT 1", func(st *db.Stmt) error { due = time.UnixMicro(st.ColInt(0)).UTC(); return nil })
+	})
+	return due, err
 }
 
 // Study implements imaging.Store.

@@ -66,6 +66,7 @@ const (
 	longWait  = 30 * time.Second
 	firstTry  = time.Minute // after a study was tried in vain, doubled each time
 	lastTry   = 6 * time.Hour
+	lagTime   = 2 * time.Second // for those who read the metrics
 )
 
 // Follower keeps the resources in step from New to Close.
@@ -79,7 +80,7 @@ type Follower struct {
 	now     func() time.Time
 
 	wake    chan struct{}
-	backlog atomic.Pointer[Backlog] // of the node that has the turn
+	leading atomic.Bool // this node has the turn
 	checked checked
 
 	stop    context.CancelFunc
@@ -128,9 +129,14 @@ func (noMeter) Worked(Outcome)   {}
 func (noMeter) Lag(f func() Lag) {}
 
 func (f *Follower) lag() Lag {
-	b := f.backlog.Load()
-	if b == nil {
+	if !f.leading.Load() {
 		return Lag{}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lagTime)
+	defer cancel()
+	b, err := f.store.Backlog(ctx)
+	if err != nil {
+		return Lag{} // readiness tells of a store that does not answer
 	}
 	l := Lag{Pending: b.Pending, Waiting: b.Waiting}
 	if b.Pending > 0 {
@@ -141,7 +147,8 @@ func (f *Follower) lag() Lag {
 
 // lead follows the feed for as long as it is this node's turn.
 func (f *Follower) lead(ctx context.Context) {
-	defer f.backlog.Store(nil)
+	f.leading.Store(true)
+	defer f.leading.Store(false)
 	f.checked.forget()
 	every := quietTime
 	if f.store.Shared() {
@@ -214,9 +221,6 @@ func (f *Follower) step(ctx context.Context, every time.Duration) (time.Duration
 		if err != nil {
 			return 0, err
 		}
-		if err := f.look(ctx); err != nil {
-			return 0, err
-		}
 		if len(list) == 0 {
 			break
 		}
@@ -225,20 +229,11 @@ func (f *Follower) step(ctx context.Context, every time.Duration) (time.Duration
 			return 0, err
 		}
 	}
-	b := f.backlog.Load()
-	if b.Next.IsZero() {
-		return every, nil
+	next, err := f.store.NextDue(ctx)
+	if err != nil || next.IsZero() {
+		return every, err
 	}
-	return max(min(every, b.Next.Sub(f.now())), time.Millisecond), nil
-}
-
-// look reads the backlog for the metrics and the next pause.
-func (f *Follower) look(ctx context.Context) error {
-	b, err := f.store.Backlog(ctx)
-	if err == nil {
-		f.backlog.Store(&b)
-	}
-	return err
+	return max(min(every, next.Sub(f.now())), time.Millisecond), nil
 }
 
 // work works off notes, several at a time. An error says that the FHIR service

@@ -260,7 +260,11 @@ func (w *world) idle() {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if b.Pending == 0 && (last == nil || pos == last.Sequence) && (b.Waiting == 0 || b.Next.After(time.Now().Add(time.Duration(w.skew.Load())))) {
+		next, err := w.store.NextDue(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if b.Pending == 0 && (last == nil || pos == last.Sequence) && (b.Waiting == 0 || next.After(time.Now().Add(time.Duration(w.skew.Load())))) {
 			if calm++; calm == 2 {
 				return
 			}

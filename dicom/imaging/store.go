@@ -47,7 +47,6 @@ type Backlog struct {
 	Pending int       // notes that were not tried yet
 	Oldest  time.Time // of the changes that they are from
 	Waiting int       // notes that were tried in vain
-	Next    time.Time // when the next note is due; zero when there are none
 }
 
 // Store keeps the position and the notes, beside the index of the service.
@@ -70,6 +69,9 @@ type Store interface {
 	// Done removes notes that were worked off and puts off others, unless their
 	// study has changed since.
 	Done(ctx context.Context, list []Done) error
+	// NextDue is when the next note is due, zero when there are none.
+	NextDue(ctx context.Context) (time.Time, error)
+	// Backlog counts the notes.
 	Backlog(ctx context.Context) (Backlog, error)
 	// Study returns a study with its series, and its instances if they are not more
 	// than limit. It is NotFound when the study is not there.
