@@ -62,6 +62,7 @@ type Log struct {
 	io      sync.Mutex // held while writing
 	seg     *segment
 	written int64     // n of the last line that was written
+	settled int64     // n of the last line for which nobody has to wait any more
 	spare   []byte    // memory of the buffer before
 	dirty   time.Time // since when something is not on disk; zero = all is
 }
@@ -153,7 +154,7 @@ func (l *Log) Append(_ context.Context, wait bool, records ...Record) error {
 	runtime.Gosched()
 	l.io.Lock()
 	defer l.io.Unlock()
-	if l.written >= mine {
+	if l.settled >= mine {
 		return nil
 	}
 	if err := l.flush(false); err != nil {
@@ -218,6 +219,9 @@ func (l *Log) flush(last bool) error {
 		}
 	} else {
 		l.spare = nil
+	}
+	if err == nil {
+		l.settled = upto
 	}
 	if err != nil || was != nil {
 		l.mu.Lock()
