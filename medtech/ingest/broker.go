@@ -25,6 +25,10 @@ type broker struct {
 	stop   context.CancelFunc
 }
 
+// sessionTime is how long a client that went away is known: what it sent with QoS 2
+// and did not release is not taken twice in that time.
+const sessionTime = time.Hour
+
 // maxPacket is the largest packet: a message and its topic.
 const maxPacket = medtech.MaxMessage + 64<<10
 
@@ -33,21 +37,28 @@ func startBroker(o Options, inbox *medtech.Inbox, report func(error)) (*broker, 
 	caps.MaximumPacketSize = maxPacket
 	caps.RetainAvailable = 0
 	caps.WildcardSubAvailable, caps.SharedSubAvailable, caps.SubIDAvailable = 0, 0, 0
+	caps.MaximumClientWritesPending = 1 // a queue of each client for what it subscribes to
+	caps.MaximumSessionExpiryInterval = uint32(sessionTime / time.Second)
 	server := mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.DiscardHandler), SysTopicResendInterval: 3600})
 	ctx, stop := context.WithCancel(context.Background())
 	h := &hook{ctx: ctx, o: o, inbox: inbox, server: server}
-	tcp := listeners.NewTCP(listeners.Config{ID: o.Name, Address: o.Listen, TLSConfig: o.TLS})
-	err := errors.Join(server.AddHook(h, nil), server.AddListener(tcp))
+	ln, err := listen(o)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	err = errors.Join(server.AddHook(h, nil), server.AddListener(listeners.NewNet(o.Name, ln)))
 	if err == nil {
 		err = server.Serve()
 	}
 	if err != nil {
 		stop()
+		_ = ln.Close() // the server may know it, or not yet
 		return nil, errors.Join(err, server.Close())
 	}
-	o.Log.LogAttrs(ctx, slog.LevelInfo, "MQTT broker listens", slog.String("source", o.Name), slog.String("address", tcp.Address()))
+	o.Log.LogAttrs(ctx, slog.LevelInfo, "MQTT broker listens", slog.String("source", o.Name), slog.String("address", ln.Addr().String()))
 	report(nil)
-	return &broker{server, h, tcp.Address(), stop}, nil
+	return &broker{server, h, ln.Addr().String(), stop}, nil
 }
 
 // closeTime is how long clients may take to hear that the broker stops.
