@@ -2,6 +2,7 @@
 package bustest
 
 import (
+	"crypto/tls"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,17 @@ import (
 func Kafka(t testing.TB, topics ...string) []string {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topics...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	return cluster.ListenAddrs()
+}
+
+// SecureKafka is Kafka behind TLS, for a user with a password (SASL PLAIN).
+func SecureKafka(t testing.TB, cfg *tls.Config, user, secret string, topics ...string) []string {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topics...), kfake.TLS(cfg), kfake.EnableSASL(), kfake.Superuser("PLAIN", user, secret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +60,9 @@ func NATS(t testing.TB, flags ...string) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, rest, ok := strings.Cut(string(text), `"nats://`); ok {
+			if _, rest, ok := strings.Cut(string(text), `"nats":["`); ok { // then nats:// or tls://
 				url, _, _ := strings.Cut(rest, `"`)
-				return "nats://" + url
+				return url
 			}
 		}
 		time.Sleep(5 * time.Millisecond)
