@@ -103,8 +103,13 @@ func (ls *lanes) check(l *lane) {
 
 // refill takes parked events back. It is false when the store does not answer.
 func (ls *lanes) refill(ctx context.Context, d *dispatcher, now time.Time) bool {
+	var full []*lane // those that have to wait for room behind their head
 	for len(ls.thin) > 0 {
 		l := ls.thin[0]
+		if l.head != nil && ls.waiting >= window {
+			full, ls.thin = append(full, l), ls.thin[1:]
+			continue
+		}
 		n := min(laneMost-l.waiting, len(l.parked))
 		tries := make([]Try, n)
 		for i, p := range l.parked[:n] {
@@ -112,6 +117,7 @@ func (ls *lanes) refill(ctx context.Context, d *dispatcher, now time.Time) bool 
 		}
 		at, err := d.events(ctx, tries)
 		if err != nil {
+			ls.thin = append(ls.thin, full...)
 			return false
 		}
 		for _, t := range tries {
@@ -130,6 +136,6 @@ func (ls *lanes) refill(ctx context.Context, d *dispatcher, now time.Time) bool 
 			ls.check(l)
 		}
 	}
-	ls.thin = nil
+	ls.thin = full
 	return true
 }

@@ -144,6 +144,7 @@ func New(ctx context.Context, d Deps) (*Service, error) {
 func (s *Service) Close() error {
 	s.stop()
 	s.running.Wait()
+	s.client.CloseIdleConnections()
 	return s.store.Close()
 }
 
