@@ -37,6 +37,27 @@ type Page struct {
 	Next  string // the cursor of the next page; "" when this is the last
 }
 
+// next makes room for one more match.
+func (p *Page) next() {
+	if p.JSON == nil {
+		p.JSON = append(make([]byte, 0, 16<<10), '[')
+	} else {
+		p.JSON = append(p.JSON, ',')
+	}
+	p.Count++
+}
+
+// end ends the array; last is the last match, behind which there may be more.
+func (p *Page) end(more bool, last Cursor) *Page {
+	if p.JSON != nil {
+		p.JSON = append(p.JSON, ']')
+	}
+	if more {
+		p.Next = last.String()
+	}
+	return p
+}
+
 // Search answers a query. base is the URL of the service up to /studies.
 func (s *Service) Search(ctx context.Context, partition string, q *Query, base string) (*Page, error) {
 	if err := s.guard.Authorize(ctx, auth.DICOMRead); err != nil {
@@ -51,26 +72,15 @@ func (s *Service) Search(ctx context.Context, partition string, q *Query, base s
 	tags := q.tags()
 	var last Cursor
 	more, err := s.store.Search(ctx, q, func(m *Match) error {
-		if p.JSON == nil {
-			p.JSON = append(make([]byte, 0, 16<<10), '[')
-		} else {
-			p.JSON = append(p.JSON, ',')
-		}
+		p.next()
 		p.JSON = m.appendJSON(p.JSON, q, tags, base)
-		p.Count++
 		last = m.Cursor
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if p.JSON != nil {
-		p.JSON = append(p.JSON, ']')
-	}
-	if more {
-		p.Next = last.String()
-	}
-	return p, nil
+	return p.end(more, last), nil
 }
 
 // tags are the attributes to return, in order. Those of the levels above come

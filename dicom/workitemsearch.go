@@ -102,26 +102,15 @@ func (s *Service) SearchWorkitems(ctx context.Context, partition string, params 
 	p := &Page{}
 	last := int64(0)
 	more, err := s.store.SearchWorkitems(ctx, q, func(key int64, a Attributes) error {
-		if p.JSON == nil {
-			p.JSON = append(p.JSON, '[')
-		} else {
-			p.JSON = append(p.JSON, ',')
-		}
+		p.next()
 		p.JSON = a.only(q.tags).AppendJSON(p.JSON, "")
-		p.Count++
 		last = key
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if p.JSON != nil {
-		p.JSON = append(p.JSON, ']')
-	}
-	if more {
-		p.Next = Cursor{Key: last}.String()
-	}
-	return p, nil
+	return p.end(more, Cursor{Key: last}), nil
 }
 
 // only returns the attributes with one of the tags, which are sorted; nil means all.

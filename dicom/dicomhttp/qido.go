@@ -11,15 +11,10 @@ import (
 
 // search is QIDO-RS at all levels (PS3.18 section 10.6).
 func (x *exchange) search() error {
-	list := accepts(x.r)
-	if !wantsJSON(list) && !wantsXML(list) {
-		return fault.New(fault.NotAcceptable, "Results are given as application/dicom+json or multipart/related; type=\"application/dicom+xml\".")
-	}
-	params, err := url.ParseQuery(x.r.URL.RawQuery)
+	list, params, err := x.query()
 	if err != nil {
-		return fault.New(fault.Invalid, "The query of the URL is not valid.")
+		return err
 	}
-	params.Del("accept")
 	q, err := x.h.s.ParseQuery(x.rt.level, x.rt.uids, params)
 	if err != nil {
 		return err
@@ -32,6 +27,20 @@ func (x *exchange) search() error {
 		x.w.Header().Set("Erroneous-Dicom-Attributes", strings.Join(q.Erroneous, ","))
 	}
 	return x.matches(p, params, list)
+}
+
+// query returns the representations that a search may have, and its parameters.
+func (x *exchange) query() ([]mediaRange, url.Values, error) {
+	list := accepts(x.r)
+	if !wantsJSON(list) && !wantsXML(list) {
+		return nil, nil, fault.New(fault.NotAcceptable, "Results are given as application/dicom+json or multipart/related; type=\"application/dicom+xml\".")
+	}
+	params, err := url.ParseQuery(x.r.URL.RawQuery)
+	if err != nil {
+		return nil, nil, fault.New(fault.Invalid, "The query of the URL is not valid.")
+	}
+	params.Del("accept")
+	return list, params, nil
 }
 
 // matches answers with a page of data sets.

@@ -244,15 +244,10 @@ func (x *exchange) cancelWorkitem() error {
 
 // searchWorkitems is GET /workitems (section 11.9).
 func (x *exchange) searchWorkitems() error {
-	list := accepts(x.r)
-	if !wantsJSON(list) && !wantsXML(list) {
-		return fault.New(fault.NotAcceptable, "Results are given as application/dicom+json or multipart/related; type=\"application/dicom+xml\".")
-	}
-	params, err := url.ParseQuery(x.r.URL.RawQuery)
+	list, params, err := x.query()
 	if err != nil {
-		return fault.New(fault.Invalid, "The query of the URL is not valid.")
+		return err
 	}
-	params.Del("accept")
 	p, err := x.h.s.SearchWorkitems(x.r.Context(), x.rt.partition, params)
 	if err != nil {
 		return err

@@ -143,15 +143,20 @@ func (x *exchange) importErrors(b Bulk) error {
 	defer r.Close()
 	x.w.Header()["Content-Type"] = typeNDJSON
 	x.finish(http.StatusOK, nil)
+	x.stream(r)
+	return nil
+}
+
+// stream sends a file behind the header.
+func (x *exchange) stream(r io.Reader) {
 	if x.r.Method == http.MethodHead {
-		return nil
+		return
 	}
 	n, err := io.Copy(x.w, r)
 	x.sent = int(n)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client must see that the file is cut short
 	}
-	return nil
 }
 
 // requester names who asks, for the job.
@@ -222,14 +227,7 @@ func (x *exchange) exportFile(b Bulk) error {
 	}
 	h["Content-Length"] = []string{strconv.FormatInt(info.Size-offset, 10)}
 	x.finish(code, nil)
-	if x.r.Method == http.MethodHead {
-		return nil
-	}
-	n, err := io.Copy(x.w, r)
-	x.sent = int(n)
-	if err != nil {
-		panic(http.ErrAbortHandler) // the client must see that the file is cut short
-	}
+	x.stream(r)
 	return nil
 }
 

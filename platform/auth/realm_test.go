@@ -79,6 +79,20 @@ func newIssuer(t testing.TB) *issuer {
 	return i
 }
 
+// realm returns one that trusts the issuer, which signs with key, and in which alice
+// may read.
+func (i *issuer) realm(t testing.TB, scope string, key crypto.Signer) (*directory, *auth.Realm) {
+	t.Helper()
+	keys := public("k1", "ES256", key)
+	i.keys.Store(&keys)
+	ext, err := auth.NewExternal(i.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &directory{name: "alice", issuer: i.URL, actions: auth.FHIRRead}
+	return d, auth.NewRealm(scope, d, []auth.Trust{{Keys: ext, Audience: []string{"api://records"}}}, nil)
+}
+
 func ecKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -131,14 +145,7 @@ func raw(header, claims any, mac []byte) string {
 
 func TestAuthenticate(t *testing.T) {
 	i, key, other := newIssuer(t), ecKey(t), ecKey(t)
-	keys := public("k1", "ES256", key)
-	i.keys.Store(&keys)
-	ext, err := auth.NewExternal(i.URL, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &directory{name: "alice", issuer: i.URL, actions: auth.FHIRRead}
-	r := auth.NewRealm("/clinic/records", d, []auth.Trust{{Keys: ext, Audience: []string{"api://records"}}}, nil)
+	d, r := i.realm(t, "/clinic/records", key)
 	good := sign(t, key, "ES256", "k1", claims(i.URL, nil))
 	tampered := []byte(good)
 	dot := strings.IndexByte(good, '.')
@@ -322,14 +329,7 @@ func TestParseScope(t *testing.T) {
 // SMART do, also when they cannot be understood.
 func TestForeignScopes(t *testing.T) {
 	i, key := newIssuer(t), ecKey(t)
-	keys := public("k1", "ES256", key)
-	i.keys.Store(&keys)
-	ext, err := auth.NewExternal(i.URL, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &directory{name: "alice", issuer: i.URL, actions: auth.FHIRRead}
-	r := auth.NewRealm("/a/b", d, []auth.Trust{{Keys: ext, Audience: []string{"api://records"}}}, nil)
+	_, r := i.realm(t, "/a/b", key)
 	for scp, want := range map[string]string{
 		"patient.Observation.rs":             "patient/Observation.rs",
 		"patient$Patient.read":               "patient/Patient.rs",

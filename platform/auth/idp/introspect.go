@@ -11,11 +11,7 @@ import (
 // serveIntrospect answers RFC 7662. Only clients that can keep a secret may
 // ask; what is not a valid token of ours is not active, and no more is said.
 func (p *Provider) serveIntrospect(w http.ResponseWriter, r *http.Request) error {
-	form, err := p.form(w, r)
-	if err != nil {
-		return err
-	}
-	c, err := p.authenticate(r, form)
+	form, c, err := p.clientForm(w, r)
 	if err != nil {
 		return err
 	}
@@ -64,11 +60,7 @@ func (p *Provider) own(ctx context.Context, token string) (*auth.Claims, error) 
 // serveRevoke answers RFC 7009: an access token ends, or with a refresh token
 // everything that came from the same login. What is unknown is gone already.
 func (p *Provider) serveRevoke(w http.ResponseWriter, r *http.Request) error {
-	form, err := p.form(w, r)
-	if err != nil {
-		return err
-	}
-	c, err := p.authenticate(r, form)
+	form, c, err := p.clientForm(w, r)
 	if err != nil {
 		return err
 	}

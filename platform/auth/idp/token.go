@@ -54,11 +54,7 @@ type grant struct {
 }
 
 func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) error {
-	form, err := p.form(w, r)
-	if err != nil {
-		return err
-	}
-	c, err := p.authenticate(r, form)
+	form, c, err := p.clientForm(w, r)
 	if err != nil {
 		return err
 	}
@@ -87,6 +83,16 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	respond(w, http.StatusOK, a)
 	return nil
+}
+
+// clientForm reads a form and finds out which client sends it.
+func (p *Provider) clientForm(w http.ResponseWriter, r *http.Request) (url.Values, *Client, error) {
+	form, err := p.form(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := p.authenticate(r, form)
+	return form, c, err
 }
 
 // form reads a body of application/x-www-form-urlencoded, with no parameter
