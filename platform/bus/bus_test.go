@@ -104,7 +104,7 @@ func TestWriteAndRead(t *testing.T) {
 	})
 }
 
-// TestGivenBack: what a reader has not acknowledged comes at once to the next one,
+// TestGivenBack: what a reader has not acknowledged comes soon to the next one,
 // whether the first gave up or was told to stop, and not after the 30 seconds that
 // JetStream waits for an acknowledgement.
 func TestGivenBack(t *testing.T) {
@@ -136,10 +136,12 @@ func TestGivenBack(t *testing.T) {
 			t.Errorf("the first reader: %v", err)
 		}
 		again := read(t, o, q, 100, true) // in time
-		for i, m := range again {
-			if string(m.Body) != fmt.Sprint(i) {
-				t.Fatalf("message %d is %s", i, m.Body)
-			}
+		seen := map[string]bool{}         // in any order
+		for _, m := range again {
+			seen[string(m.Body)] = true
+		}
+		if len(seen) != 100 {
+			t.Errorf("%d of 100 messages came again", len(seen))
 		}
 	})
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +35,9 @@ func (o *Options) connectNATS(more ...nats.Option) (*nats.Conn, error) {
 	return nats.Connect(strings.Join(o.URLs, ","), opts...)
 }
 
+// pullTime is how long the server may answer one request for messages.
+const pullTime = 2 * time.Second
+
 // readNATS reads a stream as a durable consumer.
 func readNATS(ctx context.Context, o Options, q Query, well func(), take func([]Message, func()) error) error {
 	conn, err := o.connectNATS(nats.NoReconnect())
@@ -60,12 +61,12 @@ func readNATS(ctx context.Context, o Options, q Query, well func(), take func([]
 	if err != nil {
 		return err
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(maxPoll))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(maxPoll), jetstream.PullExpiry(pullTime))
 	if err != nil {
 		return err
 	}
 	given := handed{of: map[uint64]jetstream.Msg{}}
-	defer given.back(conn, consumer, messages)
+	defer given.back(conn, messages)
 	ended := context.AfterFunc(ctx, messages.Drain)
 	defer ended()
 	well()
@@ -118,9 +119,10 @@ func (h *handed) kept(seq uint64) {
 const backTime = 2 * time.Second
 
 // back gives back what nobody has acknowledged, and what was on its way: the next
-// reader gets it at once, and not after the time that the server waits for an
-// acknowledgement (30 seconds).
-func (h *handed) back(conn *nats.Conn, consumer jetstream.Consumer, messages jetstream.MessagesContext) {
+// reader gets it soon, and not after the time that the server waits for an
+// acknowledgement (30 seconds). Until our last request for messages has ended, a
+// server 2.9 would spend them on it although nobody listens for the answer.
+func (h *handed) back(conn *nats.Conn, messages jetstream.MessagesContext) {
 	messages.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), backTime)
 	defer cancel()
@@ -133,13 +135,10 @@ func (h *handed) back(conn *nats.Conn, consumer jetstream.Consumer, messages jet
 			h.add(meta.Sequence.Stream, m)
 		}
 	}
-	// The server forgets our pull request, for which nobody listens any more, when it
-	// counts those that wait. Else a server 2.9 spends the first message on it.
-	_, _ = consumer.Info(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, seq := range slices.Sorted(maps.Keys(h.of)) { // they come again in this order
-		_ = h.of[seq].Nak()
+	for _, m := range h.of {
+		_ = m.NakWithDelay(pullTime + time.Second)
 	}
 	clear(h.of)
 	_ = conn.FlushWithContext(ctx)
