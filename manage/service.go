@@ -39,12 +39,14 @@ type Plane struct {
 	change sync.Mutex
 	mu     sync.RWMutex
 	list   []Workspace // sorted by name
+
+	undone map[Ref]bool // services that another node changed and that did not start here; of change
 }
 
 // New loads the list, finishes deletions that a crash interrupted, creates what
 // Deps asks for and starts every service.
 func New(ctx context.Context, d Deps) (*Plane, error) {
-	p := &Plane{store: d.Store, runner: d.Runner, now: d.Now, guard: d.Guarded}
+	p := &Plane{store: d.Store, runner: d.Runner, now: d.Now, guard: d.Guarded, undone: map[Ref]bool{}}
 	_, p.shared = d.Store.(Follower)
 	for try := 1; ; try++ {
 		err := p.start(ctx, d)
@@ -322,7 +324,7 @@ func (p *Plane) finishDelete(ctx context.Context, ref Ref) error {
 		return fault.Wrap("manage: remove the files of a service", err)
 	}
 	if p.shared { // another node may have saved while the files were removed
-		if err := p.refresh(ctx); err != nil {
+		if err := p.refresh(ctx, false); err != nil {
 			return err
 		}
 	}
@@ -352,7 +354,7 @@ func (p *Plane) begin(ctx context.Context) error {
 	if !p.shared {
 		return nil
 	}
-	if err := p.refresh(ctx); err != nil {
+	if err := p.refresh(ctx, false); err != nil {
 		p.change.Unlock()
 		return err
 	}
@@ -366,19 +368,46 @@ func (p *Plane) Follow(ctx context.Context, failed func(error)) {
 	if !ok {
 		return
 	}
-	f.Follow(ctx, func(ctx context.Context) {
+	again := make(chan struct{}, 1)
+	follow := func(ctx context.Context) {
 		p.change.Lock()
 		defer p.change.Unlock()
-		if err := p.refresh(ctx); err != nil && ctx.Err() == nil {
+		if err := p.refresh(ctx, true); err != nil && ctx.Err() == nil {
 			failed(err)
+			select {
+			case again <- struct{}{}:
+			default:
+			}
+		}
+	}
+	var retries sync.WaitGroup
+	retries.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-again:
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retryTime):
+				follow(ctx)
+			}
 		}
 	})
+	f.Follow(ctx, follow)
+	retries.Wait()
 }
 
+// retryTime is how long a change that could not be followed waits for the next attempt.
+const retryTime = 10 * time.Second
+
 // refresh loads the list and starts, changes and stops services as it says.
-// The files of a deleted service are removed by the node that deletes it. The
-// caller holds change.
-func (p *Plane) refresh(ctx context.Context) error {
+// With again it also tries what did not start before; a change of this node does
+// not, which would fail with it. The files of a deleted service are removed by the
+// node that deletes it. The caller holds change.
+func (p *Plane) refresh(ctx context.Context, again bool) error {
 	list, _, err := p.store.Load(ctx)
 	if err != nil {
 		return fault.Wrap("manage: load", err)
@@ -392,11 +421,16 @@ func (p *Plane) refresh(ctx context.Context) error {
 		for _, s := range w.Services {
 			ref := Ref{w.Name, s.Name}
 			old, had := running(before, ref)
-			if s.State == StateRunning && (!had || !old.equal(s.Spec) || !old.Created.Equal(s.Created)) {
+			if s.State == StateRunning && (!had || !old.equal(s.Spec) || !old.Created.Equal(s.Created) || again && p.undone[ref]) {
 				if had && !old.Created.Equal(s.Created) { // deleted and created again
 					errs = append(errs, p.runner.Stop(ctx, ref))
 				}
-				errs = append(errs, p.runner.Start(ctx, ref, s.Spec))
+				err := p.runner.Start(ctx, ref, s.Spec)
+				if errs = append(errs, err); err != nil {
+					p.undone[ref] = true
+				} else {
+					delete(p.undone, ref)
+				}
 			}
 		}
 	}
@@ -404,6 +438,7 @@ func (p *Plane) refresh(ctx context.Context) error {
 		for _, s := range w.Services {
 			ref := Ref{w.Name, s.Name}
 			if _, still := running(list, ref); !still && s.State == StateRunning {
+				delete(p.undone, ref)
 				errs = append(errs, p.runner.Stop(ctx, ref))
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -252,4 +253,54 @@ func TestConcurrent(t *testing.T) {
 	if w, err := p.Workspace("default"); err != nil || len(w.Services) != 1 {
 		t.Errorf("%+v, err %v", w, err)
 	}
+}
+
+// shared is a store that another node writes, too.
+type shared struct {
+	memory
+	changed func(context.Context)
+}
+
+func (s *shared) Follow(ctx context.Context, changed func(context.Context)) {
+	s.changed = changed
+	<-ctx.Done()
+}
+
+// TestFollowAgain: a service of another node that does not start here, because the
+// database is not there for a moment, starts a while later. Other changes go on.
+func TestFollowAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := &shared{}, &runner{fail: map[string]error{}}
+		p, err := manage.New(t.Context(), manage.Deps{Store: s, Runner: r, Now: time.Now, First: []manage.Workspace{{Name: "ws"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var following sync.WaitGroup
+		failures := 0
+		following.Go(func() { p.Follow(ctx, func(error) { failures++ }) })
+		synctest.Wait()
+		mine, err := p.Workspace("ws")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine.Services = []manage.Service{{Name: "records", State: manage.StateRunning, Spec: manage.Spec{Kind: manage.KindFHIR}}}
+		s.list = []manage.Workspace{mine}
+		r.fail["start"] = errors.New("not now")
+		s.changed(ctx)
+		delete(r.fail, "start")
+		if _, _, err := p.PutWorkspace(t.Context(), "other", manage.WorkspaceSpec{}); err != nil {
+			t.Errorf("another change: %v", err)
+		}
+		if got := r.take(); !cmp.Equal(got, []string{"start ws/records"}) || failures != 1 {
+			t.Errorf("at once %v, %d failures", got, failures)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := r.take(); !cmp.Equal(got, []string{"start ws/records"}) || failures != 1 {
+			t.Errorf("a while later %v, %d failures", got, failures)
+		}
+		stop()
+		following.Wait()
+	})
 }
