@@ -22,6 +22,7 @@ var verbActions = map[Verb]auth.Actions{
 	VerbExport:       auth.FHIRExport,
 	VerbReindex:      auth.FHIRReindex,
 	VerbParamStatus:  auth.FHIRRead,
+	VerbParamSwitch:  auth.FHIRSearchParams,
 }
 
 // actionsOf returns what an interaction needs.

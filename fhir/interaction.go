@@ -29,6 +29,7 @@ const (
 	VerbOperation    Verb = "operation"
 	VerbReindex      Verb = "reindex"
 	VerbParamStatus  Verb = "search-parameter-status"
+	VerbParamSwitch  Verb = "search-parameter-switch"
 	VerbImport       Verb = "import" // $import and its status
 	VerbExport       Verb = "export" // $export, its status and its files
 )

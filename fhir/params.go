@@ -42,6 +42,19 @@ type ParamStore interface {
 	ForgetParam(ctx context.Context, key string) error
 }
 
+// ParamSwitcher is a Store that remembers which search parameters are disabled. A
+// change begins a new edition of the definitions, see ParamStore.
+type ParamSwitcher interface {
+	DisabledParams(ctx context.Context) (urls []string, err error)
+	SwitchParams(ctx context.Context, list []ParamSwitch) error
+}
+
+// ParamSwitch disables the search parameters with a URL, or enables them again.
+type ParamSwitch struct {
+	URL string
+	Off bool
+}
+
 // ErrOutdated says that the search parameters have changed, on this node or on
 // another, and have to be read again with LoadParams.
 var ErrOutdated = errors.New("the search parameters changed")
@@ -78,6 +91,28 @@ func (s *Service) Params(ctx context.Context) (out []Param, err error) {
 		out = append(out, Param{URL: c.URL, Code: c.Code, Types: c.Types(), Custom: true, Complete: !c.Partial})
 	}
 	return out, nil
+}
+
+// Disabled reports whether the search parameters with a URL are disabled.
+func (s *Service) Disabled(url string) bool { return s.reg.Disabled(url) }
+
+// SwitchParams disables search parameters and enables them again (PUT
+// SearchParameter/$status of Azure Health Data Services). A disabled one is
+// indexed all the same, so that it is complete when it is enabled.
+func (s *Service) SwitchParams(ctx context.Context, list []ParamSwitch) error {
+	if err := s.Allow(ctx, VerbParamSwitch); err != nil {
+		return err
+	}
+	sw, ok := s.store.(ParamSwitcher)
+	if !ok {
+		return fault.New(fault.NotImplemented, "this store cannot disable search parameters")
+	}
+	s.params.mu.Lock()
+	defer s.params.mu.Unlock()
+	if err := sw.SwitchParams(ctx, list); err != nil {
+		return err
+	}
+	return s.loadParams(context.WithoutCancel(ctx))
 }
 
 // LoadParams reads the SearchParameter resources of the store and defines what
@@ -144,6 +179,13 @@ func (s *Service) loadEdition(ctx context.Context) (stored bool, err error) {
 	}
 	s.reg.SetCustom(customs)
 	s.params.list = list
+	if sw, ok := s.store.(ParamSwitcher); ok {
+		off, err := sw.DisabledParams(ctx)
+		if err != nil {
+			return false, err
+		}
+		s.reg.SetDisabled(off)
+	}
 	if !remembers {
 		return false, nil
 	}

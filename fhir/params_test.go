@@ -109,6 +109,48 @@ func TestCustomParameter(t *testing.T) {
 	}
 }
 
+// TestDisabledParameters: what is disabled is unknown to searches, also after a
+// restart and on other nodes, and complete when it is enabled again.
+func TestDisabledParameters(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, path string) {
+		r, st := sqlRig(t, path)
+		gender := r.svc.Registry().Param("Patient", "gender").URL
+		r.do(201, "PUT", "Patient/a", `{"resourceType":"Patient","id":"a","gender":"male"}`)
+		r.do(201, "PUT", "Patient/b", `{"resourceType":"Patient","id":"b","gender":"female"}`)
+		found := func(r *rig, want, dropped int) {
+			t.Helper()
+			resp := r.do(200, "GET", "Patient?gender=male", "")
+			if len(resp.Page.Records) != want || len(resp.Dropped) != dropped {
+				t.Errorf("%d, %+v; want %d, %d", len(resp.Page.Records), resp.Dropped, want, dropped)
+			}
+		}
+		off := func(off bool) {
+			t.Helper()
+			if err := r.svc.SwitchParams(t.Context(), []fhir.ParamSwitch{{URL: gender, Off: off}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found(r, 1, 0)
+		off(true)
+		off(true)
+		if found(r, 2, 1); !r.svc.Disabled(gender) {
+			t.Error("not disabled")
+		}
+		r.do(201, "PUT", "Patient/c", `{"resourceType":"Patient","id":"c","gender":"male"}`)
+		other, _ := sqlRig(t, path) // a restart, or another node
+		found(other, 3, 1)
+		if states, _, err := st.ParamStates(t.Context()); err != nil || len(states) > 0 {
+			t.Errorf("states of custom parameters: %v, %v", states, err)
+		}
+		off(false)
+		found(r, 2, 0)
+		if err := other.svc.FollowParams(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		found(other, 2, 0)
+	})
+}
+
 // TestParametersOfOtherNodes: a node that does not know yet that a parameter was
 // defined, changed or deleted writes and indexes by it all the same.
 func TestParametersOfOtherNodes(t *testing.T) {

@@ -152,6 +152,7 @@ func readAttempts() []attempt {
 	get("403", "Group/g12", "Group/g12/_history", "Group", "Binary", "Group?member=Patient/p1")
 	get("200", "", "_history", "_history?_count=1000", "Observation/_history", "Patient/_history", "?_type=Patient,Observation,Group,Basic", "?_id=p2,o2,b2,o1", "?_count=1000&_sort=_lastUpdated",
 		"Patient", "Patient?_id=p2", "Patient?name=Zzyzx", "Patient?name:contains=z", "Patient?link=Patient/p1", "Patient?_content=Zzyzx", "Patient?_text=Zzyzx",
+		"Patient?_contained=true", "Patient?_contained=both&name=Zzyzx", "Patient?_contained=both&_containedType=contained", "Observation?_contained=both&_total=accurate",
 		"Observation?subject=Patient/p2", "Observation?patient=p2", "Observation?patient=p1,p2", "Observation?code:not=hr", "Basic", "Observation?code=hr&_sort=-date", "Observation?code:text=Zzyzx",
 		"Observation?_total=accurate", "Observation?_summary=count", "Observation?performer=Practitioner/doc", "Observation?encounter=Encounter/e2",
 		"Condition?_contained=false", "Condition?recorder=Practitioner/doc", "Appointment?actor=Patient/p2",
@@ -210,6 +211,7 @@ func writeAttempts() []attempt {
 		{"PATCH", "/default/fhir/Observation?subject=Patient/p2", `[{"op":"test","path":"/status","value":"amended"}]`, "404", patch("application/json-patch+json")},
 		{"POST", "/default/fhir/$import", `{"resourceType":"Parameters"}`, "403", []string{"Prefer", "respond-async"}},
 		{"POST", "/default/fhir/$reindex", `{"resourceType":"Parameters"}`, "403", nil},
+		{"PUT", "/default/fhir/SearchParameter/$status", `{"resourceType":"Parameters","parameter":[{"name":"searchParameterStatus","part":[{"name":"url","valueUrl":"http://hl7.org/fhir/SearchParameter/Patient-name"},{"name":"status","valueString":"Disabled"}]}]}`, "403", nil},
 		{"POST", "/default/fhir", bundle("transaction", "POST", "Observation", own), "4", nil},
 	}
 	for _, kind := range []string{"batch", "transaction"} {

@@ -177,7 +177,7 @@ func (h *handler) appendType(b []byte, typ string) []byte {
 	b = append(b, `,"readHistory":`...)
 	b = strconv.AppendBool(b, versioning != "no-version")
 	b = append(b, `,"updateCreate":true,"conditionalCreate":true,"conditionalRead":"full-support","conditionalUpdate":true,"conditionalDelete":"multiple","referencePolicy":["literal","local"],"searchParam":[`...)
-	b = appendParams(b, h.opt.Search.Params(typ))
+	b = appendParams(b, offered(h.opt.Search, typ))
 	b = append(b, ']')
 	b = appendNames(append(b, `,"searchInclude":`...), includes(h.opt.Search, typ))
 	b = appendNames(append(b, `,"searchRevInclude":`...), h.revIncludes(typ))
@@ -211,7 +211,7 @@ func appendParams(b []byte, params []*search.Param) []byte {
 	b = append(b, `{"name":"_id","definition":"http://hl7.org/fhir/SearchParameter/Resource-id","type":"token"},`...)
 	b = append(b, `{"name":"_lastUpdated","definition":"http://hl7.org/fhir/SearchParameter/Resource-lastUpdated","type":"date"}`...)
 	for _, p := range params {
-		if p.Unsupported != "" || p.Code == "_id" || p.Code == "_lastUpdated" {
+		if p.Code == "_id" || p.Code == "_lastUpdated" {
 			continue
 		}
 		b = append(b, `,{"name":`...)

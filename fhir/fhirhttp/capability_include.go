@@ -9,11 +9,21 @@ import (
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
+// offered lists the parameters of a type that can be searched by.
+func offered(reg *search.Registry, typ string) (out []*search.Param) {
+	for _, p := range reg.Params(typ) {
+		if p.Unsupported == "" && !reg.Disabled(p.URL) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // includes lists the values of _include for a type.
 func includes(reg *search.Registry, typ string) []string {
 	out := []string{"*", typ + ":*"}
-	for _, p := range reg.Params(typ) {
-		if p.Kind == search.Reference && p.Unsupported == "" {
+	for _, p := range offered(reg, typ) {
+		if p.Kind == search.Reference {
 			out = append(out, typ+":"+p.Code)
 		}
 	}
@@ -25,8 +35,8 @@ func includes(reg *search.Registry, typ string) []string {
 func (h *handler) revIncludes(typ string) []string {
 	out := []string{"*"}
 	for _, from := range r4.ResourceTypes() {
-		for _, p := range h.opt.Search.Params(from) {
-			if p.Kind == search.Reference && p.Unsupported == "" && slices.Contains(p.Targets, typ) {
+		for _, p := range offered(h.opt.Search, from) {
+			if p.Kind == search.Reference && slices.Contains(p.Targets, typ) {
 				out = append(out, from+":"+p.Code)
 			}
 		}

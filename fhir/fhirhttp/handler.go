@@ -265,6 +265,8 @@ func (x *exchange) dispatch() error {
 		return x.reindex()
 	case fhir.VerbParamStatus:
 		return x.paramStatus()
+	case fhir.VerbParamSwitch:
+		return x.switchParams()
 	}
 	return x.versions()
 }

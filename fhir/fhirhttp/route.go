@@ -124,9 +124,9 @@ var operations = []operation{
 	},
 	{
 		name: "status", typ: "SearchParameter",
-		routes:     []route{{method: http.MethodGet, verb: fhir.VerbParamStatus}},
+		routes:     []route{{method: http.MethodGet, verb: fhir.VerbParamStatus}, {method: http.MethodPut, verb: fhir.VerbParamSwitch}},
 		definition: "https://github.com/hygeia-health/hygeia/fhir/OperationDefinition/SearchParameter-status",
-		about:      "Which search parameters can be used: Enabled, or Supported until a reindex has run.",
+		about:      "Which search parameters can be used: Enabled, Supported until a reindex has run, or Disabled. PUT changes it.",
 	},
 	{
 		name: "export", system: true, bulk: true, routes: exportRoute,

@@ -20,11 +20,49 @@ func (s *Store) ParamStates(ctx context.Context) (states map[string]bool, editio
 			return err
 		}
 		return c.Query("SELECT name, done FROM sp", func(st *db.Stmt) error {
-			states[st.ColText(0)] = st.ColInt(1) != 0
+			if name := st.ColText(0); !strings.HasPrefix(name, switchedOff) {
+				states[name] = st.ColInt(1) != 0
+			}
 			return nil
 		})
 	})
 	return states, edition, err
+}
+
+// switchedOff and a URL are the name of a parameter in sp that is disabled. The
+// names of custom ones have no blank.
+const switchedOff = "off "
+
+// DisabledParams implements fhir.ParamSwitcher.
+func (s *Store) DisabledParams(ctx context.Context) (urls []string, err error) {
+	err = s.db.Read(ctx, func(c *db.Conn) error {
+		return c.Query("SELECT name FROM sp ORDER BY name", func(st *db.Stmt) error {
+			if url, ok := strings.CutPrefix(st.ColText(0), switchedOff); ok {
+				urls = append(urls, url)
+			}
+			return nil
+		})
+	})
+	return urls, err
+}
+
+// SwitchParams implements fhir.ParamSwitcher.
+func (s *Store) SwitchParams(ctx context.Context, list []fhir.ParamSwitch) error {
+	return s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
+		for _, p := range list {
+			text := "DELETE FROM sp WHERE name=$1"
+			if p.Off {
+				text = "INSERT INTO sp (name, done) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING"
+			}
+			if err := c.Exec(text, switchedOff+p.URL); err != nil {
+				return &db.Broken{Err: err}
+			}
+		}
+		if err := s.newEdition(c); err != nil {
+			return &db.Broken{Err: err}
+		}
+		return nil
+	}})
 }
 
 // SetParamState implements fhir.ParamStore.

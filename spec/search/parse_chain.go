@@ -121,7 +121,7 @@ func (p *parser) has(types []string, name, key, value string) (*Clause, error) {
 	if !r4.IsResource(typ) {
 		return nil, invalid(name, "%q is not a resource type of FHIR R4", typ)
 	}
-	ref := p.reg.Param(typ, code)
+	ref := p.reg.usable(typ, code)
 	switch {
 	case ref == nil:
 		return nil, p.leaveOut(unknown([]string{typ}, name, code))

@@ -79,8 +79,11 @@ func (p *parser) define(c *Clause, types []string, code string) (bool, error) {
 	var list []*Param
 	missing := false
 	for _, t := range types {
-		param := p.reg.Param(t, code)
+		param := p.reg.usable(t, code)
 		if param == nil {
+			if off := p.reg.Param(t, code); off != nil {
+				return false, p.leaveOut(notSupported(c.Name, "the search parameter is disabled"))
+			}
 			missing = true
 			continue
 		}

@@ -324,7 +324,7 @@ func (p *parser) sortKey(name, code string) (Sort, *Error) {
 		return Sort{Param: param}, e
 	}
 	ref, target, _ := strings.Cut(head, ":")
-	via := p.reg.Param(p.types[0], ref)
+	via := p.reg.usable(p.types[0], ref)
 	if via == nil || via.Kind != Reference || via.Unsupported != "" {
 		return Sort{}, notSupported(name, "%s has no reference parameter %q", p.types[0], ref)
 	}
@@ -343,7 +343,7 @@ func (p *parser) sortKey(name, code string) (Sort, *Error) {
 
 // sortParam returns a parameter that has an order.
 func (p *parser) sortParam(name, typ, code string) (*Param, *Error) {
-	param := p.reg.Param(typ, code)
+	param := p.reg.usable(typ, code)
 	switch {
 	case param == nil:
 		return nil, notSupported(name, "%s has no search parameter %q", typ, code)

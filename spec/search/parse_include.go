@@ -70,7 +70,7 @@ func (p *parser) includeValue(name, v string, inc *Include) error {
 		}
 		return nil
 	}
-	param := p.reg.Param(inc.Source, inc.Code)
+	param := p.reg.usable(inc.Source, inc.Code)
 	if param == nil || param.Kind != Reference || param.Unsupported != "" {
 		return badValue(name, "%s has no reference parameter %q", inc.Source, inc.Code)
 	}

@@ -50,7 +50,7 @@ func (p *parser) notReferenced(name string, values []string) error {
 		case typ != "*":
 			has.Type = typ
 			if code != "*" {
-				if has.Ref = p.reg.Param(typ, code); has.Ref == nil || has.Ref.Kind != Reference || has.Ref.Unsupported != "" {
+				if has.Ref = p.reg.usable(typ, code); has.Ref == nil || has.Ref.Kind != Reference || has.Ref.Unsupported != "" {
 					if err := p.leaveOut(badValue(name, "%s has no reference parameter %q", typ, code)); err != nil {
 						return err
 					}

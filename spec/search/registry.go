@@ -1,6 +1,7 @@
 package search
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 type Registry struct {
 	schemas    sync.Map // resource type -> *lazySchema
 	generation atomic.Int64
+	disabled   atomic.Pointer[map[string]bool] // by URL, see SetDisabled
 	custom     struct {
 		mu    sync.Mutex
 		types []string // that have custom parameters
@@ -61,6 +63,34 @@ func (r *Registry) Params(resourceType string) []*Param {
 func (r *Registry) Param(resourceType, code string) *Param {
 	if s := r.schema(resourceType); s != nil {
 		return s.byCode[code]
+	}
+	return nil
+}
+
+// SetDisabled says which parameters, by URL, cannot be searched by: Parse takes
+// them for unknown. Their values are extracted all the same.
+func (r *Registry) SetDisabled(urls []string) {
+	off := make(map[string]bool, len(urls))
+	for _, u := range urls {
+		off[u] = true
+	}
+	if old := r.disabled.Load(); old != nil && maps.Equal(*old, off) || old == nil && len(off) == 0 {
+		return
+	}
+	r.disabled.Store(&off)
+	r.generation.Add(1)
+}
+
+// Disabled reports whether the parameters with a URL are disabled.
+func (r *Registry) Disabled(url string) bool {
+	off := r.disabled.Load()
+	return off != nil && (*off)[url]
+}
+
+// usable returns a parameter that can be searched by, or nil.
+func (r *Registry) usable(resourceType, code string) *Param {
+	if p := r.Param(resourceType, code); p != nil && !r.Disabled(p.URL) {
+		return p
 	}
 	return nil
 }
