@@ -155,6 +155,7 @@ func (t *trail) Close() error {
 const (
 	maxCustom      = 10
 	maxCustomValue = 2048
+	maxCustomName  = 128 // ours
 )
 
 // customHeaders are the beginnings of headers that are copied into the trail.
@@ -181,10 +182,11 @@ func (rt *router) audited(w http.ResponseWriter, r *http.Request) bool {
 			if q.Custom == nil {
 				q.Custom = map[string]string{}
 			}
-			q.Custom[strings.ToLower(rest)] = strings.Join(vals, ", ")
-			if len(q.Custom) > maxCustom || len(vals[0]) > maxCustomValue {
+			value := strings.Join(vals, ", ")
+			q.Custom[strings.ToLower(rest)] = value
+			if len(q.Custom) > maxCustom || len(value) > maxCustomValue || len(rest) > maxCustomName {
 				q.Custom = nil
-				rt.refuse(w, r, fault.New(fault.HeadersTooLarge, "at most %d audit headers of at most %d bytes are possible", maxCustom, maxCustomValue))
+				rt.refuse(w, r, fault.New(fault.HeadersTooLarge, "at most %d audit headers of at most %d bytes are possible, with names of at most %d", maxCustom, maxCustomValue, maxCustomName))
 				return false
 			}
 		}

@@ -87,6 +87,17 @@ func TestTrail(t *testing.T) {
 		x.json(201, "PUT", "/default/fhir/AuditEvent/"+fmt.Sprint(e.(map[string]any)["resource"].(map[string]any)["id"]), x.owner, text)
 	}
 	x.json(431, "GET", "/default/fhir/Patient/p1", reader, "", "X-Hygeia-Audit-Long", strings.Repeat("a", 2049))
+	twice, err := http.NewRequest("GET", x.url+"/default/fhir/Patient/p1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice.Header["X-Hygeia-Audit-Twice"] = []string{strings.Repeat("a", 1100), strings.Repeat("a", 1100)}
+	if res, err := http.DefaultClient.Do(twice); err != nil || res.StatusCode != 431 {
+		t.Errorf("a header that is there twice: %v %v", res, err)
+	} else {
+		res.Body.Close()
+	}
+	x.json(431, "GET", "/default/fhir/Patient/p1", reader, "", "X-Hygeia-Audit-"+strings.Repeat("a", 129), "a")
 	if len(x.trailOf("action=token")) < 2 || len(x.trailOf("action=manage&outcome=refused")) == 0 && len(x.trailOf("outcome=refused")) < 3 {
 		t.Error("tokens and the management API leave no trace")
 	}

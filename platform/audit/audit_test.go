@@ -375,3 +375,38 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// TestLongTexts has a client that chooses the longest texts: what was written with
+// them can be read after the process was killed, and by those who check it.
+func TestLongTexts(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	l := open(t, dir, audit.Options{Key: key})
+	defer l.Close()
+	long := strings.Repeat("<", 70_000)
+	r := audit.Record{
+		Request: long, Correlation: long, Principal: long, Issuer: long, Client: long, User: long, Address: long, Service: long,
+		Method: long, Action: long, Type: long, ID: long, Custom: map[string]string{},
+	}
+	for i := range 10 {
+		r.Custom[fmt.Sprint(i)] = strings.Repeat("<", 2048)
+	}
+	if err := l.Append(ctx, true, r); err != nil {
+		t.Fatal(err)
+	}
+	killed := t.TempDir()
+	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, killed, audit.Options{Key: key})
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rep, err := audit.Verify(killed)
+	if err != nil || rep.Records < 3 {
+		t.Errorf("%+v %v", rep, err)
+	}
+	page, err := audit.Find(ctx, killed, audit.Query{})
+	if err != nil || len(page.Records) != 1 || !strings.HasPrefix(page.Records[0].ID, "<<<") {
+		t.Errorf("%d records, %v", len(page.Records), err)
+	}
+}

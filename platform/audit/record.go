@@ -90,10 +90,17 @@ func number(b []byte, name string, n int) []byte {
 	return strconv.AppendInt(b, int64(n), 10)
 }
 
+// maxText is how much of a text a record keeps. Clients choose some of them, the path
+// of a request for one, and a line must not become longer than maxLine.
+const maxText = 8 << 10
+
 // member appends a text, which is almost always plain ASCII.
 func member(b []byte, name, text string) []byte {
 	if text == "" {
 		return b
+	}
+	if len(text) > maxText {
+		text = text[:maxText] + "…"
 	}
 	b = append(append(append(b, `,"`...), name...), `":`...)
 	for i := range len(text) {

@@ -158,10 +158,13 @@ func (l *Log) resume() error {
 	return nil
 }
 
+// maxLine is longer than any line: twelve texts and ten headers of the client, of which
+// JSON may need six bytes for one.
+const maxLine = 1 << 20
+
 // lastLine reads number and hash of the last whole line of a file, and where it ends.
 func lastLine(f *os.File, size int64) (n int64, h hash, end int64, err error) {
-	const block = 256 << 10 // longer than any line
-	from := max(0, size-block)
+	from := max(0, size-2*maxLine) // a whole line, and one that was left unfinished
 	text := make([]byte, size-from)
 	if _, err := f.ReadAt(text, from); err != nil && !errors.Is(err, io.EOF) {
 		return 0, h, 0, err
@@ -251,7 +254,7 @@ func readKey(path string) (ed25519.PublicKey, error) {
 // lines calls f with each line of a file, without its end, and where it begins.
 // whole is false for a last line without an end.
 func lines(r io.Reader, f func(line []byte, at int64, whole bool) error) error {
-	br := bufio.NewReaderSize(r, 1<<20)
+	br := bufio.NewReaderSize(r, maxLine)
 	at := int64(0)
 	for {
 		line, err := br.ReadSlice('\n')
