@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -158,20 +159,43 @@ func (s *Store) Read(ctx context.Context, after int64, limit int) (list []events
 	return list, err
 }
 
+// together is how many events are asked for in one statement, which is always the
+// same: missing positions repeat the last one.
+const together = 100
+
+var sqlGet = func() string {
+	marks := make([]string, together)
+	for i := range marks {
+		marks[i] = "$" + strconv.Itoa(i+1)
+	}
+	return eventColumns + "WHERE seq IN (" + strings.Join(marks, ", ") + ")"
+}()
+
 // Get implements events.Store.
 func (s *Store) Get(ctx context.Context, seqs []int64) (list []events.Event, err error) {
+	at := make(map[int64]events.Event, len(seqs))
 	err = s.db.Read(ctx, func(c *db.Conn) error {
-		for _, seq := range seqs {
-			err := c.Query(eventColumns+"WHERE seq=$1", func(st *db.Stmt) error {
-				list = append(list, event(st))
+		for some := range slices.Chunk(seqs, together) {
+			args := make([]any, together)
+			for i := range args {
+				args[i] = some[min(i, len(some)-1)]
+			}
+			err := c.Query(sqlGet, func(st *db.Stmt) error {
+				e := event(st)
+				at[e.Seq] = e
 				return nil
-			}, seq)
+			}, args...)
 			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	for _, seq := range seqs {
+		if e, ok := at[seq]; ok {
+			list = append(list, e)
+		}
+	}
 	return list, err
 }
 
