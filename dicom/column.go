@@ -99,6 +99,12 @@ func Normal(k Kind, s string) string {
 	return s
 }
 
+// NameWords returns the words of a name that is normalised, which fuzzy matching
+// compares.
+func NameWords(name string) []string {
+	return strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune(" ^=-,", r) })
+}
+
 // studyTags and seriesTags are the attributes that belong to a study (with its
 // patient) and to a series: what a search at that level can return without
 // looking at an instance. They are those that AHDS returns, and those of PS3.18 tables 10.6.3-3 and -4.

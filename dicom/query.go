@@ -299,7 +299,7 @@ func (f *Filter) value(name, v string, fuzzy bool) error {
 		if strings.Contains(v, `"`) {
 			return invalid400("The value of %.64q may not hold a quotation mark.", name)
 		}
-		f.Words = strings.FieldsFunc(Normal(KindName, v), func(r rune) bool { return strings.ContainsRune(" ^=,*", r) })
+		f.Words = NameWords(strings.ReplaceAll(Normal(KindName, v), "*", " "))
 		if len(f.Words) == 0 {
 			return invalid400("The value of %.64q has no word.", name)
 		}

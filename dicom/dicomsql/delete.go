@@ -117,5 +117,8 @@ func (s *Store) shrink(c *db.Conn, sid int64, series map[int64]int64, n int64) e
 	if err := dropValues(c, dicom.LevelStudy, sid); err != nil {
 		return err
 	}
+	if err := c.Exec(sqlDropWords, sid); err != nil {
+		return err
+	}
 	return c.Exec("DELETE FROM study WHERE sid = $1", sid)
 }

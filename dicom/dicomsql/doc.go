@@ -8,7 +8,7 @@
 // also the version of the instance and its key.
 //
 // Files in reading order: migrations, store.go, gather.go, put.go, read.go, search.go with
-// sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
+// members.go and sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
 // workitem.go, object.go, compact.go.
 //
 // On PostgreSQL several processes may use the index: what the writer keeps in memory is

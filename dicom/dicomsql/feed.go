@@ -26,14 +26,16 @@ func (s *Store) Changes(ctx context.Context, q dicom.ChangeQuery) ([]dicom.Chang
 		b.add(" ORDER BY g.seq")
 		return s.changes(ctx, &b, q.Metadata)
 	}
-	b.add(" WHERE g.at >= ")
+	// Every number of the sequence has a row, and time goes with it, so that the
+	// offset need not be walked.
+	b.add(" WHERE g.seq >= (SELECT f.seq FROM chg f WHERE f.at >= ")
 	b.arg(micros(q.From, 0))
+	b.add(" ORDER BY f.at, f.seq LIMIT 1) + ")
+	b.arg(q.Offset)
 	b.add(" AND g.at < ")
 	b.arg(micros(q.To, 1<<62))
-	b.add(" ORDER BY g.at, g.seq LIMIT 0+")
+	b.add(" ORDER BY g.seq LIMIT 0+")
 	b.arg(q.Limit)
-	b.add(" OFFSET ")
-	b.arg(q.Offset)
 	return s.changes(ctx, &b, q.Metadata)
 }
 

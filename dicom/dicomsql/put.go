@@ -254,8 +254,35 @@ func (p *putting) saveStudy(g *group) error {
 	}
 	args := append([]any{g.id, g.part, g.uid}, columnValues(dicom.LevelStudy, g.rec)...)
 	args = append(args, mods, g.children, g.instances, g.version, []byte(g.rec.Study))
-	return p.c.Exec(sqlSaveStudy, args...)
+	if err := p.c.Exec(sqlSaveStudy, args...); err != nil {
+		return err
+	}
+	return p.saveWords(g)
 }
+
+// saveWords brings the words of the names of a study up to date.
+func (p *putting) saveWords(g *group) error {
+	if !g.fresh {
+		if err := p.c.Exec(sqlDropWords, g.id); err != nil {
+			return err
+		}
+	}
+	for field, name := range wordFields {
+		words := dicom.NameWords(g.rec.Values[columnIndex(dicom.LevelStudy, name)])
+		slices.Sort(words)
+		for _, w := range slices.Compact(words) {
+			if err := p.c.Exec("INSERT INTO word (field, pid, word, sid) VALUES ($1, $2, $3, $4)", field, g.part, w, g.id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// wordFields are the columns of names by their field in the table word.
+var wordFields = [...]string{"patient_name", "referring"}
+
+const sqlDropWords = "DELETE FROM word WHERE sid = $1"
 
 func (p *putting) saveSeries(g *group) error {
 	if g.rec == nil {

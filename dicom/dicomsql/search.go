@@ -2,6 +2,7 @@ package dicomsql
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/dicom"
@@ -18,10 +19,14 @@ var (
 // has a condition, or else at the level of the matches, newest first; the joins
 // are pinned, so that a page costs what it shows.
 func (s *Store) Search(ctx context.Context, q *dicom.Query, f func(*dicom.Match) error) (more bool, err error) {
-	b, byDay := statement(q)
 	n := 0
 	var packed, attrs []byte
 	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
+		p, err := planOf(c, q)
+		if err != nil {
+			return err
+		}
+		b, byDay := statement(q, p)
 		return c.Query(b.text.String(), func(st *db.Stmt) error {
 			if n == q.Limit {
 				more = true
@@ -44,7 +49,7 @@ func (s *Store) Search(ctx context.Context, q *dicom.Query, f func(*dicom.Match)
 }
 
 // statement builds the query; byDay says that it is sorted by study date.
-func statement(q *dicom.Query) (b *sqlb, byDay bool) {
+func statement(q *dicom.Query, p *plan) (b *sqlb, byDay bool) {
 	b = &sqlb{}
 	b.add("SELECT st.uid, st.modalities, st.nseries, st.ninstances, st.attrs, ", keys[q.Level], ", st.study_date")
 	if q.Level >= dicom.LevelSeries {
@@ -56,25 +61,59 @@ func statement(q *dicom.Query) (b *sqlb, byDay bool) {
 	if q.Instance {
 		b.add(", (SELECT attrs FROM body WHERE body.iid = ", latest(q.Level), ")")
 	}
-	b.add(" FROM ", joins(q))
-	b.add(aliases[drivingLevel(q)], ".pid = ")
-	b.arg(int64(q.Partition))
-	conditions(b, q)
+	b.add(" FROM ")
 	byDay = sortedByDay(q)
+	if q.Offset == 0 {
+		matching(b, q, p, byDay, joins(q, p.driving))
+	} else {
+		// What is skipped need not be joined, nor its row be read.
+		b.add(outward(q.Level), keys[q.Level], " IN (SELECT ", keys[q.Level], " FROM ")
+		from := joins(q, p.driving)
+		if alone(q) {
+			from = tables[q.Level] + " WHERE "
+		}
+		matching(b, q, p, byDay, from)
+		b.add(" OFFSET ")
+		b.arg(q.Offset)
+		b.add(")")
+		order(b, q, byDay)
+	}
+	return b, byDay
+}
+
+// matching adds the tables, what the matches have to fulfil, their order and number.
+func matching(b *sqlb, q *dicom.Query, p *plan, byDay bool, from string) {
+	b.add(from)
+	if byUID(q, p.driving) {
+		b.add("+") // so that it is the index of the UIDs which is used
+	}
+	b.add(aliases[p.driving], ".pid = ")
+	b.arg(int64(q.Partition))
+	conditions(b, q, p)
 	if q.After != nil {
 		after(b, q, byDay)
 	}
+	order(b, q, byDay)
+	b.add(" LIMIT 0+")
+	b.arg(q.Limit + 1)
+}
+
+func order(b *sqlb, q *dicom.Query, byDay bool) {
 	b.add(" ORDER BY ")
 	if byDay {
 		b.add("st.study_date DESC, ")
 	}
-	b.add(keys[q.Level], " DESC LIMIT 0+")
-	b.arg(q.Limit + 1)
-	if q.Offset > 0 {
-		b.add(" OFFSET ")
-		b.arg(q.Offset)
-	}
-	return b, byDay
+	b.add(keys[q.Level], " DESC")
+}
+
+// byUID reports whether a filter names the UIDs of a level.
+func byUID(q *dicom.Query, l dicom.Level) bool {
+	return slices.ContainsFunc(q.Filters, func(f dicom.Filter) bool { return f.UID && f.Level == l })
+}
+
+// alone reports whether the table of the matches is enough to find them.
+func alone(q *dicom.Query) bool {
+	return q.Under.Study == "" && !slices.ContainsFunc(q.Filters, func(f dicom.Filter) bool { return f.Level != q.Level })
 }
 
 // instanceColumn is where the metadata stand in the select list.
@@ -110,23 +149,36 @@ func drivingLevel(q *dicom.Query) dicom.Level {
 }
 
 // joins names the tables in the order of the walk, and how they belong together.
-func joins(q *dicom.Query) string {
-	inward := drivingLevel(q) < q.Level
+func joins(q *dicom.Query, driving dicom.Level) string {
+	inward := driving < q.Level
 	switch q.Level {
 	case dicom.LevelSeries:
 		if inward {
 			return "study st CROSS JOIN series se WHERE se.sid = st.sid AND "
 		}
-		return "series se CROSS JOIN study st WHERE st.sid = se.sid AND "
+		return outward(q.Level)
 	case dicom.LevelInstance:
 		switch {
-		case inward && (drivingLevel(q) == dicom.LevelSeries):
+		case inward && driving == dicom.LevelSeries:
 			return "series se CROSS JOIN instance i CROSS JOIN study st WHERE i.eid = se.eid AND st.sid = se.sid AND "
 		case inward && (q.Under.Series != "" || hasLevel(q, dicom.LevelSeries)):
 			return "study st CROSS JOIN series se CROSS JOIN instance i WHERE se.sid = st.sid AND i.eid = se.eid AND "
 		case inward:
 			return "study st CROSS JOIN instance i CROSS JOIN series se WHERE i.sid = st.sid AND se.eid = i.eid AND "
 		}
+	}
+	return outward(q.Level)
+}
+
+// tables are those of the matches.
+var tables = [...]string{dicom.LevelStudy: "study st", dicom.LevelSeries: "series se", dicom.LevelInstance: "instance i"}
+
+// outward joins the matches with what they belong to.
+func outward(l dicom.Level) string {
+	switch l {
+	case dicom.LevelSeries:
+		return "series se CROSS JOIN study st WHERE st.sid = se.sid AND "
+	case dicom.LevelInstance:
 		return "instance i CROSS JOIN series se CROSS JOIN study st WHERE se.eid = i.eid AND st.sid = i.sid AND "
 	}
 	return "study st WHERE "
@@ -166,7 +218,7 @@ func after(b *sqlb, q *dicom.Query, byDay bool) {
 }
 
 // conditions adds what the path and the filters want.
-func conditions(b *sqlb, q *dicom.Query) {
+func conditions(b *sqlb, q *dicom.Query, p *plan) {
 	if q.Under.Study != "" {
 		b.add(" AND st.uid = ")
 		b.arg(q.Under.Study)
@@ -177,16 +229,15 @@ func conditions(b *sqlb, q *dicom.Query) {
 	}
 	for i := range q.Filters {
 		b.add(" AND ")
-		condition(b, &q.Filters[i])
+		condition(b, q, i, p)
 	}
 }
 
-func condition(b *sqlb, f *dicom.Filter) {
+func condition(b *sqlb, q *dicom.Query, i int, p *plan) {
+	f := &q.Filters[i]
 	switch {
-	case f.Modalities:
-		b.add("EXISTS (SELECT 1 FROM series m WHERE m.sid = st.sid AND ")
-		anyOf(b, "m.modality", f.Any)
-		b.add(")")
+	case f.Modalities, wordField(f) >= 0:
+		members(b, q, i, p)
 	case f.UID:
 		anyOf(b, aliases[f.Level]+".uid", f.Any)
 	case f.Tag != nil:
@@ -259,7 +310,7 @@ func words(b *sqlb, col string, list []string) {
 		if i > 0 {
 			b.add(" AND ")
 		}
-		b.add("' ' || replace(replace(replace(", col, ", '^', ' '), '=', ' '), '-', ' ') LIKE ")
+		b.add("' ' || replace(replace(replace(replace(", col, ", '^', ' '), '=', ' '), '-', ' '), ',', ' ') LIKE ")
 		b.arg("% " + escapeLike(w) + "%")
 		b.add(` ESCAPE '!'`)
 	}
