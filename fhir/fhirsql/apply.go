@@ -58,6 +58,7 @@ type state struct {
 type change struct {
 	*fhir.Change
 	bodies [][]byte
+	placed []fhir.ImportOp // what Ops are of, if they are imported
 	out    []fhir.Applied
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -124,8 +125,7 @@ func (p *pending) flush(c *db.Conn) error {
 	return nil
 }
 
-// insert is flush for SQLite. What has most rows is sorted beside the first
-// statements. Neither word lets SQLite keep a journal for one
+// insert is flush for SQLite. Neither word lets SQLite keep a journal for one
 // statement: an error ends the transaction anyway.
 func (p *pending) insert(c *db.Conn) error {
 	r := &p.rows
@@ -160,16 +160,24 @@ const (
 
 // sort puts the rows into the order of the tables' keys, so that neighbours are
 // written to one page after the other, and drops those that are there twice:
-// equal rows of one resource say the same.
+// equal rows of one resource say the same. The tokens are half of all rows.
 func (p *pending) sort() {
+	var tokens sync.WaitGroup
+	r := &p.rows
+	order := func() {
+		r.tok = inOrder(r.tok, func(a, b tokRow) int {
+			return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.c, b.c), cmp.Compare(a.s, b.s), cmp.Compare(a.pat, b.pat), cmp.Compare(a.rid, b.rid))
+		})
+	}
+	if len(r.tok) > sortBeside {
+		tokens.Go(order)
+	} else {
+		order()
+	}
 	slices.SortFunc(p.keys, func(a, b keyRow) int { return cmp.Or(cmp.Compare(a.t, b.t), bytes.Compare(a.id, b.id)) })
 	slices.SortFunc(p.heads, func(a, b headRow) int { return cmp.Compare(a.rid, b.rid) })
 	slices.SortFunc(p.bodies, func(a, b bodyRow) int { return cmp.Compare(a.rid, b.rid) })
 	slices.SortFunc(p.chgs, func(a, b chgRow) int { return cmp.Compare(a.seq, b.seq) })
-	r := &p.rows
-	r.tok = inOrder(r.tok, func(a, b tokRow) int {
-		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.c, b.c), cmp.Compare(a.s, b.s), cmp.Compare(a.pat, b.pat), cmp.Compare(a.rid, b.rid))
-	})
 	r.ref = inOrder(r.ref, func(a, b refRow) int {
 		return cmp.Or(cmp.Compare(a.h, b.h), cmp.Compare(a.p, b.p), cmp.Compare(a.rid, b.rid))
 	})
@@ -186,7 +194,11 @@ func (p *pending) sort() {
 		return cmp.Or(cmp.Compare(a.p, b.p), strings.Compare(a.c, b.c), cmp.Compare(a.s, b.s), cmp.Compare(a.v, b.v), cmp.Compare(a.w, b.w),
 			cmp.Compare(a.us, b.us), strings.Compare(a.uc, b.uc), cmp.Compare(a.rid, b.rid))
 	})
+	tokens.Wait()
 }
+
+// sortBeside is how many tokens are sorted by a goroutine of their own.
+const sortBeside = 2000
 
 func inOrder[R comparable](list []R, order func(a, b R) int) []R {
 	slices.SortFunc(list, order)

@@ -21,7 +21,7 @@ var _ fhir.Importer = (*Store)(nil)
 // with the real operation, for all who follow the changes.
 func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.Imported, error) {
 	out := make([]fhir.Imported, len(ops))
-	ch := &change{Change: &fhir.Change{Ops: make([]fhir.Op, len(ops)), Bulk: true}, bodies: make([][]byte, len(ops))}
+	ch := &change{Change: &fhir.Change{Ops: make([]fhir.Op, len(ops)), Bulk: true}, bodies: make([][]byte, len(ops)), placed: ops}
 	total := 0
 	for i := range ops {
 		ch.Ops[i] = ops[i].Op
@@ -168,6 +168,10 @@ func (s *Store) sameAs(c *db.Conn, v fhir.Placed, op *fhir.ImportOp, st *state) 
 func (s *Store) seqWithin(c *db.Conn, op *fhir.ImportOp, p fhir.Placement) (fhir.Seq, error) {
 	first, middle, end := fhir.Within(op.Time)
 	top, ok := s.placed[first]
+	if !ok {
+		top, ok = s.ahead.places[first]
+		top = max(top, middle-1)
+	}
 	if !ok {
 		if s.pending.tick != 0 && s.pending.tick < end {
 			if err := s.pending.flush(c); err != nil {

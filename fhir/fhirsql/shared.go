@@ -210,8 +210,11 @@ func (s *Store) named() (n int64) {
 
 // ahead is what was read for a whole group of changes at its beginning.
 type ahead struct {
-	absent map[fhir.Key]bool // names that have no rid
-	states map[int64]state   // of resources that the open transaction has not written
+	absent map[fhir.Key]bool     // names that have no rid
+	states map[int64]state       // of resources that the open transaction has not written
+	places map[fhir.Seq]fhir.Seq // by the first Seq of a millisecond that has passed: the last one in it, or the one before
+	// untyped are names whose type nobody used, as far as this node knew then.
+	untyped []fhir.Key
 }
 
 // beginShared runs in the writer when it has got its turn among the nodes. What
@@ -259,6 +262,11 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 			return err
 		}
 	}
+	if !t.others { // who could have used their types
+		for _, k := range s.ahead.untyped {
+			s.ahead.absent[k] = true
+		}
+	}
 	t.begin, t.known = e.seq, e.seq
 	s.edition.now, s.edition.kept = e.edition, e.edition
 	s.last = max(s.last, e.seq)
@@ -270,6 +278,9 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 func (s *Store) endShared(committed bool) {
 	clear(s.ahead.absent)
 	clear(s.ahead.states)
+	clear(s.ahead.places)
+	clear(s.ahead.untyped)
+	s.ahead.untyped = s.ahead.untyped[:0]
 	if !s.shared || !s.opened || !committed {
 		return
 	}
@@ -285,7 +296,7 @@ func (s *Store) endShared(committed bool) {
 // that the changes of a group are going to need; read takes the answers.
 func (s *Store) readAhead(c *db.Conn, group []*db.Work) (read func() error, err error) {
 	if s.ahead.absent == nil {
-		s.ahead = ahead{absent: map[fhir.Key]bool{}, states: map[int64]state{}}
+		s.ahead = ahead{absent: map[fhir.Key]bool{}, states: map[int64]state{}, places: map[fhir.Seq]fhir.Seq{}}
 	}
 	seen := map[fhir.Key]bool{}
 	var own, refs []fhir.Key
@@ -320,11 +331,18 @@ func (s *Store) readAhead(c *db.Conn, group []*db.Work) (read func() error, err 
 	if err != nil {
 		return nil, err
 	}
+	places, err := s.askPlaces(c, group)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		if err := states(); err != nil {
 			return err
 		}
-		return names()
+		if err := names(); err != nil {
+			return err
+		}
+		return places()
 	}, nil
 }
 
@@ -346,8 +364,7 @@ func (s *Store) referred(to []fhir.Key, seen map[fhir.Key]bool, v *search.Values
 }
 
 // ask sends a statement that takes names as two arrays, and calls row for each
-// of them when read is called. A name whose type nobody used is not asked for:
-// find knows without.
+// of them when read is called. A name whose type nobody used is not asked for.
 func (s *Store) ask(c *db.Conn, text string, keys []fhir.Key, row func(*db.Stmt, fhir.Key)) (read func() error, err error) {
 	var list []fhir.Key
 	var types []int64
@@ -355,6 +372,8 @@ func (s *Store) ask(c *db.Conn, text string, keys []fhir.Key, row func(*db.Stmt,
 	for _, k := range keys {
 		if t := s.types.id(k.Type); t != 0 || k.Type == "" {
 			list, types, ids = append(list, k), append(types, t), append(ids, idBytes(k.ID))
+		} else {
+			s.ahead.untyped = append(s.ahead.untyped, k)
 		}
 	}
 	if len(list) == 0 {
@@ -392,7 +411,54 @@ LEFT JOIN key k ON k.t=q.t AND k.id=q.id ORDER BY q.i`
 	sqlStates = `SELECT k.rid, b.ver, b.seq, b.op, b.z, h.ver, h.seq FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i)
 LEFT JOIN key k ON k.t=q.t AND k.id=q.id LEFT JOIN body b ON b.rid=k.rid
 LEFT JOIN LATERAL (SELECT x.ver, x.seq FROM hist x WHERE x.rid=k.rid AND b.rid IS NULL ORDER BY x.ver DESC LIMIT 1) h ON TRUE ORDER BY q.i`
+	sqlPlaces = `SELECT q.f, (SELECT coalesce(max(g.seq), q.f-1) FROM chg g WHERE g.seq>=q.f AND g.seq<q.f+1048576) FROM unnest($1::bigint[]) q(f)`
 )
+
+// askPlaces asks for the last places that are taken in the milliseconds of
+// imported versions. The open transaction gives none in one that has passed,
+// but to other such versions.
+func (s *Store) askPlaces(c *db.Conn, group []*db.Work) (read func() error, err error) {
+	now := fhir.SeqAt(s.opt.Now())
+	seen := map[fhir.Seq]bool{}
+	var firsts []int64
+	for _, w := range group {
+		ch, ok := w.Data.(*change)
+		if !ok {
+			continue
+		}
+		for i := range ch.placed {
+			op := &ch.placed[i]
+			if op.Time.IsZero() || op.Initial {
+				continue
+			}
+			if first, _, end := fhir.Within(op.Time); end <= now && !seen[first] {
+				seen[first] = true
+				firsts = append(firsts, int64(first))
+			}
+		}
+	}
+	if len(firsts) == 0 {
+		return func() error { return nil }, nil
+	}
+	st, err := c.Prepare(sqlPlaces)
+	if err != nil {
+		return nil, err
+	}
+	st.Array(0, firsts)
+	if err := st.Ahead(); err != nil {
+		return nil, err
+	}
+	return func() error {
+		defer st.Reset()
+		for {
+			ok, err := st.Step()
+			if err != nil || !ok {
+				return err
+			}
+			s.ahead.places[fhir.Seq(st.ColInt(0))] = fhir.Seq(st.ColInt(1))
+		}
+	}, nil
+}
 
 func (s *Store) askRids(c *db.Conn, keys []fhir.Key) (read func() error, err error) {
 	return s.ask(c, sqlRids, keys, func(*db.Stmt, fhir.Key) {})
