@@ -1,10 +1,13 @@
 package db_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
@@ -109,6 +112,49 @@ func bulkFails(t *testing.T, path string) {
 	}
 	if n := d.Stats().Commits; n > 2 {
 		t.Errorf("%d transactions: bulk work does not share them", n)
+	}
+}
+
+func TestBulkHasTurns(t *testing.T) { dbtest.Each(t, bulkHasTurns) }
+
+// bulkHasTurns submits bulk work while the queue of interactive work is never
+// empty: it has a turn now and then.
+func bulkHasTurns(t *testing.T, path string) {
+	d := open(t, path)
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	var submit func()
+	submit = func() {
+		w := &db.Work{}
+		w.Do = func(*db.Conn) error {
+			if !stop.Load() {
+				submit() // before this one ends
+			}
+			return nil
+		}
+		if err := d.Submit(w); err != nil {
+			t.Error(err)
+			return
+		}
+		all.Go(func() {
+			if err := w.Wait(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	submit()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for i := range 3 {
+		err := d.Write(ctx, &db.Work{Bulk: true, Do: func(c *db.Conn) error { return c.Exec("INSERT INTO n (v) VALUES ($1)", i) }})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	stop.Store(true)
+	all.Wait()
+	if got := count(t, d); got != 3 {
+		t.Errorf("rows = %d, want 3", got)
 	}
 }
 

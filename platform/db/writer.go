@@ -63,6 +63,7 @@ type writer struct {
 	fast, bulk chan *Work
 	left       []*Work       // bulk work that was taken from the queue and made room for others
 	lastFast   time.Time     // when interactive work began last
+	lastBulk   time.Time     // when bulk work ended last, or made room
 	cost       time.Duration // of one unit of bulk work lately, COMMIT included
 	stop       chan struct{}
 	stopped    chan struct{}
@@ -194,8 +195,14 @@ func (w *writer) next() *Work {
 	}
 }
 
-// waits returns work, interactive first; nil when there is none.
+// waits returns work, interactive first; nil when there is none. Where interactive
+// work never ends, bulk work has a turn now and then all the same.
 func (w *writer) waits() *Work {
+	if time.Since(w.lastBulk) > bulkTurn {
+		if x := w.takeBulk(); x != nil {
+			return x
+		}
+	}
 	if x := w.takeFast(); x != nil {
 		return x
 	}
@@ -254,6 +261,7 @@ const (
 	bulkTime   = 300 * time.Millisecond
 	sharedTime = 4 * time.Millisecond
 	recent     = time.Second
+	bulkTurn   = 50 * time.Millisecond // how long bulk work waits while interactive work never ends
 )
 
 func sizeOf(group []*Work) (n int) {
@@ -277,6 +285,7 @@ func (w *writer) measure(group []*Work, took time.Duration) {
 	if !group[0].Bulk {
 		return
 	}
+	w.lastBulk = time.Now()
 	now := took / time.Duration(max(sizeOf(group), 1))
 	if w.cost == 0 {
 		w.cost = now
@@ -327,6 +336,7 @@ func (w *writer) commit(group []*Work) {
 			x.state.CompareAndSwap(taken, waiting)
 		}
 		w.left = append(slices.Clone(group), w.left...)
+		w.lastBulk = time.Now()
 		return
 	}
 	for n := 1; err != nil && w.eng.again(err) && time.Since(start) < patience; n++ {
