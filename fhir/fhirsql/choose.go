@@ -276,6 +276,21 @@ func (p *pred) looksUp() bool {
 
 // estimate counts the rows of a path, up to limit.
 func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) {
+	key := p.key(pl.t)
+	if key == "" || pl.s == nil || limit < probeFirst {
+		return pl.countRows(c, p, limit)
+	}
+	now := pl.s.opt.Now()
+	if n, ok := pl.s.larges.rows(key, limit, now); ok {
+		return n, nil
+	}
+	if n, err = pl.countRows(c, p, limit); err == nil && n >= probeFirst {
+		pl.s.larges.add(key, n, limit, now)
+	}
+	return n, err
+}
+
+func (pl *plan) countRows(c *db.Conn, p *pred, limit int64) (n int64, err error) {
 	for i := range p.alts {
 		b := &sqlb{d: pl.dialect}
 		b.w("SELECT count(*) FROM (SELECT 1 FROM ")

@@ -41,6 +41,6 @@
 // (writing), shared.go and rounds.go (several nodes), analyze.go and background.go (work of its own), flush.go, cache.go, read.go,
 // history.go, sqlb.go and dialect.go (the text of statements), pred.go and
 // pred_*.go (clause to SQL predicate and access path), words.go, without.go (:not), nest.go (chains),
-// plan.go (choice of the path), sort.go, walk.go, keys.go (the plan as a statement), search.go
+// plan.go, choose.go, larges.go (choice of the path), sort.go, walk.go, keys.go (the plan as a statement), search.go
 // (pages), totals.go, include.go, cursor.go.
 package fhirsql

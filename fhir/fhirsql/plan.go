@@ -12,6 +12,7 @@ import (
 // plan is how one type is searched: a driver whose index ranges are walked,
 // filters that test each candidate, clauses that are checked against bodies.
 type plan struct {
+	s       *Store // nil where nothing is chosen
 	typ     string
 	t       int64
 	dialect dialect
@@ -46,7 +47,7 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ, path
 	if cp.t == 0 {
 		return nil, nil
 	}
-	pl := &plan{typ: typ, t: cp.t, dialect: s.dialect, limits: s.opt.Limits}
+	pl := &plan{s: s, typ: typ, t: cp.t, dialect: s.dialect, limits: s.opt.Limits}
 	within, where, ok := pl.restrict(q, typ, q.Clauses(typ, func(p *search.Param) bool { return s.paramID(p) != 0 }))
 	if !ok {
 		return nil, nil

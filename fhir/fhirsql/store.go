@@ -60,6 +60,7 @@ type Store struct {
 
 	cache    *cache
 	totals   totals
+	larges   larges
 	known    known
 	words    background
 	analysis background

@@ -82,7 +82,7 @@ func (p *parser) define(c *Clause, types []string, code string) (bool, error) {
 		param := p.reg.usable(t, code)
 		if param == nil {
 			if off := p.reg.Param(t, code); off != nil {
-				return false, p.leaveOut(notSupported(c.Name, "the search parameter is disabled"))
+				return false, p.leaveOut(notSupported(c.Name, "the search parameter %q is disabled", code))
 			}
 			missing = true
 			continue
