@@ -330,21 +330,36 @@ func (r *run) start(pl *plan, after row, want int) (_ *plan, rows []row, more bo
 		rows, err = r.rows(pl, after, nil, want)
 		return pl, rows, len(rows) == want, err
 	}
-	end, err := r.boundary(pl, after)
-	if err != nil {
-		return nil, nil, false, err
-	}
-	if rows, err = r.rows(pl, after, end, want); err != nil || len(rows) == want {
-		return pl, rows, true, err
-	}
-	// The walk would go on for about Window*want/hits rows; the driver has so
-	// many to test and sort.
 	driven := pl.fallback.driver
-	cost := driven.rows
+	cost := driven.rows // how many rows the driver has to test and sort
 	if !driven.known {
 		cost *= 2
 	}
-	if end != nil && int64(want*pl.limits.Window) > cost*int64(len(rows)) {
+	var end row
+	sparse := true
+	for window := pl.limits.Window; ; {
+		if end, err = r.boundary(pl, after, window); err != nil {
+			return nil, nil, false, err
+		}
+		if rows, err = r.rows(pl, after, end, want); err != nil || len(rows) == want {
+			return pl, rows, true, err
+		}
+		if end != nil && !driven.known && cost < probeLast && driven.gathered() == 0 { // how large is it really?
+			n, err := pl.estimate(r.c, driven, probeLast)
+			if err != nil {
+				return nil, nil, false, err
+			}
+			cost = max(cost, n)
+		}
+		// The walk would go on for about window*want/hits rows.
+		sparse = end != nil && int64(want*window) > cost*int64(len(rows))
+		further := int(cost / 4) // costs little beside the driver
+		if !sparse || further < 2*window {
+			break
+		}
+		window = further
+	}
+	if sparse {
 		if err := driven.resolve(r.c, pl.limits.Gather); err != nil {
 			return nil, nil, false, err
 		}
@@ -357,8 +372,8 @@ func (r *run) start(pl *plan, after row, want int) (_ *plan, rows []row, more bo
 	return pl, rows, end != nil, nil
 }
 
-// boundary returns the row at the end of the window, nil when the walk is shorter.
-func (r *run) boundary(pl *plan, after row) (end row, err error) {
+// boundary returns the row at the end of a window, nil when the walk is shorter.
+func (r *run) boundary(pl *plan, after row, window int) (end row, err error) {
 	whole := *pl
 	whole.filters = nil
 	if whole.driver.inOrder { // a resource that comes twice does no harm here
@@ -367,10 +382,9 @@ func (r *run) boundary(pl *plan, after row) (end row, err error) {
 		driver.alts[0].unique = true
 		whole.driver = &driver
 	}
-	skip := pl.limits.Window
 	for _, part := range whole.parts(after) {
 		b := whole.keys(after, nil, part, 1)
-		b.w(" OFFSET ?", skip)
+		b.w(" OFFSET ?", window)
 		err := r.c.Query(string(b.text), func(st *db.Stmt) error {
 			end = r.read(st, make(row, pl.width()))
 			return nil

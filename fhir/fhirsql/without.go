@@ -79,7 +79,7 @@ func (p *pred) names(id int64, code string, sys int64) bool {
 // narrows, and returns the plan of the others when matches are few there. done
 // says that there are none behind the rows.
 func (r *run) sparse(pl *plan, after row, want int) (_ *plan, rows []row, done bool, err error) {
-	end, err := r.boundary(pl, after)
+	end, err := r.boundary(pl, after, pl.limits.Window)
 	if err != nil {
 		return nil, nil, false, err
 	}
