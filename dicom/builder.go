@@ -2,6 +2,7 @@ package dicom
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -19,6 +20,7 @@ type builder struct {
 	syntax string
 	bad    *finding // why it cannot be done
 	room   bool     // for want of room
+	err    error    // of the request
 }
 
 func (b *builder) reason() uint16 {
@@ -89,6 +91,9 @@ func (sp *spool) compressed() bool {
 // pixels puts the pixel data into their element, which is in the list of the data
 // set. It returns the attributes of the image that the stream tells and the metadata left out.
 func (b *builder) pixels(e *dcm.Element, ent *entity) []dcm.Element {
+	if !b.converted(e, ent) {
+		return nil
+	}
 	list := []*spool{ent.whole}
 	if ent.whole == nil {
 		list = list[:0]
@@ -101,14 +106,13 @@ func (b *builder) pixels(e *dcm.Element, ent *entity) []dcm.Element {
 		}
 	}
 	for _, sp := range list {
-		if sp.typ != list[0].typ || sp.syntax != list[0].syntax {
-			b.fail(e.Tag, "The frames are of different media types.")
+		if sp.typ != list[0].typ || sp.syntax != list[0].syntax || (sp.stream == nil) != (list[0].stream == nil) || sp.stream != nil && *sp.stream != *list[0].stream {
+			b.fail(e.Tag, "The frames are not all of one kind.")
 			return nil
 		}
 	}
 	if !list[0].compressed() {
-		b.native(e, list)
-		return nil
+		return b.native(e, list)
 	}
 	if e.Tag != dcm.TagPixelData {
 		b.fail(e.Tag, "Floating point pixel data cannot be compressed.")
@@ -117,31 +121,59 @@ func (b *builder) pixels(e *dcm.Element, ent *entity) []dcm.Element {
 	return b.encapsulated(e, list)
 }
 
+// converted decodes the pictures among the parts. It is false when that fails.
+func (b *builder) converted(e *dcm.Element, ent *entity) bool {
+	one := func(sp *spool) *spool {
+		if sp == nil || sp.typ != typePNG || sp.syntax != "" || b.bad != nil || b.err != nil {
+			return sp
+		}
+		out, err := b.c.convert(b.src.ctx, sp)
+		if _, ok := errors.AsType[unreadable](err); ok {
+			b.fail(e.Tag, "The pixel data cannot be read: %v.", err)
+			return sp
+		}
+		if err != nil {
+			b.err = err
+			return sp
+		}
+		return out
+	}
+	ent.whole = one(ent.whole)
+	for n := range ent.frames {
+		ent.frames[n] = one(ent.frames[n])
+	}
+	return b.bad == nil && b.err == nil
+}
+
 // native puts uncompressed pixel data in place, in little endian as the media
-// type has them (PS3.18 section 8.7.3.3.1).
-func (b *builder) native(e *dcm.Element, list []*spool) {
+// type has them (PS3.18 section 8.7.3.3.1). It returns what the metadata left out.
+func (b *builder) native(e *dcm.Element, list []*spool) (more []dcm.Element) {
 	if s := list[0].syntax; s != "" && s != dcm.ExplicitLittle && s != dcm.ImplicitLittle {
 		b.fail(e.Tag, "Uncompressed pixel data are taken in Little Endian only.")
-		return
+		return nil
 	}
 	if t := list[0].typ; t != typeOctets {
 		b.fail(e.Tag, "The media type %.60q is not one of pixel data.", t)
-		return
+		return nil
 	}
-	im, err := dcm.ImageOf(b.d.data)
-	if err != nil {
+	want := int64(0)
+	if s := list[0].stream; s != nil {
+		more = b.told(e, s)
+		want = int64(s.Rows) * int64(s.Columns) * int64(s.Samples) * int64((s.Bits+7)/8) * int64(b.d.frames())
+	} else if im, err := dcm.ImageOf(b.d.data); err != nil {
 		b.fail(e.Tag, "%v.", err)
-		return
+		return nil
+	} else {
+		want = (im.FrameBits()*int64(im.Frames) + 7) / 8
 	}
 	at, size := b.src.end, int64(0)
 	for _, sp := range list {
 		b.src.add(sp, 0, sp.size)
 		size += sp.size
 	}
-	want := (im.FrameBits()*int64(im.Frames) + 7) / 8
 	if size != want && size != want+want&1 {
 		b.fail(e.Tag, "The pixel data have %d bytes, the image needs %d.", size, want)
-		return
+		return nil
 	}
 	if size > maxValue {
 		b.room = true
@@ -149,6 +181,7 @@ func (b *builder) native(e *dcm.Element, list []*spool) {
 	}
 	b.src.even()
 	e.Offset, e.Length = at, size
+	return more
 }
 
 // syntaxes are the transfer syntaxes of media types whose streams do not tell
@@ -253,6 +286,8 @@ func (b *builder) told(e *dcm.Element, s *codec.Stream) (more []dcm.Element) {
 	if s.Bits > 8 {
 		allocated = 16
 	}
+	// What was converted is what it is; a codec may have more bits than a sample uses.
+	exact := s.Syntax == dcm.ExplicitLittle
 	signed := 0
 	if s.Signed {
 		signed = 1
@@ -263,8 +298,8 @@ func (b *builder) told(e *dcm.Element, s *codec.Stream) (more []dcm.Element) {
 		must  bool // what the metadata say has to be the same
 	}{
 		{dcm.TagSamplesPerPixel, s.Samples, true}, {dcm.TagRows, s.Rows, true}, {dcm.TagColumns, s.Columns, true},
-		{dcm.TagBitsAllocated, allocated, false}, {dcm.TagBitsStored, s.Bits, false}, {dcm.TagHighBit, s.Bits - 1, false},
-		{dcm.TagPixelRepresentation, signed, false},
+		{dcm.TagBitsAllocated, allocated, exact}, {dcm.TagBitsStored, s.Bits, exact}, {dcm.TagHighBit, s.Bits - 1, exact},
+		{dcm.TagPixelRepresentation, signed, exact},
 	} {
 		have, ok := d.Int(x.tag)
 		switch {
@@ -277,10 +312,14 @@ func (b *builder) told(e *dcm.Element, s *codec.Stream) (more []dcm.Element) {
 			b.fail(x.tag, "The value is not that of the pixel data.")
 		}
 	}
-	if d.String(dcm.TagPhotometricInterpretation) == "" {
+	if p := d.String(dcm.TagPhotometricInterpretation); exact && p != "" && p != s.Photometric && (s.Samples > 1 || p != "MONOCHROME1") {
+		b.fail(dcm.TagPhotometricInterpretation, "The value is not that of the pixel data.")
+	} else if p == "" {
 		more = append(more, dcm.NewText(dcm.TagPhotometricInterpretation, dcm.CS, s.Photometric))
 	}
-	if _, ok := d.Int(dcm.TagPlanarConfiguration); !ok && s.Samples > 1 {
+	if v, ok := d.Int(dcm.TagPlanarConfiguration); exact && v > 0 {
+		b.fail(dcm.TagPlanarConfiguration, "The value is not that of the pixel data.")
+	} else if !ok && s.Samples > 1 {
 		more = append(more, dcm.Element{Tag: dcm.TagPlanarConfiguration, VR: dcm.US, Value: []byte{0, 0}, Length: 2})
 	}
 	if s.Lossy && d.String(tagLossy) == "" {

@@ -322,6 +322,9 @@ func (c *composing) compose(ctx context.Context, d *draft) error {
 	defer src.close()
 	b := &builder{c: c, d: d, src: src, syntax: dcm.ExplicitLittle}
 	b.elements(d.data)
+	if b.err != nil {
+		return b.err
+	}
 	if b.bad != nil {
 		c.refuse(d.index, d.data, b.reason(), b.bad.comment())
 		return nil

@@ -60,7 +60,8 @@ type Service struct {
 	places  Containers
 	newID   func() string // of operations
 
-	changing sync.Mutex // held while tags change
+	changing   sync.Mutex // held while tags change
+	converting sync.Mutex // held while a picture is in memory
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup

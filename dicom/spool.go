@@ -9,6 +9,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/platform/blob"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/dcm/codec"
 )
 
 // spool keeps a part with bulk data until the instances that refer to it can be
@@ -18,6 +19,9 @@ type spool struct {
 	typ    string // media type
 	syntax string // its parameter transfer-syntax
 	size   int64
+
+	// stream is what the pixels of a picture are that was converted.
+	stream *codec.Stream
 
 	data   []byte
 	object int64

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -222,7 +225,12 @@ func TestMixed(t *testing.T) {
 		{"frames without their numbers", []piece{{js, "", []byte("[" + set(1, `,"00280008":{"vr":"IS","Value":[2]}`+pixels("b")) + "]")}, {"image/jpeg", "b", jpeg}}, 409, []string{"Each of the 2 frames"}},
 		{"frames in any order", []piece{{js, "", []byte("[" + set(1, `,"00280008":{"vr":"IS","Value":[2]}`+pixels("b")) + "]")}, {"image/jpeg", "b/frames/2", jpeg}, {"image/jpeg", "b/frames/1", jpeg}}, 200, nil},
 		{"a frame is missing", []piece{{js, "", []byte("[" + set(1, `,"00280008":{"vr":"IS","Value":[2]}`+pixels("b")) + "]")}, {"image/jpeg", "b/frames/3", jpeg}, {"image/jpeg", "b/frames/1", jpeg}}, 409, []string{"not those of the 2 frames"}},
-		{"PNG", []piece{{js, "", []byte("[" + set(1, grey+pixels("b")) + "]")}, {"image/png", "b", []byte("abcd")}}, 409, []string{"has no transfer syntax"}},
+		{"GIF", []piece{{js, "", []byte("[" + set(1, grey+pixels("b")) + "]")}, {"image/gif", "b", []byte("abcd")}}, 409, []string{"has no transfer syntax"}},
+		{"PNG that is none", []piece{{js, "", []byte("[" + set(1, grey+pixels("b")) + "]")}, {"image/png", "b", []byte("no picture at all")}}, 409, []string{"not a PNG file"}},
+		{"PNG of another size", []piece{{js, "", []byte("[" + set(1, grey+pixels("b")) + "]")}, {"image/png", "b", picture(image.NewGray(image.Rect(0, 0, 3, 2)))}}, 409, []string{"(0028,0011) - The value is not that of the pixel data."}},
+		{"PNG of another colour", []piece{{js, "", []byte("[" + set(1, grey+pixels("b")) + "]")}, {"image/png", "b", picture(image.NewPaletted(image.Rect(0, 0, 2, 2), color.Palette{color.Black}))}}, 409, []string{"(0028,0002) - The value"}},
+		{"PNG with holes", []piece{{js, "", []byte("[" + set(1, pixels("b")) + "]")}, {"image/png", "b", picture(image.NewNRGBA(image.Rect(0, 0, 2, 2)))}}, 409, []string{"transparent"}},
+		{"PNG of two instances", []piece{{js, "", []byte("[" + set(1, pixels("b")) + "," + set(2, grey+pixels("b")) + "]")}, {"image/png", "b", picture(image.NewGray(image.Rect(0, 0, 2, 2)))}}, 200, []string{"1.2.3.1", "1.2.3.2"}},
 		{"a value that is none", []piece{{js, "", []byte("[" + set(1, `,"00280010":{"vr":"US","Value":["x"]}`) + "," + set(2, "") + "]")}}, 202, []string{"00280010: value 1: not an integer"}},
 		{"no JSON", []piece{{js, "", []byte("[{")}}, 400, nil},
 		{"nothing", []piece{{js, "", []byte("[]")}}, 204, nil},
@@ -241,6 +249,79 @@ func TestMixed(t *testing.T) {
 				t.Error("blobs are left: ", n, err)
 			}
 		})
+	}
+}
+
+// FuzzMixed: whatever the metadata and the bulk data are, the answer says what is
+// wrong with them.
+func FuzzMixed(f *testing.F) {
+	jpeg := []byte("\xFF\xD8\xFF\xC0\x00\x0B\x08\x00\x02\x00\x02\x01\x01\x11\x00\xFF\xDA\x00\x08\x01\x01\x00\x00\x3F\x00abc\xFF\xD9")
+	f.Add("application/dicom+json", []byte("["+set(1, grey+pixels("b"))+"]"), "application/octet-stream", []byte("abcd"))
+	f.Add("application/dicom+json", []byte(set(1, pixels("b"))), "image/jpeg", jpeg)
+	f.Add("application/dicom+json", []byte("["+set(1, `,"00880200":{"vr":"SQ","Value":[{"7FE00010":{"vr":"OW","BulkDataURI":"b"}}]},"00091001":{"vr":"UN","InlineBinary":"AA=="}`)+"]"), "application/octet-stream", []byte("abc"))
+	f.Add("application/dicom+json", []byte("["+set(1, `,"00280008":{"vr":"IS","Value":["3"]}`+pixels("b"))+"]"), "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.5", []byte("abc"))
+	f.Add("application/dicom+xml", []byte(`<NativeDicomModel><DicomAttribute tag="0020000D" vr="UI"><Value number="1">1.2</Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OB"><BulkData uri="b"/></DicomAttribute></NativeDicomModel>`), "image/jp2", []byte("\xFF\x4F"))
+	w := &world{t: &testing.T{}, dir: f.TempDir()}
+	w.path = filepath.Join(w.dir, "dicom.db")
+	w.open(dicom.Config{SmallFile: 2048}, nil)
+	f.Cleanup(w.close)
+	f.Fuzz(func(t *testing.T, form string, metadata []byte, typ string, bulk []byte) {
+		if form != "application/dicom+xml" {
+			form = "application/dicom+json"
+		}
+		body, contentType := mixed(form, piece{form, "", metadata}, piece{strings.Map(func(r rune) rune {
+			if r < ' ' {
+				return -1
+			}
+			return r
+		}, typ), "b", bulk})
+		r := httptest.NewRequest("PUT", "http://pacs.test:8080/w/s/v2/studies", bytes.NewReader(body))
+		r.Header.Set("Content-Type", contentType)
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, r)
+		if rec.Code >= 500 {
+			t.Errorf("%d %s", rec.Code, rec.Body)
+		}
+	})
+}
+
+func picture(img image.Image) []byte {
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// TestPicture stores pictures and reads their pixels.
+func TestPicture(t *testing.T) {
+	rgb := image.NewRGBA64(image.Rect(0, 0, 2, 1))
+	rgb.SetRGBA64(0, 0, color.RGBA64{0x0102, 0x0304, 0x0506, 0xFFFF})
+	rgb.SetRGBA64(1, 0, color.RGBA64{0x0708, 0x090A, 0x0B0C, 0xFFFF})
+	eight := image.NewNRGBA(image.Rect(0, 0, 1, 3))
+	for i := range eight.Pix {
+		eight.Pix[i] = byte(i) | byte(0xFF*(i&3/3))
+	}
+	deep := &image.Gray16{Pix: []byte{1, 2, 3, 4}, Stride: 4, Rect: image.Rect(0, 0, 2, 1)}
+	for name, c := range map[string]struct {
+		img  image.Image
+		want string
+	}{
+		"RGB of 16 bits":     {rgb, "\x02\x01\x04\x03\x06\x05\x08\x07\x0A\x09\x0C\x0B"},
+		"RGB of 8 bits":      {eight, "\x00\x01\x02\x04\x05\x06\x08\x09\x0A"},
+		"grey of 16 bits":    {deep, "\x02\x01\x04\x03"},
+		"grey of 8 bits":     {&image.Gray{Pix: []byte("abcd"), Stride: 2, Rect: image.Rect(0, 0, 2, 2)}, "abcd"},
+		"one with a palette": {&image.Paletted{Pix: []byte{1, 0}, Stride: 2, Rect: image.Rect(0, 0, 2, 1), Palette: color.Palette{color.Black, color.RGBA{1, 2, 3, 255}}}, "\x01\x02\x03\x00\x00\x00"},
+	} {
+		w := newWorld(t, dicom.Config{SmallFile: 8})
+		w.mixed(200, "application/dicom+json", piece{"application/dicom+json", "", []byte("[" + set(1, pixels("b")) + "]")}, piece{"image/png", "b", picture(c.img)})
+		if got := w.want(200, "GET", "/v2/studies/1.2/series/1.2.3/instances/1.2.3.1/frames/1", "Accept", "application/octet-stream"); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		w.want(200, "GET", "/v2/studies/1.2/series/1.2.3/instances/1.2.3.1/rendered", "Accept", "image/png")
+		if names, err := filepath.Glob(filepath.Join(w.dir, "blobs", "*", "*")); err != nil || len(names) != 1 {
+			t.Errorf("%s: there are %d blobs: %v", name, len(names), err)
+		}
 	}
 }
 
