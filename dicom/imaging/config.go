@@ -48,7 +48,7 @@ func (c *Config) defaults() {
 // settings names what the resources depend on: when it is another, all studies
 // are worked off again.
 func (c *Config) settings() string {
-	text, err := json.Marshal([]any{1, c.Scope, c.Partitions, c.Patients, c.PatientSystem, c.Issuers, c.Destination})
+	text, err := json.Marshal([]any{2, c.Scope, c.Partitions, c.Patients, c.PatientSystem, c.Issuers, c.Destination})
 	if err != nil { // strings and maps of them always can be written
 		return ""
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // owned are the elements of an ImagingStudy that come from the study.
-var owned = []string{"resourceType", "id", "identifier", "status", "modality", "subject", "started", "endpoint", "numberOfSeries", "numberOfInstances", "description", "series"}
+var owned = []string{"resourceType", "id", "identifier", "status", "modality", "subject", "started", "endpoint", "numberOfSeries", "numberOfInstances", "procedureCode", "description", "series"}
 
 // merge returns the text of an ImagingStudy: what is ours, and what others wrote
 // into the one that is there, if there is one.
@@ -23,8 +23,8 @@ func (r *imagingStudy) merge(id string, old *resource.Doc) ([]byte, error) {
 	out := []byte(`{"resourceType":"ImagingStudy","id":"` + id + `",`)
 	if old != nil {
 		for c := range old.Root().Children() {
-			if slices.Contains(owned, strings.TrimPrefix(string(c.Key()), "_")) {
-				continue
+			if slices.Contains(owned, strings.TrimPrefix(string(c.Key()), "_")) && (len(r.Procedure) > 0 || !c.KeyIs("procedureCode")) {
+				continue // those of others stay where the study has no codes
 			}
 			out = append(resource.AppendString(out, string(c.Key())), ':')
 			out = append(c.AppendCompact(out), ',')

@@ -31,6 +31,7 @@ type coding struct {
 	Extension []extension `json:"extension,omitempty"`
 	System    string      `json:"system,omitempty"`
 	Code      string      `json:"code,omitempty"`
+	Display   string      `json:"display,omitempty"`
 }
 
 type extension struct {
@@ -72,6 +73,7 @@ type imagingStudy struct {
 	Endpoint    []json.RawMessage `json:"endpoint"`
 	NumSeries   int               `json:"numberOfSeries"`
 	NumInstance int64             `json:"numberOfInstances"`
+	Procedure   []concept         `json:"procedureCode,omitempty"`
 	Description string            `json:"description,omitempty"`
 	Series      []seriesElement   `json:"series,omitempty"`
 }
@@ -114,7 +116,7 @@ func (s *Study) resource() *imagingStudy {
 	r := &imagingStudy{
 		Status:    "available",
 		Started:   started(text(s.Attrs, dcm.TagStudyDate), text(s.Attrs, dcm.TagStudyTime), text(s.Attrs, dcm.TagTimezoneOffsetFromUTC)),
-		NumSeries: len(s.Series), NumInstance: s.Instances, Description: text(s.Attrs, dcm.TagStudyDescription),
+		NumSeries: len(s.Series), NumInstance: s.Instances, Procedure: codes(s.Attrs.Get(tagProcedureCodes)), Description: text(s.Attrs, dcm.TagStudyDescription),
 		Series: make([]seriesElement, 0, len(s.Series)),
 	}
 	for i := range s.Series {

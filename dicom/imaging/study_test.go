@@ -44,6 +44,9 @@ func TestStudyResource(t *testing.T) {
 		{"everything, in order", &Study{Instances: 3,
 			Attrs: attrs(map[dcm.Tag]string{
 				dcm.TagStudyDate: "20240229", dcm.TagStudyTime: "101530.25", dcm.TagTimezoneOffsetFromUTC: "-0330", dcm.TagStudyDescription: " Chest\u0007 CT ",
+				tagProcedureCodes: `[{"00080100":{"vr":"SH","Value":["RPID16"]},"00080102":{"vr":"SH","Value":["RADLEX"]},"00080104":{"vr":"LO","Value":["CT CHEST"]}},
+					{"00080100":{"vr":"SH","Value":["X1"]},"00080102":{"vr":"SH","Value":["99LOCAL"]},"00080104":{"vr":"LO","Value":["Chest"]}},
+					{"00080119":{"vr":"UC","Value":["LONG"]},"0008010C":{"vr":"UI","Value":["1.2.3"]}},{"00080100":{"vr":"SH","Value":["X2"]}},{}]`,
 				dcm.TagAccessionNumber: "A 1", tagIssuerOfAccessionNumber: `[{"00400032":{"vr":"UT","Value":["1.2.3"]},"00400033":{"vr":"CS","Value":["ISO"]}}]`}),
 			Series: []Series{
 				{UID: "1.2.9", Count: 1, Attrs: attrs(map[dcm.Tag]string{dcm.TagModality: "SR"})},
@@ -54,6 +57,7 @@ func TestStudyResource(t *testing.T) {
 			`{"identifier":[{"system":"urn:dicom:uid","value":"urn:oid:1.2"},{"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"ACSN"}]},"system":"urn:oid:1.2.3","value":"A 1"}],
 			"status":"available","modality":[{"system":"http://dicom.nema.org/resources/ontology/DCM","code":"CT"},{"system":"http://dicom.nema.org/resources/ontology/DCM","code":"SR"}],
 			"subject":null,"started":"2024-02-29T10:15:30.25-03:30","endpoint":null,"numberOfSeries":2,"numberOfInstances":3,"description":"Chest  CT",
+			"procedureCode":[{"coding":[{"system":"http://www.radlex.org","code":"RPID16","display":"CT CHEST"}],"text":"CT CHEST"},{"text":"Chest"},{"coding":[{"system":"urn:oid:1.2.3","code":"LONG"}]},{"text":"X2"}],
 			"series":[{"uid":"1.2.2","number":2,"modality":{"system":"http://dicom.nema.org/resources/ontology/DCM","code":"CT"},"description":"thin","numberOfInstances":2,"started":"2024-03-01T08:00:00+01:00",
 			"instance":[{"uid":"1.2.2.1","sopClass":{"system":"urn:ietf:rfc:3986","code":"urn:oid:1.3"},"number":9},{"uid":"1.2.2.2","sopClass":{"system":"urn:ietf:rfc:3986","code":"urn:oid:1.3"},"number":10},{"uid":"1.2.2.3","sopClass":{"system":"urn:ietf:rfc:3986","code":"urn:oid:1.3"}}]},
 			{"uid":"1.2.9","modality":{"system":"http://dicom.nema.org/resources/ontology/DCM","code":"SR"},"numberOfInstances":1}]}`},
@@ -159,7 +163,7 @@ func TestPatient(t *testing.T) {
 func TestMerge(t *testing.T) {
 	old := `{"resourceType":"ImagingStudy","id":"x","meta":{"versionId":"3","lastUpdated":"2024-01-01T00:00:00Z","tag":[{"code":"t"}]},
 		"identifier":[{"system":"urn:dicom:uid","value":"urn:oid:9"},{"system":"https://ris","value":"5"},{"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"ACSN"}]},"value":"old"}],
-		"status":"registered","subject":{"display":"gone"},"_started":{"id":"a"},"note":[{"text":"kept"}],"endpoint":[{"reference":"Endpoint/mine"},{"reference":"Endpoint/other"}],"series":[{"uid":"1"}]}`
+		"status":"registered","subject":{"display":"gone"},"_started":{"id":"a"},"note":[{"text":"kept"}],"procedureCode":[{"text":"theirs"}],"endpoint":[{"reference":"Endpoint/mine"},{"reference":"Endpoint/other"}],"series":[{"uid":"1"}]}`
 	var doc resource.Doc
 	if err := doc.Parse([]byte(old), resource.Options{}); err != nil {
 		t.Fatal(err)
@@ -174,7 +178,7 @@ func TestMerge(t *testing.T) {
 	}
 	compare(t, "merged", text, `{"resourceType":"ImagingStudy","id":"x","meta":{"tag":[{"code":"t"}]},"identifier":[{"system":"https://ris","value":"5"}],"status":"available",
 		"subject":{"type":"Patient","extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"unknown"}]},
-		"note":[{"text":"kept"}],"endpoint":[{"reference":"Endpoint/other"}],"numberOfSeries":0,"numberOfInstances":1}`)
+		"note":[{"text":"kept"}],"procedureCode":[{"text":"theirs"}],"endpoint":[{"reference":"Endpoint/other"}],"numberOfSeries":0,"numberOfInstances":1}`)
 	if !same(text, text) || same(text, []byte(old)) {
 		t.Error("same")
 	}

@@ -107,6 +107,52 @@ func entitySystem(item map[string]json.RawMessage) string {
 	return ""
 }
 
+// Tags of codes (PS3.3 section 8).
+const (
+	tagProcedureCodes dcm.Tag = 0x00081032
+	codeValue                 = "00080100"
+	codeScheme                = "00080102"
+	codeMeaning               = "00080104"
+	codeSchemeUID             = "0008010C"
+	longCodeValue             = "00080119"
+)
+
+// schemes are the systems of coding schemes (PS3.16 section 8; R4 section 4.3).
+var schemes = map[string]string{
+	"DCM": systemDCM, "SCT": "http://snomed.info/sct", "SRT": "http://snomed.info/srt", "99SDM": "http://snomed.info/srt", "LN": "http://loinc.org",
+	"RADLEX": "http://www.radlex.org", "UCUM": "http://unitsofmeasure.org", "C4": "http://www.ama-assn.org/go/cpt", "I10": "http://hl7.org/fhir/sid/icd-10",
+	"I10P": "http://www.cms.gov/Medicare/Coding/ICD10", "I9C": "http://hl7.org/fhir/sid/icd-9-cm",
+}
+
+// codes reads a sequence of codes. A code whose scheme has no system is there with
+// its meaning as the text, but says of no system to be one of it.
+func codes(object []byte) (list []concept) {
+	for _, raw := range valuesOf(object) {
+		var item map[string]json.RawMessage
+		if json.Unmarshal(raw, &item) != nil {
+			continue
+		}
+		value := code(textOf(item[codeValue]))
+		if value == "" {
+			value = code(textOf(item[longCodeValue]))
+		}
+		c := concept{Text: textOf(item[codeMeaning])}
+		system := schemes[textOf(item[codeScheme])]
+		if uid := textOf(item[codeSchemeUID]); system == "" && dcm.CheckUID(uid) {
+			system = "urn:oid:" + uid
+		}
+		if value != "" && system != "" {
+			c.Coding = []coding{{System: system, Code: value, Display: c.Text}}
+		} else if value != "" && c.Text == "" {
+			c.Text = value
+		}
+		if c.Coding != nil || c.Text != "" {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // uri returns a value that can stand as the system of an identifier, or "".
 func uri(s string) string {
 	if strings.ContainsFunc(s, unicode.IsSpace) || !strings.Contains(s, ":") {
