@@ -277,24 +277,31 @@ func TestDamagedStore(t *testing.T) {
 	}
 }
 
-// TestServe starts with a listener, stops while a request is in flight, and
-// finds that it was answered.
-func TestServe(t *testing.T) {
-	cfg := server.Defaults()
-	cfg.Data, cfg.Listen, cfg.Insecure = t.TempDir(), "127.0.0.1:0", true
+// serve starts a server that listens and returns its address, how to stop it, and
+// how that ended.
+func serve(t *testing.T, cfg server.Config) (url string, cancel context.CancelFunc, served <-chan error) {
+	t.Helper()
 	out, in := io.Pipe()
 	s, err := server.New(context.Background(), cfg, server.Options{Log: io.Discard, Ready: in})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx) }()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx) }()
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := strings.TrimSpace(line[strings.Index(line, "http"):])
+	return strings.TrimSpace(line[strings.Index(line, "http"):]), cancel, ended
+}
+
+// TestServe starts with a listener, stops while a request is in flight, and
+// finds that it was answered.
+func TestServe(t *testing.T) {
+	cfg := server.Defaults()
+	cfg.Data, cfg.Listen, cfg.Insecure = t.TempDir(), "127.0.0.1:0", true
+	url, cancel, served := serve(t, cfg)
 	body, send := io.Pipe()
 	answered, begun := make(chan int, 1), make(chan struct{})
 	go func() {

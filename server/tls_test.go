@@ -1,8 +1,6 @@
 package server_test
 
 import (
-	"bufio"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -60,19 +58,7 @@ func TestTLS(t *testing.T) {
 	cfg := server.Defaults()
 	cfg.Data, cfg.Listen, cfg.Insecure = t.TempDir(), "127.0.0.1:0", true
 	cfg.TLS = server.TLSConfig{Cert: cert, Key: key, ClientCA: cert}
-	out, in := io.Pipe()
-	s, err := server.New(context.Background(), cfg, server.Options{Log: io.Discard, Ready: in})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx) }()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := strings.TrimSpace(line[strings.Index(line, "https"):])
+	url, cancel, served := serve(t, cfg)
 	roots := x509.NewCertPool()
 	text, err := os.ReadFile(cert)
 	if err != nil {

@@ -9,32 +9,6 @@ import (
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
-// Checked returns r with a check: where r ends, what was read must have the
-// SHA-256 sum, else Read fails instead of reporting the end. It is for whole
-// blobs, not for ranges. Closing it closes r.
-func Checked(r io.ReadCloser, sum []byte) io.ReadCloser {
-	return &checked{r: r, h: sha256.New(), want: sum}
-}
-
-type checked struct {
-	r    io.ReadCloser
-	h    hash.Hash
-	want []byte
-}
-
-// Read implements io.Reader.
-func (c *checked) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.h.Write(p[:n])
-	if err == io.EOF && !bytes.Equal(c.h.Sum(nil), c.want) {
-		err = &fault.Error{Kind: fault.Internal, Op: "blob: read", Msg: "the stored content is damaged"}
-	}
-	return n, err
-}
-
-// Close implements io.Closer.
-func (c *checked) Close() error { return c.r.Close() }
-
 // Received counts and sums what a backend takes in, and compares it with what
 // the caller of Put promised. Backends of other packages use it too.
 type Received struct {

@@ -23,9 +23,6 @@ type Entry struct {
 	Retired bool
 }
 
-// Single reports whether the attribute has at most one value.
-func (e Entry) Single() bool { return e.VM == "1" }
-
 type dictionary struct {
 	byTag     map[Tag]Entry
 	byKeyword map[string]Tag
