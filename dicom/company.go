@@ -16,6 +16,9 @@ const (
 	// patience is how long a group waits for company. Without it, who comes a moment
 	// later waits longer: for all that the group still has to do.
 	patience = time.Millisecond
+	// maxSettle is how long a group waits for the index to take the one before it,
+	// which may be busy with other work.
+	maxSettle = time.Second
 	// maxVain bounds how rarely waiting is tried when nobody comes: every 1 << maxVain groups.
 	maxVain = 6
 )
@@ -73,7 +76,12 @@ func (g *grower) settle(group []*packing) {
 	}
 	p.mu.Unlock()
 	if decided != nil {
-		<-decided
+		timer := time.NewTimer(maxSettle)
+		defer timer.Stop()
+		select {
+		case <-decided:
+		case <-timer.C:
+		}
 	}
 	g.company = len(group) + len(p.in) + max(int(p.coming.Load()), 0)
 }
