@@ -3,6 +3,8 @@ package fhirsql
 import (
 	"sync"
 
+	"github.com/hygeia-health/hygeia/fhir"
+	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -90,4 +92,70 @@ func hasAp(parts []search.Value) bool {
 		}
 	}
 	return false
+}
+
+// total counts all matches when the query wants to know. An estimate stops at probe.
+func (r *run) total() error {
+	if r.q.Total == search.TotalNone {
+		return nil
+	}
+	key := r.countKey()
+	if n, ok := r.s.totals.get(r.epoch, key); ok && key != "" {
+		r.page.Total = n
+		return nil
+	}
+	r.page.Total = 0
+	if err := r.count(); err != nil {
+		return err
+	}
+	if key != "" {
+		r.s.totals.put(r.epoch, key, r.page.Total)
+	}
+	return nil
+}
+
+// count adds the matches of all plans to the total.
+func (r *run) count() error {
+	for _, pl := range r.plans {
+		count := *pl
+		switch { // all are counted, in whatever order
+		case pl.whole != nil:
+			count = *pl.whole
+		case pl.fallback != nil:
+			count = *pl.fallback
+		}
+		if pl.looks() {
+			if pl.whole != nil {
+				count.sort, count.cols = nil, nil
+			} else {
+				count = *pl
+			}
+			counter := &run{s: r.s, ctx: r.ctx, c: r.c, q: r.q, page: &fhir.Page{}}
+			hits, err := counter.fill(nil, &count, nil, r.s.opt.ScanLimit+1)
+			if err != nil {
+				return err
+			}
+			r.page.Total += int64(len(hits))
+			continue
+		}
+		if r.q.Total == search.TotalEstimate && count.estimated() {
+			r.page.Total += count.driver.rows
+			continue
+		}
+		count.sort, count.cols = nil, nil
+		b := &sqlb{d: r.s.dialect}
+		b.w("SELECT count(*) FROM (")
+		count.compound(b, nil, nil)
+		b.w(") n")
+		if err := r.c.Query(string(b.text), func(st *db.Stmt) error { r.page.Total += st.ColInt(0); return nil }, b.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// estimated reports whether the number of rows of the driver is good enough for
+// an estimate of the matches: nothing else narrows them, and they are many.
+func (pl *plan) estimated() bool {
+	return len(pl.filters) == 0 && pl.driver.known && len(pl.driver.alts) == 1
 }
