@@ -13,7 +13,7 @@
 // # Import
 //
 // The files are cut into ranges of bytes, each a child job that owns the lines
-// that begin in its range. A child parses and validates batches of up to 500
+// that begin in its range. A child parses and validates batches of up to 50
 // lines while the store writes the ones before; the store puts several into one
 // transaction, which makes room when interactive writes wait. A child keeps a
 // checkpoint every 10,000 lines; lines that are imported again after a crash are

@@ -21,9 +21,10 @@ import (
 
 // The sizes of an import.
 const (
-	batchLines   = 100     // what others wait behind is short; the writer joins several
+	batchLines   = 50      // what others wait behind is short; the writer joins several
 	batchBytes   = 1 << 20 // of lines, in memory
-	batchesAhead = 20      // batches of one part in memory
+	batchesAhead = 40      // batches of one part in memory
+	bytesAhead   = 8 << 20 // of lines in them, and one batch more
 	saveLines    = 10_000  // between checkpoints
 	maxLine      = 64 << 20
 )
@@ -134,6 +135,7 @@ type loader struct {
 	line   int64 // the number of the last line that was read
 	free   []*slot
 	busy   []*slot // being stored, in the order of the file
+	bytes  int     // of lines in busy
 	errors bytes.Buffer
 	saved  int64
 }
@@ -182,7 +184,7 @@ func (s *Service) runImportPart(ctx context.Context, t *jobs.Task) (any, error) 
 // run reads to the end of the part.
 func (l *loader) run(ctx context.Context) error {
 	for more := true; more; {
-		if len(l.free) == 0 {
+		for len(l.free) == 0 || l.bytes > bytesAhead {
 			if err := l.settle(ctx); err != nil {
 				return err
 			}
@@ -193,6 +195,7 @@ func (l *loader) run(ctx context.Context) error {
 			return err
 		}
 		l.free, l.busy = l.free[:len(l.free)-1], append(l.busy, x)
+		l.bytes += len(x.arena)
 		x.batch.Store(ctx)
 	}
 	for len(l.busy) > 0 {
@@ -305,6 +308,7 @@ func (l *loader) readLines(x *slot) (more bool, err error) {
 func (l *loader) settle(ctx context.Context) error {
 	x := l.busy[0]
 	l.busy, l.free = l.busy[1:], append(l.free, x)
+	l.bytes -= len(x.arena)
 	results, err := x.batch.Wait()
 	if err != nil {
 		return err
