@@ -224,7 +224,7 @@ func TestNodesDICOM(t *testing.T) {
 	if rec := c.do("GET", "/default/dicom/v2/studies", ""); rec.Code != 503 {
 		t.Error(rec.Code, rec.Body)
 	}
-	if rec := b.do("DELETE", "/manage/v1/workspaces/default/dicomservices/dicom?force=true", ""); rec.Code >= 300 {
+	if rec := b.do("DELETE", "/manage/v1/workspaces/default/dicomservices/dicom", ""); rec.Code >= 300 {
 		t.Fatal(rec.Code, rec.Body)
 	}
 	eventually(t, a, "/default/dicom/v2/studies", 404, "no service")

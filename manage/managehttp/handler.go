@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,28 +48,32 @@ type Options struct {
 type endpoint struct {
 	method, path string
 	serve        func(w http.ResponseWriter, r *http.Request) error
+	params       []string // of the query; one that is not here is refused
 }
 
 // endpoints is the table, below base.
 func (h *handler) endpoints() []endpoint {
 	const workspace = "/workspaces/{workspace}"
 	list := []endpoint{
-		{"GET", "/openapi.json", h.openapi},
-		{"GET", "/workspaces", h.listWorkspaces},
-		{"GET", workspace, h.showWorkspace},
-		{"PUT", workspace, h.putWorkspace},
-		{"DELETE", workspace, h.deleteWorkspace},
+		{"GET", "/openapi.json", h.openapi, nil},
+		{"GET", "/workspaces", h.listWorkspaces, nil},
+		{"GET", workspace, h.showWorkspace, nil},
+		{"PUT", workspace, h.putWorkspace, nil},
+		{"DELETE", workspace, h.deleteWorkspace, []string{"force"}},
 	}
 	if h.jobs != nil {
-		list = append(list, endpoint{"GET", "/jobs", h.listJobs}, endpoint{"GET", "/jobs/{job}", h.showJob}, endpoint{"DELETE", "/jobs/{job}", h.cancelJob})
+		list = append(list,
+			endpoint{"GET", "/jobs", h.listJobs, []string{"kind", "service", "state", "after", "limit"}},
+			endpoint{"GET", "/jobs/{job}", h.showJob, nil},
+			endpoint{"DELETE", "/jobs/{job}", h.cancelJob, nil})
 	}
 	for _, k := range kinds {
 		services := workspace + "/" + k.collection
 		list = append(list,
-			endpoint{"GET", services, h.listServices(k.kind)},
-			endpoint{"GET", services + "/{service}", h.showService(k.kind)},
-			endpoint{"PUT", services + "/{service}", h.putService(k.kind, k.body)},
-			endpoint{"DELETE", services + "/{service}", h.deleteService(k.kind)})
+			endpoint{"GET", services, h.listServices(k.kind), nil},
+			endpoint{"GET", services + "/{service}", h.showService(k.kind), nil},
+			endpoint{"PUT", services + "/{service}", h.putService(k.kind, k.body), nil},
+			endpoint{"DELETE", services + "/{service}", h.deleteService(k.kind), nil})
 	}
 	return list
 }
@@ -91,7 +97,7 @@ func New(p *manage.Plane, opt Options) http.Handler {
 		h.log = slog.Default()
 	}
 	for _, e := range h.endpoints() {
-		h.route(e.method, e.path, e.serve)
+		h.route(e)
 	}
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		web.Problem(w, r, fault.New(fault.NotFound, "there is nothing at this path; see %s/openapi.json", base))
@@ -131,18 +137,18 @@ func (h *handler) allowed(r *http.Request) string {
 	return allow
 }
 
-func (h *handler) route(method, path string, serve func(http.ResponseWriter, *http.Request) error) {
-	pattern := base + path
-	if method != "" {
-		pattern = method + " " + pattern
-	}
-	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+func (h *handler) route(e endpoint) {
+	path := e.path
+	h.mux.HandleFunc(e.method+" "+base+path, func(w http.ResponseWriter, r *http.Request) {
 		if q := web.From(r.Context()); q != nil {
 			q.Route = base + path
 		}
 		err := h.authorize(r, path)
 		if err == nil {
-			err = serve(w, r)
+			err = known(r, e.params)
+		}
+		if err == nil {
+			err = e.serve(w, r)
 		}
 		if err == nil {
 			return
@@ -153,6 +159,26 @@ func (h *handler) route(method, path string, serve func(http.ResponseWriter, *ht
 		}
 		web.Problem(w, r, e)
 	})
+}
+
+// known refuses a query with a parameter that nothing would come of.
+func known(r *http.Request, params []string) error {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &fault.Error{Kind: fault.Invalid, Msg: "the query is not encoded as one", Err: err}
+	}
+	for name, list := range values {
+		if !slices.Contains(params, name) {
+			return fault.New(fault.Invalid, "there is no parameter %.64q", name)
+		}
+		if len(list) > 1 {
+			return fault.New(fault.Invalid, "%s is there more than once", name)
+		}
+	}
+	return nil
 }
 
 // authorize asks for manage/read or manage/write at the workspace of the path.

@@ -79,11 +79,6 @@ func (h *handler) listJobs(w http.ResponseWriter, r *http.Request) error {
 			return fault.New(fault.Invalid, "limit must be a number from 1 to %d", maxJobs)
 		}
 	}
-	for name := range q {
-		if !slices.Contains([]string{"kind", "service", "state", "after", "limit"}, name) {
-			return fault.New(fault.Invalid, "there is no parameter %.64q", name)
-		}
-	}
 	workspace, _, _ := strings.Cut(f.Scope, "/")
 	if err := h.plane.Authorize(r.Context(), workspace, auth.ManageRead); err != nil {
 		return err
