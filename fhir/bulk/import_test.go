@@ -165,6 +165,27 @@ this is no JSON
 	}
 }
 
+// TestImportLarge imports lines that are large: what is in memory is bounded by
+// their bytes, not by their number.
+func TestImportLarge(t *testing.T) {
+	const lines, size = 50, 400_000
+	var b strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&b, `{"resourceType":"Binary","id":"b%d","contentType":"text/plain","data":"%s"}`+"\n", i, strings.Repeat("AAAA", size/4))
+	}
+	k := open(t, func(d *Deps) { d.Sources = &shelf{files: map[string]string{"large.ndjson": b.String()}} })
+	id, err := k.importOf(params("IncrementalLoad", "large.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := summary(k.waitImport(id)), fmt.Sprintf("large.ndjson Binary %d", lines); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if top := k.store.top.Load(); top < bytesAhead || top > bytesAhead+2*(batchBytes+size) {
+		t.Errorf("%d bytes were in memory, want about %d", top, bytesAhead)
+	}
+}
+
 // checkErrors reads an error file: as many lines as the manifest says, each an
 // OperationOutcome that names its line.
 func (k *kit) checkErrors(id string, e ImportOutput) {

@@ -33,10 +33,25 @@ type kit struct {
 	blobs blob.Store
 }
 
-// analyzing is a store that counts the calls of Analyze.
+// analyzing is a store that counts the calls of Analyze, and the bytes that are
+// being imported.
 type analyzing struct {
 	*fhirtest.Memory
-	calls atomic.Int32
+	calls      atomic.Int32
+	bytes, top atomic.Int64
+}
+
+func (a *analyzing) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.Imported, error) {
+	n := int64(0)
+	for i := range ops {
+		n += int64(len(ops[i].Stored))
+	}
+	a.top.Store(max(a.top.Load(), a.bytes.Add(n)))
+	wait := a.Memory.Import(ctx, ops)
+	return func() ([]fhir.Imported, error) {
+		a.bytes.Add(-n)
+		return wait()
+	}
 }
 
 func (a *analyzing) Analyze(context.Context) { a.calls.Add(1) }
