@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -94,7 +95,8 @@ func (t *ExtendedTag) Kind() Kind { return tagKinds[t.VR] }
 
 // tagList is what storing and searching go by. It is replaced as a whole.
 type tagList struct {
-	p atomic.Pointer[tagsAt]
+	load sync.Mutex // held while the list is read and replaced: none by an older one
+	p    atomic.Pointer[tagsAt]
 }
 
 type tagsAt struct {
@@ -111,6 +113,8 @@ func (l *tagList) get() []*ExtendedTag {
 
 // loadTags reads the list again.
 func (s *Service) loadTags(ctx context.Context) error {
+	s.tags.load.Lock()
+	defer s.tags.load.Unlock()
 	list, version, err := s.store.Tags(ctx)
 	if err == nil {
 		s.tags.p.Store(&tagsAt{list, version})
