@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/hygeia-health/hygeia/fhir"
-	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -20,16 +19,8 @@ func TestCacheIsTheSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	put := func(id, family string) {
-		d := &resource.Doc{}
-		if err := d.Parse([]byte(`{"resourceType":"Patient","name":[{"family":"`+family+`"}]}`), resource.Options{}); err != nil {
-			t.Error(err)
-		}
-		op := fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: fhir.Key{Type: "Patient", ID: id}, Stored: d.Root().AppendStored(nil, nil), Values: &search.Values{}}
-		if err := search.Default().Extract(d.Root(), nil, op.Values); err != nil {
-			t.Error(err)
-		}
-		if _, err := s.Apply(t.Context(), &fhir.Change{Ops: []fhir.Op{op}}); err != nil {
+	store := func(id, family string) {
+		if _, err := s.Apply(t.Context(), put(t, search.Default(), id, `{"resourceType":"Patient","name":[{"family":"`+family+`"}]}`)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -38,7 +29,7 @@ func TestCacheIsTheSnapshot(t *testing.T) {
 	for w := range 2 {
 		all.Go(func() {
 			for i := range 150 {
-				put(fmt.Sprintf("p%d%d", w, i%4), families[i%3])
+				store(fmt.Sprintf("p%d%d", w, i%4), families[i%3])
 			}
 		})
 	}
@@ -66,7 +57,7 @@ func TestCacheIsTheSnapshot(t *testing.T) {
 	if _, ok, _ := s.cache.get(k); !ok {
 		t.Error("what a search read is not kept")
 	}
-	put("p00", "Grey")
+	store("p00", "Grey")
 	if rec, ok, _ := s.cache.get(k); ok {
 		t.Errorf("a version that is old is kept: %s", rec.Stored)
 	}

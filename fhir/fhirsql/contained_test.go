@@ -9,7 +9,6 @@ import (
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/spec/r4"
-	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -24,17 +23,9 @@ func contained(t *testing.T, path string) {
 	}
 	defer func() { _ = s.Close() }()
 	k := fhir.Key{Type: "Observation", ID: "o"}
-	put := func(rest string) {
+	store := func(rest string) {
 		t.Helper()
-		d := &resource.Doc{}
-		if err := d.Parse([]byte(`{"resourceType":"Observation","status":"final",`+rest+`"code":{"text":"x"}}`), resource.Options{}); err != nil {
-			t.Fatal(err)
-		}
-		op := fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: k, Stored: d.Root().AppendStored(nil, nil), Values: &search.Values{}}
-		if err := search.Default().Extract(d.Root(), nil, op.Values); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Apply(t.Context(), &fhir.Change{Ops: []fhir.Op{op}}); err != nil {
+		if _, err := s.Apply(t.Context(), put(t, search.Default(), k.ID, `{"resourceType":"Observation","status":"final",`+rest+`"code":{"text":"x"}}`)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,12 +55,12 @@ func contained(t *testing.T, path string) {
 	with := func(name string) string {
 		return `"subject":{"reference":"#p"},"contained":[{"resourceType":"Patient","id":"p","gender":"male","name":[{"family":"` + name + `"}]}],`
 	}
-	put("")
+	store("")
 	rows(false)
-	put(with("Ann"))
+	store(with("Ann"))
 	rows(true)
 	found("subject:Patient.name=ann", 1)
-	put(with("Bea"))
+	store(with("Bea"))
 	found("subject:Patient.name=ann", 0)
 	found("patient.name=bea&patient.gender=male", 1)
 
@@ -116,15 +107,8 @@ func TestForgetInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	d := &resource.Doc{}
-	if err := d.Parse([]byte(`{"resourceType":"Observation","subject":{"reference":"#p"},"contained":[{"resourceType":"Patient","id":"p","gender":"male"}]}`), resource.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	op := fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: fhir.Key{Type: "Observation", ID: "o"}, Stored: d.Root().AppendStored(nil, nil), Values: &search.Values{}}
-	if err := reg.Extract(d.Root(), nil, op.Values); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Apply(t.Context(), &fhir.Change{Ops: []fhir.Op{op}}); err != nil {
+	held := `{"resourceType":"Observation","subject":{"reference":"#p"},"contained":[{"resourceType":"Patient","id":"p","gender":"male"}]}`
+	if _, err := s.Apply(t.Context(), put(t, reg, "o", held)); err != nil {
 		t.Fatal(err)
 	}
 	rows := func() (n int64) {

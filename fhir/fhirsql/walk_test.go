@@ -6,9 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
-	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -23,23 +21,15 @@ func TestWalkWhileWritten(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer s.Close()
-				put := func(id, name string) {
+				store := func(id, name string) {
 					t.Helper()
-					d := &resource.Doc{}
-					if err := d.Parse([]byte(`{"resourceType":"Patient"`+name+`}`), resource.Options{}); err != nil {
-						t.Fatal(err)
-					}
-					op := fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: fhir.Key{Type: "Patient", ID: id}, Stored: d.Root().AppendStored(nil, nil), Values: &search.Values{}}
-					if err := search.Default().Extract(d.Root(), nil, op.Values); err != nil {
-						t.Fatal(err)
-					}
-					if _, err := s.Apply(t.Context(), &fhir.Change{Ops: []fhir.Op{op}}); err != nil {
+					if _, err := s.Apply(t.Context(), put(t, search.Default(), id, `{"resourceType":"Patient"`+name+`}`)); err != nil {
 						t.Fatal(err)
 					}
 				}
 				for i := range 4 {
-					put(fmt.Sprint("none", i), "")
-					put(fmt.Sprint("some", i), fmt.Sprintf(`,"name":[{"family":"F%d","given":["G%d"]},{"family":"X%d"}]`, i, i%2, i))
+					store(fmt.Sprint("none", i), "")
+					store(fmt.Sprint("some", i), fmt.Sprintf(`,"name":[{"family":"F%d","given":["G%d"]},{"family":"X%d"}]`, i, i%2, i))
 				}
 				q := asked(t, "_sort="+sort+"&_count=3")
 				seen := map[string]int{}
@@ -56,7 +46,7 @@ func TestWalkWhileWritten(t *testing.T) {
 					}
 					if sort[0] != '-' && n == 0 || sort[0] == '-' && n == 1 { // the page ended among those without
 						for i := range 4 {
-							put(fmt.Sprint("none", i), `,"name":[{"family":"A","given":["A"]}]`)
+							store(fmt.Sprint("none", i), `,"name":[{"family":"A","given":["A"]}]`)
 						}
 					}
 				}

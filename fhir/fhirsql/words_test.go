@@ -12,7 +12,6 @@ import (
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/platform/keyring"
-	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -147,15 +146,7 @@ func putText(t *testing.T, s *Store, id, div string) {
 		gender = "male"
 	}
 	text := fmt.Sprintf(`{"resourceType":"Patient","gender":%q,"text":{"status":"generated","div":"<div>%s</div>"}}`, gender, div)
-	d := &resource.Doc{}
-	if err := d.Parse([]byte(text), resource.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	op := fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: fhir.Key{Type: "Patient", ID: id}, Stored: d.Root().AppendStored(nil, nil), Values: &search.Values{}}
-	if err := search.Default().Extract(d.Root(), nil, op.Values); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Apply(t.Context(), &fhir.Change{Ops: []fhir.Op{op}}); err != nil {
+	if _, err := s.Apply(t.Context(), put(t, search.Default(), id, text)); err != nil {
 		t.Fatal(err)
 	}
 }
