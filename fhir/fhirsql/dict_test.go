@@ -2,7 +2,6 @@ package fhirsql
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -30,43 +29,37 @@ func put(t *testing.T, reg *search.Registry, id, text string) *fhir.Change {
 // TestNamesOfFailedCommit: names that were given in a transaction whose COMMIT
 // failed are given again; a row never has the id of a name that nobody knows.
 func TestNamesOfFailedCommit(t *testing.T) {
-	for name, path := range map[string]func() string{
-		"sqlite":   func() string { return filepath.Join(t.TempDir(), "x.db") },
-		"postgres": func() string { return dbtest.Postgres(t) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			where := path()
-			reg := search.Default()
-			s, err := Open(t.Context(), where, reg, Options{})
-			if err != nil {
-				t.Fatal(err)
+	dbtest.Each(t, func(t *testing.T, where string) {
+		reg := search.Default()
+		s, err := Open(t.Context(), where, reg, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fails := true
+		s.db.OnFlush(func(*db.Conn) error { // after that of the store
+			if fails {
+				return errors.New("the disk is full")
 			}
-			fails := true
-			s.db.OnFlush(func(*db.Conn) error { // after that of the store
-				if fails {
-					return errors.New("the disk is full")
-				}
-				return nil
-			})
-			c := put(t, reg, "p", `{"resourceType":"Patient","identifier":[{"system":"urn:new","value":"1"}]}`)
-			if _, err := s.Apply(t.Context(), c); err == nil {
-				t.Fatal("the commit did not fail")
-			}
-			fails = false
-			if _, err := s.Apply(t.Context(), c); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if s, err = Open(t.Context(), where, reg, Options{}); err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			page, err := s.Search(t.Context(), asked(t, "identifier=urn:new|1"))
-			if err != nil || len(page.Records) != 1 {
-				t.Errorf("%+v, %v", page, err)
-			}
+			return nil
 		})
-	}
+		c := put(t, reg, "p", `{"resourceType":"Patient","identifier":[{"system":"urn:new","value":"1"}]}`)
+		if _, err := s.Apply(t.Context(), c); err == nil {
+			t.Fatal("the commit did not fail")
+		}
+		fails = false
+		if _, err := s.Apply(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = Open(t.Context(), where, reg, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		page, err := s.Search(t.Context(), asked(t, "identifier=urn:new|1"))
+		if err != nil || len(page.Records) != 1 {
+			t.Errorf("%+v, %v", page, err)
+		}
+	})
 }
