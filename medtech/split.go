@@ -83,11 +83,11 @@ func FromCSV(text []byte) (lines []byte, problems map[int]string, err error) {
 	}
 	names := make([][]byte, len(header))
 	for i, h := range header {
-		name := strings.TrimSpace(h)
-		if name == "" || slices.Contains(header[:i], h) {
+		header[i] = strings.TrimSpace(h)
+		if header[i] == "" || slices.Contains(header[:i], header[i]) {
 			return nil, nil, fmt.Errorf("column %d of the header has no name of its own", i+1)
 		}
-		names[i] = append(resource.AppendString(nil, name), ':')
+		names[i] = append(resource.AppendString(nil, header[i]), ':')
 	}
 	problems = map[int]string{}
 	for n := 0; ; n++ {

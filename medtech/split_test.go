@@ -74,6 +74,7 @@ func TestFromCSV(t *testing.T) {
 		{"spaces and a line in a field", "d, hr \n\"a\nb\",\" 1\"\n", `{"d":"a\nb","hr":" 1"}`, nil, ""},
 		{"nothing", "", "", nil, "header cannot be read"},
 		{"a column twice", "d,d\n", "", nil, "no name of its own"},
+		{"a column twice but for spaces", "d, d\n1,2\n", "", nil, "no name of its own"},
 		{"a column without a name", "d,\n", "", nil, "no name of its own"},
 		{"names that are long", strings.Repeat("n", 1<<20) + "\n" + strings.Repeat("1\n", 20), "", nil, "more than"},
 	} {
