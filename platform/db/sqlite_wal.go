@@ -109,14 +109,17 @@ func (w *walFile) methods() *sqlite3.Tsqlite3_io_methods {
 	return at[sqlite3.Tsqlite3_io_methods](w.below)
 }
 
-// flush writes what is kept.
+// flush writes what is kept. What cannot be written stays: SQLite was told that it
+// is there, and may go on with the transaction when only a reading failed.
 func (w *walFile) flush(tls *libc.TLS, file uintptr) int32 {
 	if w.n == 0 {
 		return sqlite3.SQLITE_OK
 	}
-	n := w.n
-	w.n = 0
-	return call[readFunc](w.methods().FxWrite)(tls, file, w.buf, int32(n), w.off)
+	rc := call[readFunc](w.methods().FxWrite)(tls, file, w.buf, int32(w.n), w.off)
+	if rc == sqlite3.SQLITE_OK {
+		w.n = 0
+	}
+	return rc
 }
 
 func walWrite(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
