@@ -41,7 +41,7 @@ func startBroker(o Options, inbox *medtech.Inbox, report func(error)) (*broker, 
 	caps.MaximumSessionExpiryInterval = uint32(sessionTime / time.Second)
 	server := mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.DiscardHandler), SysTopicResendInterval: 3600})
 	ctx, stop := context.WithCancel(context.Background())
-	h := &hook{ctx: ctx, o: o, inbox: inbox, server: server}
+	h := &hook{ctx: ctx, o: o, inbox: inbox, server: server, entering: map[*mqtt.Client]bool{}}
 	ln, err := listen(o)
 	if err != nil {
 		stop()
@@ -89,6 +89,9 @@ type hook struct {
 	server *mqtt.Server
 
 	clients sync.Map // of *client by *mqtt.Client
+
+	mu       sync.Mutex
+	entering map[*mqtt.Client]bool // those of clients that have not heard yet that they were let in
 }
 
 // client is one that was let in.
@@ -102,7 +105,7 @@ func (h *hook) ID() string { return "medtech" }
 
 // Provides implements mqtt.Hook.
 func (h *hook) Provides(b byte) bool {
-	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnACLCheck || b == mqtt.OnPublish || b == mqtt.OnDisconnect
+	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnSessionEstablished || b == mqtt.OnACLCheck || b == mqtt.OnPublish || b == mqtt.OnDisconnect
 }
 
 // OnConnectAuthenticate lets in who may send messages.
@@ -116,8 +119,30 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	}
 	c.acks.send = func(a ack) error { return h.ack(cl, a) }
 	c.acks.full = func() { cl.Stop(errDeaf) }
-	h.clients.Store(cl, c)
+	h.enter(cl, c)
 	return true
+}
+
+// enter notes a client that is let in, and forgets those that went away before
+// they heard it: the server does not say that they have disconnected.
+func (h *hook) enter(cl *mqtt.Client, c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for other := range h.entering {
+		if other.Closed() {
+			delete(h.entering, other)
+			h.clients.Delete(other)
+		}
+	}
+	h.entering[cl] = true
+	h.clients.Store(cl, c)
+}
+
+// OnSessionEstablished follows when a client has heard that it was let in.
+func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.entering, cl)
 }
 
 var errDeaf = errors.New("the client does not read its acknowledgements")
