@@ -79,19 +79,20 @@ func (s *Service) StoreMetadata(ctx context.Context, req StoreRequest, base stri
 // composing is such a request in progress.
 type composing struct {
 	*ingest
-	base    *url.URL
-	index   int                // of the next instance
-	waiting []*draft           // for bulk data
-	bulk    map[string]*entity // by URI
-	read    int                // bytes of metadata
-	held    int64              // bytes of bulk data in memory
+	base   *url.URL
+	index  int                // of the next instance
+	drafts []*draft           // in their order
+	bulk   map[string]*entity // by URI
+	read   int                // bytes of metadata
+	held   int64              // bytes of bulk data in memory
 }
 
-// draft is an instance whose bulk data have not all come.
+// draft is an instance that waits for its bulk data.
 type draft struct {
 	index int
-	data  *dcm.Dataset
+	data  *dcm.Dataset // nil: it does not wait any more
 	refs  []bulkRef
+	got   int // how many of refs, from the first on, are known to have come
 }
 
 // bulkRef is a BulkDataURI. Until it is resolved, the Offset of its element is the
@@ -106,7 +107,8 @@ type bulkRef struct {
 type entity struct {
 	whole  *spool
 	frames map[int]*spool
-	users  int // drafts that wait for it or are made of it
+	drafts []*draft // that name it
+	users  int      // how many of them wait for it or are made of it
 }
 
 // locate returns a URI in the form in which it is compared.
@@ -151,7 +153,12 @@ func (c *composing) part(ctx context.Context, p *Part) error {
 		}
 		e.frames[frame] = sp
 	}
-	return c.complete(ctx)
+	for _, d := range e.drafts {
+		if err := c.complete(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cutFrame splits the number of a frame off a URI (PS3.18 section 10.5.1.4).
@@ -232,10 +239,11 @@ func (c *composing) draft(ctx context.Context, object []byte) error {
 			e = &entity{}
 			c.bulk[uri] = e
 		}
+		e.drafts = append(e.drafts, d)
 		e.users++
 	}
-	c.waiting = append(c.waiting, d)
-	return c.complete(ctx)
+	c.drafts = append(c.drafts, d)
+	return c.complete(ctx, d)
 }
 
 func isPixels(t dcm.Tag) bool {
@@ -246,11 +254,10 @@ func isPixels(t dcm.Tag) bool {
 func (d *draft) uris() []string {
 	var out []string
 	for _, r := range d.refs {
-		if !slices.Contains(out, r.uri) {
-			out = append(out, r.uri)
-		}
+		out = append(out, r.uri)
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // frames is how many the image has.
@@ -268,24 +275,20 @@ func (c *composing) has(d *draft, r *bulkRef) bool {
 	return e.whole != nil || r.pixels && len(e.frames) > 0 && len(e.frames) >= d.frames()
 }
 
-// complete stores the drafts that have all that they need.
-func (c *composing) complete(ctx context.Context) error {
-	var still []*draft
-	var err error
-	for _, d := range c.waiting {
-		missing := slices.ContainsFunc(d.refs, func(r bulkRef) bool { return !c.has(d, &r) })
-		if missing || err != nil {
-			still = append(still, d)
-			continue
-		}
-		err = c.compose(ctx, d)
-		c.release(d)
+// complete stores a draft once it has all that it needs.
+func (c *composing) complete(ctx context.Context, d *draft) error {
+	for d.got < len(d.refs) && c.has(d, &d.refs[d.got]) {
+		d.got++
 	}
-	c.waiting = still
+	if d.data == nil || d.got < len(d.refs) {
+		return nil
+	}
+	err := c.compose(ctx, d)
+	c.release(d)
 	return err
 }
 
-// release lets go of the bulk data of a draft.
+// release lets go of a draft and of its bulk data.
 func (c *composing) release(d *draft) {
 	for _, uri := range d.uris() {
 		e := c.bulk[uri]
@@ -294,12 +297,16 @@ func (c *composing) release(d *draft) {
 			delete(c.bulk, uri)
 		}
 	}
+	d.data, d.refs, d.got = nil, nil, 0
 }
 
 // leftOver refuses at the end what lacks bulk data, and tells of parts that nothing
 // refers to.
 func (c *composing) leftOver() {
-	for _, d := range c.waiting {
+	for _, d := range c.drafts {
+		if d.data == nil {
+			continue
+		}
 		var comments []string
 		for _, r := range d.refs {
 			if !c.has(d, &r) {

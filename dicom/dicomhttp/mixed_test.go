@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/spec/dcm"
@@ -354,5 +355,20 @@ func TestMixedLarge(t *testing.T) {
 	names, err := filepath.Glob(filepath.Join(w.dir, "blobs", "*", "*"))
 	if err != nil || len(names) != 2 {
 		t.Errorf("there are %d blobs: %v", len(names), err)
+	}
+}
+
+// TestMixedManyInstances stores nothing of many data sets that wait for bulk data:
+// what one of them costs does not depend on how many there are.
+func TestMixedManyInstances(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	cost := func(n int) time.Duration {
+		one := `{"7FE00010":{"vr":"OW","BulkDataURI":"a"}}`
+		begun := time.Now()
+		w.mixed(409, "application/dicom+json", piece{typ: "application/dicom+json", data: []byte("[" + strings.Repeat(one+",", n-1) + one + "]")})
+		return time.Since(begun)
+	}
+	if few, many := cost(1000), cost(20_000); many > 100*few { // 400 times when each looks at all
+		t.Errorf("1,000 data sets take %v, 20,000 take %v", few, many)
 	}
 }
