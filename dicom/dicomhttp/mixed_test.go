@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,19 +99,31 @@ func TestMixedRoundTrip(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				roundTrip(t, w, form, data)
+				roundTrip(t, w, form, filepath.Base(name), data)
 			})
 		}
 	}
 }
 
-func roundTrip(t *testing.T, w *world, form string, data []byte) {
+// notStored are the samples that lack UIDs, or end inside an attribute.
+var notStored = []string{"UN_sequence.dcm", "chrSQEncoding1.dcm", "nested_priv_SQ.dcm", "no_meta_group_length.dcm", "rtplan_truncated.dcm"}
+
+// misfits are the samples whose pixel data are not those of the image that they describe.
+var misfits = []string{"JPEG2000-embedded-sequence-delimiter.dcm", "MR_small_padded.dcm", "MR_truncated.dcm", "badVR.dcm"}
+
+func roundTrip(t *testing.T, w *world, form, name string, data []byte) {
 	rec := w.do("POST", "/v2/studies", data, "Content-Type", "application/dicom")
 	var answer map[string]struct {
 		Value []map[string]struct{ Value []any }
 	}
+	if slices.Contains(notStored, name) {
+		if rec.Code != 409 {
+			t.Fatalf("the sample is stored: %d %s", rec.Code, rec.Body)
+		}
+		return
+	}
 	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || rec.Code > 202 {
-		t.Skip("the sample cannot be stored as it is: ", rec.Body)
+		t.Fatalf("the sample cannot be stored as it is: %d %s", rec.Code, rec.Body)
 	}
 	path, _ := strings.CutPrefix(answer["00081199"].Value[0]["00081190"].Value[0].(string), "http://pacs.test:8080/w/s")
 	defer w.do("DELETE", path, nil)
@@ -158,7 +171,10 @@ func roundTrip(t *testing.T, w *world, form string, data []byte) {
 	body, typ := mixed(form, pieces...)
 	rec = w.do("POST", "/v2/studies", body, "Content-Type", typ)
 	if text := rec.Body.String(); strings.Contains(text, "bytes, the image needs") && first == nil || strings.Contains(text, "(0028,0011) - The value is not that of the pixel data.") {
-		return // a sample that is broken in this way
+		if !slices.Contains(misfits, name) {
+			t.Errorf("the pixel data are refused: %s", text)
+		}
+		return
 	}
 	if rec.Code != 200 && rec.Code != 202 {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
