@@ -16,7 +16,7 @@ import (
 // the reader of that to say; the message of an error names the place and repeats
 // no value.
 func XMLToJSON(text []byte) ([]byte, error) {
-	x := &xmlReader{dec: xml.NewDecoder(bytes.NewReader(text))}
+	x := &xmlReader{dec: xml.NewDecoder(bytes.NewReader(text)), gaps: len(text)}
 	for {
 		t, err := x.token()
 		if err != nil {
@@ -47,7 +47,12 @@ func XMLToJSON(text []byte) ([]byte, error) {
 	}
 }
 
-type xmlReader struct{ dec *xml.Decoder }
+type xmlReader struct {
+	dec *xml.Decoder
+	// gaps is how many values may still be left out: a number is short, the empty
+	// values before it are not.
+	gaps int
+}
 
 // xmlError leaves out what the decoder repeats of the text.
 func xmlError(err error) error {
@@ -223,7 +228,7 @@ func (x *xmlReader) attribute(s xml.StartElement, at string, depth int) ([]byte,
 			if err != nil {
 				return err
 			}
-			return place(&values, c, v, at)
+			return x.place(&values, c, v, at)
 		case "InlineBinary":
 			text, err := x.text(at)
 			other = append(other, `,"InlineBinary":`...)
@@ -252,18 +257,16 @@ func (x *xmlReader) attribute(s xml.StartElement, at string, depth int) ([]byte,
 	return append(append(out, other...), '}'), nil
 }
 
-// maxValues bounds the number of a value.
-const maxValues = 1 << 20
-
 // place puts a value where its number says; those that are left out are empty.
-func place(values *[][]byte, s xml.StartElement, v []byte, at string) error {
+func (x *xmlReader) place(values *[][]byte, s xml.StartElement, v []byte, at string) error {
 	n := len(*values) + 1
 	if text := attr(s, "number"); text != "" {
 		var err error
-		if n, err = strconv.Atoi(text); err != nil || n <= len(*values) || n > maxValues {
+		if n, err = strconv.Atoi(text); err != nil || n <= len(*values) || n-1-len(*values) > x.gaps {
 			return fmt.Errorf("%s: the numbers of its values do not count from 1 upwards", at)
 		}
 	}
+	x.gaps -= n - 1 - len(*values)
 	for len(*values) < n-1 {
 		if s.Name.Local == "Item" {
 			return fmt.Errorf("%s: an item is missing", at)

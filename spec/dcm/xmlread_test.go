@@ -1,6 +1,7 @@
 package dcm_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -72,4 +73,21 @@ func FuzzXMLToJSON(f *testing.F) {
 			t.Errorf("%v\n%s", err, got)
 		}
 	})
+}
+
+// TestXMLGaps takes short numbers of values: what is left out takes no more than
+// the text does.
+func TestXMLGaps(t *testing.T) {
+	one := `<DicomAttribute tag="00081030" vr="LO"><Value number="%d">x</Value></DicomAttribute>`
+	text := func(number, n int) []byte {
+		return []byte("<NativeDicomModel>" + strings.Repeat(fmt.Sprintf(one, number), n) + "</NativeDicomModel>")
+	}
+	if out, err := dcm.XMLToJSON(text(3, 1)); err != nil || string(out) != `{"00081030":{"vr":"LO","Value":[null,null,"x"]}}` {
+		t.Error(string(out), err)
+	}
+	for _, c := range []struct{ number, n int }{{1 << 20, 1}, {1 << 20, 20}, {200, 1}, {100, 50}, {1 << 62, 1}} {
+		if out, err := dcm.XMLToJSON(text(c.number, c.n)); err == nil {
+			t.Errorf("%d values %d times: %d bytes of XML became %d of JSON", c.number, c.n, len(text(c.number, c.n)), len(out))
+		}
+	}
 }
