@@ -143,17 +143,18 @@ func (cp *compiler) byWords(p *pred, cl *search.Clause) (*pred, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := map[int64]bool{}
+	seen, n := map[int64]bool{}, 0 // a resource may have changed more than once
 	if at > 0 {
 		err = cp.c.Query("SELECT rid FROM chg WHERE seq>$1 ORDER BY seq LIMIT $2+0", func(st *db.Stmt) error {
 			seen[st.ColInt(0)] = true
+			n++
 			return nil
 		}, at, wordBehind+1)
 	}
-	if at == 0 || len(seen) > wordStale {
+	if at == 0 || n > wordStale {
 		cp.s.followWords()
 	}
-	if err != nil || at == 0 || len(seen) > wordBehind {
+	if err != nil || at == 0 || n > wordBehind {
 		return always(p, true), err
 	}
 	d := &cp.s.dialect

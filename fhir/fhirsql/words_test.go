@@ -90,6 +90,31 @@ func TestWordsFollow(t *testing.T) {
 	other.followWords() // closed: nothing happens
 }
 
+// TestWordsBehind has one resource change more often than a search looks at: what
+// changed last is found all the same, and the index follows.
+func TestWordsBehind(t *testing.T) {
+	s := filled(t, Options{})
+	if err := s.IndexWords(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	change := &fhir.Change{}
+	for i := range wordBehind + 1 {
+		stored := fmt.Appendf(nil, "\x00\"language\":\"x%d\"", i)
+		change.Ops = append(change.Ops, fhir.Op{Kind: fhir.OpPut, Method: "PUT", Key: fhir.Key{Type: "Patient", ID: "often"}, Stored: stored, Values: &search.Values{}})
+	}
+	if _, err := s.Apply(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	putText(t, s, "last", "rare7")
+	if got := found(t, s, "_text=rare7"); got != "last" {
+		t.Errorf("found %q", got)
+	}
+	s.words.done.Wait()
+	if lines := planOf(t, s, "_text=rare7"); !strings.Contains(lines, "walks _text") {
+		t.Errorf("the index does not follow:\n%s", lines)
+	}
+}
+
 // TestWordsEncrypted keeps no words of encrypted bodies, and answers without.
 func TestWordsEncrypted(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, path string) {
