@@ -25,10 +25,11 @@ type seen struct {
 }
 
 const (
-	seenOff    = iota // not asked for, or not possible
+	seenOff    = iota // not asked for
 	seenWanted        // to be made when the open transaction has ended
 	seenMaking
 	seenReady
+	seenNever // not possible: the tables decide
 )
 
 // seenMax is the number of names from which on there is no filter: 64 MiB.
@@ -71,7 +72,7 @@ func (n *seen) settle(d *db.DB) {
 		}
 		n.fresh, n.stored = nil, nil
 		if n.filter, n.state = b, seenReady; b.bits == nil {
-			n.state = seenOff
+			n.state = seenNever
 		}
 	case seenReady:
 		if n.filter.n > n.filter.room {

@@ -153,3 +153,18 @@ func TestImportTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestSeenImpossible asks for a filter once, when there are too many names for one.
+func TestSeenImpossible(t *testing.T) {
+	n := &seen{state: seenMaking}
+	n.built.Store(&bloom{})
+	n.settle(nil)
+	if n.want(); n.state == seenWanted {
+		t.Error("the names are counted again for each import")
+	}
+	n.give(1, []byte("a"))
+	n.store(1)
+	if n.absent(1, []byte("a")) || n.bare(1) || len(n.fresh)+len(n.stored) > 0 {
+		t.Error("something is said without a filter, or kept for one")
+	}
+}
