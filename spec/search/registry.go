@@ -34,7 +34,7 @@ type schema struct {
 	byCode map[string]*Param
 	trie   *trie         // all parameters that are simple paths
 	evals  []*evaluation // the others
-	self   *Param        // stands for the resource as a container, see Registry.Container
+	self   *Param        // stands for the resource as a container, see Contained.Mark
 
 	builder *builder // what it was made by, to add custom parameters
 	plain   *schema  // without them; nil when there are none
