@@ -219,6 +219,11 @@ func (x *exchange) switchParams() error {
 	if !ok {
 		return fault.At(fault.NotFound, "not-supported", "", "this service has no $status")
 	}
+	for name := range x.in.Params {
+		if name != "_format" && name != "_pretty" {
+			return fault.At(fault.Invalid, "not-supported", "", "PUT $status takes no parameter %q; what it changes is in the body", printable(name))
+		}
+	}
 	if err := x.readFHIR(); err != nil {
 		return err
 	}
