@@ -87,7 +87,7 @@ func (s *Service) compact(ctx context.Context, object int64) (int, error) {
 			return 0, err
 		}
 	}
-	w, err := s.pack.write(ctx, data)
+	w, err := s.pack.write(ctx, data, nil)
 	if err != nil {
 		return 0, err
 	}

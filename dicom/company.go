@@ -60,30 +60,18 @@ func (g *grower) await(group []*packing) []*packing {
 
 // settle waits until the index has a small group, and notes how many requests
 // there were meanwhile.
-func (g *grower) settle(group []*packing) {
+func (g *grower) settle(group []*packing, decided chan struct{}) {
 	if g.pack == nil || sizeOf(group) >= smallGroup {
 		g.company = 0
 		return
 	}
-	p := g.p
-	p.mu.Lock()
-	var decided chan struct{}
-	if g.pack.pending > 0 {
-		if g.pack.decided == nil {
-			g.pack.decided = make(chan struct{})
-		}
-		decided = g.pack.decided
+	timer := time.NewTimer(maxSettle)
+	defer timer.Stop()
+	select {
+	case <-decided:
+	case <-timer.C:
 	}
-	p.mu.Unlock()
-	if decided != nil {
-		timer := time.NewTimer(maxSettle)
-		defer timer.Stop()
-		select {
-		case <-decided:
-		case <-timer.C:
-		}
-	}
-	g.company = len(group) + len(p.in) + max(int(p.coming.Load()), 0)
+	g.company = len(group) + len(g.p.in) + max(int(g.p.coming.Load()), 0)
 }
 
 func sizeOf(group []*packing) (size int64) {

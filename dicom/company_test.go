@@ -2,6 +2,7 @@ package dicom
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,14 @@ import (
 type slowDisk struct {
 	blob.Store
 	appends, files int
+	fail           error // of Sync
+	deleted        []string
+}
+
+// Delete implements blob.Store.
+func (d *slowDisk) Delete(_ context.Context, key string) error {
+	d.deleted = append(d.deleted, key)
+	return nil
 }
 
 // Append implements blob.Appender.
@@ -28,7 +37,6 @@ type slowBlob struct {
 
 // Append implements blob.Growing.
 func (b *slowBlob) Append(files [][]byte) (int64, error) {
-	time.Sleep(400 * time.Microsecond)
 	at := b.size
 	for _, f := range files {
 		b.size += int64(len(f))
@@ -36,6 +44,12 @@ func (b *slowBlob) Append(files [][]byte) (int64, error) {
 	b.d.appends++
 	b.d.files += len(files)
 	return at, nil
+}
+
+// Sync implements blob.Growing.
+func (b *slowBlob) Sync() error {
+	time.Sleep(400 * time.Microsecond)
+	return b.d.fail
 }
 
 // Close implements blob.Growing.
@@ -60,19 +74,21 @@ func TestCompany(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d, n := &slowDisk{}, int64(0)
-				p := newPacker(d, func() (int64, error) { n++; return n, nil })
+				p := newPacker(d, func() (int64, error) { n++; return n, nil }, func(_ []*Put, durable func() error) {
+					time.Sleep(index)
+					_ = durable()
+				})
 				start := time.Now()
 				var wg sync.WaitGroup
 				for i := range tt.connections {
 					wg.Go(func() {
 						time.Sleep(time.Duration(i) * tt.think / 7)
 						for range rounds {
-							w, err := p.write(t.Context(), [][]byte{make([]byte, 1000)})
+							w, err := p.write(t.Context(), [][]byte{make([]byte, 1000)}, &Put{})
 							if err != nil {
 								t.Error(err)
 								return
 							}
-							time.Sleep(index)
 							p.finish(w.pack, true)
 							time.Sleep(tt.think)
 						}
@@ -83,6 +99,55 @@ func TestCompany(t *testing.T) {
 				p.close()
 				if d.files != rounds*tt.connections || d.appends > tt.groups || took > tt.took {
 					t.Errorf("%d files in %d groups, at most %d wanted, in %v, at most %v wanted", d.files, d.appends, tt.groups, took, tt.took)
+				}
+			})
+		})
+	}
+}
+
+// TestPackTogether has the index work while the files go to disk: it commits
+// neither before they are there nor when they never get there, and what is
+// written without records is durable all the same.
+func TestPackTogether(t *testing.T) {
+	broken := errors.New("the disk is broken")
+	for _, tt := range []struct {
+		name string
+		fail error
+		put  *Put
+	}{{"stored", nil, &Put{}}, {"not durable", broken, &Put{}}, {"files alone", nil, nil}, {"files alone, not durable", broken, nil}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &slowDisk{fail: tt.fail}
+				rec := &Record{Instance: Instance{Location: Location{Size: 600}}}
+				second := &Record{Instance: Instance{Location: Location{Size: 400}}}
+				if tt.put != nil {
+					tt.put.Records = []*Record{rec, second}
+				}
+				start, called := time.Now(), false
+				p := newPacker(d, func() (int64, error) { return 7, nil }, func(puts []*Put, durable func() error) {
+					called = true
+					if time.Since(start) > 0 {
+						t.Error("the index is told when the files are on disk already")
+					}
+					if rec.Location.Object != 7 || rec.Location.Pos != 0 || second.Location.Pos != 600 {
+						t.Errorf("records at %v, %v", rec.Location, second.Location)
+					}
+					err := durable()
+					if time.Since(start) < 400*time.Microsecond || !errors.Is(err, tt.fail) {
+						t.Errorf("durable after %v: %v", time.Since(start), err)
+					}
+					puts[0].Err = err
+				})
+				w, err := p.write(t.Context(), [][]byte{make([]byte, 600), make([]byte, 400)}, tt.put)
+				if !errors.Is(err, tt.fail) || called != (tt.put != nil) || time.Since(start) < 400*time.Microsecond {
+					t.Errorf("after %v, index told %v: %v", time.Since(start), called, err)
+				}
+				if err == nil {
+					p.finish(w.pack, true)
+				}
+				p.close()
+				if len(d.deleted) > 0 != (tt.fail != nil) || len(p.open) > 0 {
+					t.Errorf("deleted %v, open %d", d.deleted, len(p.open))
 				}
 			})
 		})

@@ -6,9 +6,9 @@
 // blobs: small ones of one moment share a blob, large ones have their own.
 //
 // Storing an instance means: read its part of the request (into memory, or if it
-// is large into a blob while it is parsed), validate, write the blob, and then ONE
-// transaction with index rows, metadata, frame table and change row. Only then is
-// the answer sent. What a crash leaves is a blob that nobody refers to; it
+// is large into a blob while it is parsed), validate, write the blob, and ONE
+// transaction with index rows, metadata, frame table and change row, which is
+// committed when the blob is on disk. Only then is the answer sent. What a crash leaves is a blob that nobody refers to; it
 // is found by its number at the next start.
 //
 // Files in reading order: types.go (levels, UIDs, records), attributes.go (the

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/platform/blob"
@@ -199,7 +200,7 @@ func recordOf(f *dcm.File) *Record {
 	return rec
 }
 
-// flush writes the files that wait: their bytes in one blob, then the index.
+// flush writes the files that wait: their bytes in one blob, and the index.
 func (in *ingest) flush(ctx context.Context) error {
 	list := in.dropKnown(ctx)
 	in.waiting, in.bytes = in.waiting[:0], 0
@@ -213,16 +214,7 @@ func (in *ingest) flush(ctx context.Context) error {
 	in.s.pack.coming.Add(-1) // it is there
 	defer in.s.pack.coming.Add(1)
 	for try := 0; ; try++ {
-		w, err := in.s.pack.write(ctx, files)
-		if err != nil {
-			return in.failed(list, err)
-		}
-		pos := w.pos
-		for _, c := range list {
-			c.rec.Location.Object, c.rec.Location.Pos = w.pack.object, pos
-			pos += c.rec.Location.Size
-		}
-		err = in.index(ctx, list, w.pack)
+		err := in.index(ctx, list, nil, files)
 		if try == packTries || !errors.Is(err, ErrCondemned) {
 			return err
 		}
@@ -263,23 +255,32 @@ func (in *ingest) duplicate(c *candidate) {
 	in.res.Failed = append(in.res.Failed, c.out)
 }
 
-// index puts records into the index and notes what became of them.
-func (in *ingest) index(ctx context.Context, list []*candidate, k *pack) error {
-	recs := make([]*Record, len(list))
+// index puts records into the index and notes what became of them. Their files
+// are in the blob k, or if it is nil are written now.
+func (in *ingest) index(ctx context.Context, list []*candidate, k *pack, files [][]byte) error {
+	put := &Put{Ctx: ctx, Part: in.part, Records: make([]*Record, len(list)), Replace: in.req.Replace}
 	for i, c := range list {
-		recs[i] = c.rec
+		put.Records[i] = c.rec
 	}
-	err := in.s.withTags(ctx, recs, func(tags int64) error {
-		return in.s.store.Put(ctx, in.part, recs, PutOptions{Replace: in.req.Replace, Tags: tags})
+	err := in.s.withTags(ctx, put.Records, func(tags int64) error {
+		if put.Tags = tags; k != nil {
+			in.s.store.Put([]*Put{put}, nil)
+			return put.Err
+		}
+		w, err := in.s.pack.write(ctx, files, put)
+		if err != nil {
+			return err
+		}
+		k = w.pack
+		return put.Err
 	})
-	kept := false
-	for _, c := range list {
-		kept = kept || err == nil && c.rec.Stored
+	if k != nil {
+		kept := err == nil && slices.ContainsFunc(put.Records, func(r *Record) bool { return r.Stored })
+		if errors.Is(err, ErrCondemned) {
+			in.s.pack.abandon(k)
+		}
+		in.s.pack.finish(k, kept)
 	}
-	if errors.Is(err, ErrCondemned) {
-		in.s.pack.abandon(k)
-	}
-	in.s.pack.finish(k, kept)
 	if err != nil {
 		return in.failed(list, err)
 	}
@@ -379,7 +380,7 @@ func (in *ingest) largeDone(ctx context.Context, k *pack, f *dcm.File, readErr, 
 			return nil
 		}
 	}
-	return in.index(ctx, []*candidate{c}, k)
+	return in.index(ctx, []*candidate{c}, k, nil)
 }
 
 // isParse reports whether an error is the parser's own, and not that of a reader below it.

@@ -15,12 +15,13 @@ import (
 // objectKey is the name of a blob.
 func objectKey(n int64) string { return fmt.Sprintf("%06x/%09x.dcm", n>>10, n) }
 
-// packer writes small files: those that wait at one moment share an fsync. They
-// go to the end of a blob that grows, where the blob store has such, or else into a blob
-// of their own. While some are written the next ones gather.
+// packer writes small files: those that wait at one moment share an fsync and a
+// transaction of the index. They go to the end of a blob that grows, where the
+// blob store has such, or else into a blob of their own. While some are written the next ones gather.
 type packer struct {
 	blobs   blob.Store
 	number  func() (int64, error)
+	index   func(puts []*Put, durable func() error) // Store.Put
 	in      chan *packing
 	workers sync.WaitGroup
 
@@ -38,18 +39,17 @@ type pack struct {
 	sealed  bool // nothing is added any more
 	kept    bool // at least one file is in the index
 	given   bool // up: nothing may be added any more
-
-	decided chan struct{} // closed when pending becomes 0; nil when nobody waits for it
 }
 
 // packing is the files of one request on their way into a blob.
 type packing struct {
 	files [][]byte
 	size  int64
+	put   *Put // goes into the index when the files are on disk; nil if they are none of its records
 
 	pack *pack
 	pos  int64 // of the first file; the others follow
-	err  error
+	err  error // the files are not on disk
 	done chan struct{}
 }
 
@@ -66,8 +66,8 @@ const maxAge = 500
 // same moment only wait for each other in the journal of the file system.
 const wholeWriters = 2
 
-func newPacker(blobs blob.Store, number func() (int64, error)) *packer {
-	p := &packer{blobs: blobs, number: number, in: make(chan *packing, 256), open: map[int64]*pack{}}
+func newPacker(blobs blob.Store, number func() (int64, error), index func([]*Put, func() error)) *packer {
+	p := &packer{blobs: blobs, number: number, index: index, in: make(chan *packing, 256), open: map[int64]*pack{}}
 	writers := wholeWriters
 	if _, ok := blobs.(blob.Appender); ok {
 		writers = 1
@@ -83,10 +83,11 @@ func (p *packer) close() {
 	p.workers.Wait()
 }
 
-// write stores files and returns when they are durable. The caller says with
-// finish what became of each group.
-func (p *packer) write(ctx context.Context, files [][]byte) (*packing, error) {
-	w := &packing{files: files, done: make(chan struct{})}
+// write stores files and returns when they are durable, and put, which may be
+// nil, is decided: the files are those of its records. The caller says with
+// finish what became of them.
+func (p *packer) write(ctx context.Context, files [][]byte, put *Put) (*packing, error) {
+	w := &packing{files: files, put: put, done: make(chan struct{})}
 	for _, f := range files {
 		w.size += int64(len(f))
 	}
@@ -104,12 +105,7 @@ func (p *packer) run() {
 	defer g.seal()
 	for first := range p.in {
 		group := g.await(p.gather(first))
-		err := g.put(group)
-		for _, w := range group {
-			w.err = err
-			close(w.done)
-		}
-		g.settle(group)
+		g.settle(group, g.put(group))
 	}
 }
 
@@ -143,19 +139,32 @@ type grower struct {
 	vain    int // waits in a row that nobody came for
 }
 
-// put writes the files of a group and tells where they are.
-func (g *grower) put(group []*packing) error {
-	var files [][]byte
-	pos := int64(0)
-	for _, w := range group {
-		w.pos = pos
-		files = append(files, w.files...)
-		pos += w.size
+// put writes the files of a group. It returns when they are on disk; the index
+// has them when the channel is closed.
+func (g *grower) put(group []*packing) (decided chan struct{}) {
+	if _, ok := g.p.blobs.(blob.Appender); !ok {
+		err := g.whole(group)
+		return g.p.decide(group, err, func() error { return err })
 	}
-	a, ok := g.p.blobs.(blob.Appender)
-	if !ok {
-		return g.whole(group, files)
+	if err := g.place(group); err != nil {
+		return g.p.decide(group, err, nil)
 	}
+	// The transaction of the index is made while the disk is at work; only its commit waits.
+	var err error
+	synced := make(chan struct{})
+	decided = g.p.decide(group, nil, func() error {
+		<-synced
+		return err
+	})
+	if err = g.blob.Sync(); err != nil {
+		g.seal() // it cannot be appended to any more
+	}
+	close(synced)
+	return decided
+}
+
+// place appends the files of a group to the blob of the worker and tells where they are.
+func (g *grower) place(group []*packing) error {
 	if g.size >= maxPack || g.pack != nil && (g.p.abandoned(g.pack) || g.p.latest.Load()-g.pack.object > maxAge) {
 		g.seal()
 	}
@@ -164,45 +173,76 @@ func (g *grower) put(group []*packing) error {
 		if err != nil {
 			return err
 		}
-		if g.blob, err = a.Append(context.Background(), objectKey(n)); err != nil {
+		if g.blob, err = g.p.blobs.(blob.Appender).Append(context.Background(), objectKey(n)); err != nil {
 			return err
 		}
 		g.pack, g.size = g.p.begin(n, 0), 0
 	}
+	files, size := filesOf(group)
 	at, err := g.blob.Append(files)
 	if err != nil {
-		g.seal() // it cannot be appended to any more
+		g.seal()
 		return err
 	}
-	g.size = at + pos
-	for _, w := range group {
-		w.pos += at
-	}
-	g.p.join(g.pack, group)
+	g.size = at + size
+	g.p.join(g.pack, group, at)
 	return nil
 }
 
+// filesOf returns the files of a group one after another, and how long they are.
+func filesOf(group []*packing) (files [][]byte, size int64) {
+	for _, w := range group {
+		files = append(files, w.files...)
+		size += w.size
+	}
+	return files, size
+}
+
 // whole writes a blob for one group.
-func (g *grower) whole(group []*packing, files [][]byte) error {
+func (g *grower) whole(group []*packing) error {
 	n, err := g.p.number()
 	if err != nil {
 		return err
 	}
+	files, _ := filesOf(group)
 	readers := make([]io.Reader, len(files))
 	for i, f := range files {
 		readers[i] = bytes.NewReader(f)
 	}
 	k := g.p.begin(n, 0)
-	g.p.join(k, group)
+	g.p.join(k, group, 0)
 	// The blob belongs to several requests, so it does not end with one of them.
 	_, err = g.p.blobs.Put(context.Background(), objectKey(n), io.MultiReader(readers...), blob.PutOptions{ContentType: "application/dicom"})
-	if err != nil {
-		for range group {
-			g.p.finish(k, false)
-		}
-	}
 	g.p.seal(k)
 	return err
+}
+
+// decide puts what a group brings into the index, unless err says that its files
+// could not be written, and tells its members how it ended.
+func (p *packer) decide(group []*packing, err error, durable func() error) (decided chan struct{}) {
+	decided = make(chan struct{})
+	var puts []*Put
+	for _, w := range group {
+		if w.put != nil {
+			puts = append(puts, w.put)
+		}
+	}
+	p.workers.Go(func() {
+		defer close(decided)
+		if err == nil && len(puts) > 0 {
+			p.index(puts, durable)
+		}
+		if err == nil {
+			err = durable()
+		}
+		for _, w := range group {
+			if w.err = err; err != nil && w.pack != nil {
+				p.finish(w.pack, false)
+			}
+			close(w.done)
+		}
+	})
+	return decided
 }
 
 // seal ends the blob of a worker.
@@ -215,13 +255,22 @@ func (g *grower) seal() {
 	g.blob, g.pack, g.size = nil, nil, 0
 }
 
-// join adds the files of a group to those whose fate is open.
-func (p *packer) join(k *pack, group []*packing) {
+// join adds the files of a group, which begin at a place of a blob, to those
+// whose fate is open.
+func (p *packer) join(k *pack, group []*packing, pos int64) {
 	p.mu.Lock()
 	k.pending += len(group)
 	p.mu.Unlock()
 	for _, w := range group {
-		w.pack = k
+		w.pack, w.pos = k, pos
+		if w.put != nil {
+			at := pos
+			for _, r := range w.put.Records {
+				r.Location.Object, r.Location.Pos = k.object, at
+				at += r.Location.Size
+			}
+		}
+		pos += w.size
 	}
 }
 
@@ -265,10 +314,6 @@ func (p *packer) finish(k *pack, kept bool) {
 // end forgets a blob whose files are all decided, and removes it when none is in
 // the index. It is called with mu and releases it.
 func (p *packer) end(k *pack) {
-	if k.pending == 0 && k.decided != nil {
-		close(k.decided)
-		k.decided = nil
-	}
 	last := k.sealed && k.pending == 0
 	if last {
 		delete(p.open, k.object)

@@ -81,7 +81,7 @@ func New(d Deps) (*Service, error) {
 		store: d.Store, blobs: d.Blobs, cfg: d.Config, guard: d.Guard, log: d.Log, jobs: d.Jobs, scope: d.Scope, places: d.Containers,
 		budget: newBudget(d.Config.Buffer), stop: cancel,
 	}
-	s.pack, s.handles = newPacker(d.Blobs, s.object), newHandles(d.Blobs)
+	s.pack, s.handles = newPacker(d.Blobs, s.object, d.Store.Put), newHandles(d.Blobs)
 	s.newID = func() string { var b [16]byte; _, _ = rand.Read(b[:]); return hex.EncodeToString(b[:]) } // it never fails
 	if err := s.start(ctx); err != nil {
 		cancel()

@@ -13,12 +13,10 @@ import (
 // rule of the index is broken, Transient or Timeout when it is worth trying again.
 // What a method returned as done is durable.
 type Store interface {
-	// Put stores records in one transaction: rows of study, series and instance,
-	// metadata, frame table, the use of the blob, and a change row each. An
-	// instance that is there already is replaced if replace is set; else its
-	// record is skipped and Stored stays false. Versions are set on the records. It
-	// is ErrCondemned when a blob was given up meanwhile, and ErrTagsChanged when the values of extended query tags are not those of the list that is there.
-	Put(ctx context.Context, part Partition, recs []*Record, opt PutOptions) error
+	// Put stores what requests bring in one transaction, and tells each how it
+	// ended. durable, which may be nil, waits until the files
+	// are on disk and is called before the commit: what it fails with takes all back.
+	Put(puts []*Put, durable func() error)
 	// Instance returns one instance, or NotFound.
 	Instance(ctx context.Context, part Partition, u UIDs) (*Instance, error)
 	// Known tells of each instance whether it is there.
@@ -57,10 +55,21 @@ type Store interface {
 	Partitions(ctx context.Context) ([]PartitionInfo, error)
 }
 
-// PutOptions say how records are stored.
-type PutOptions struct {
+// Put is what one request stores: for each record the rows of its study, series
+// and instance, metadata, frame table, the use of the blob, and a change row. What
+// is wrong with one Put does not touch others.
+type Put struct {
+	Ctx     context.Context // one that has ended by the time of the transaction stores nothing
+	Part    Partition
+	Records []*Record // get their Version, and Stored
+	// Replace says that an instance which is there already is replaced; else its
+	// record is skipped and Stored stays false.
 	Replace bool
 	Tags    int64 // the version of the list of extended query tags that the values are of
+
+	// Err is how it ended: ErrCondemned when a blob was given up meanwhile, ErrTagsChanged
+	// when the list of extended query tags is not of that version.
+	Err error
 }
 
 // ErrTagsChanged says that the list of extended query tags is another one meanwhile.

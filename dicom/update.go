@@ -255,7 +255,7 @@ func (s *Service) put(ctx context.Context, size int64, write func(io.Writer) err
 		if err := write(&b); err != nil {
 			return Location{}, nil, err
 		}
-		w, err := s.pack.write(ctx, [][]byte{b.Bytes()})
+		w, err := s.pack.write(ctx, [][]byte{b.Bytes()}, nil)
 		if err != nil {
 			return Location{}, nil, err
 		}

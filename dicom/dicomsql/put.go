@@ -50,8 +50,8 @@ func (s *Store) putting(c *db.Conn) *putting {
 
 // records stores what one request brings.
 func (p *putting) records(w *put) error {
-	for i, r := range w.recs {
-		if err := p.one(w.part, r, w.packed[i], w.opt.Replace); err != nil {
+	for i, r := range w.Records {
+		if err := p.one(int64(w.Part), r, w.packed[i], w.Replace); err != nil {
 			return err
 		}
 	}

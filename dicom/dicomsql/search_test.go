@@ -39,13 +39,13 @@ func TestSearchPlans(t *testing.T) {
 				}
 			}
 		}
-		if err := s.Put(t.Context(), 1, recs, dicom.PutOptions{}); err != nil {
+		if err := put(t, s, false, recs...); err != nil {
 			t.Fatal(err)
 		}
 		// One patient is renamed, one study is deleted: their words go.
 		renamed := *recs[0]
 		renamed.Values[name], renamed.Study = "olsson^eva", dicom.Attributes{0, 0, 0, 1, 2, '{', '}'}
-		if err := s.Put(t.Context(), 1, []*dicom.Record{&renamed}, dicom.PutOptions{Replace: true}); err != nil {
+		if err := put(t, s, true, &renamed); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Delete(t.Context(), 1, dicom.UIDs{Study: "1.2.5"}); err != nil {

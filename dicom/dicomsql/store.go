@@ -35,7 +35,6 @@ type Store struct {
 	tags int64 // counts the changes of the list of extended query tags
 
 	objects objects
-	gather  gatherer
 
 	term atomic.Pointer[db.Term] // while this node keeps ImagingStudies in step
 

@@ -222,8 +222,9 @@ func (w *world) put(study, n int, patient string) {
 	u := dicom.UIDs{Study: fmt.Sprintf("1.2.%d", study), Series: fmt.Sprintf("1.2.%d.%d", study, n%3), SOP: fmt.Sprintf("1.2.%d.%d.%d", study, n%3, n)}
 	a := imaging.Attrs(map[dcm.Tag]string{dcm.TagModality: "CT", dcm.TagPatientID: patient})
 	r := &dicom.Record{Instance: dicom.Instance{UIDs: u, Class: "1.3", Syntax: "1.2.840.10008.1.2.1", Location: dicom.Location{Object: 1, Size: 10}}, Attrs: a, Study: a, Series: a}
-	if err := w.store.Put(w.t.Context(), w.part, []*dicom.Record{r}, dicom.PutOptions{Replace: true}); err != nil {
-		w.t.Fatal(err)
+	p := &dicom.Put{Ctx: w.t.Context(), Part: w.part, Records: []*dicom.Record{r}, Replace: true}
+	if w.store.Put([]*dicom.Put{p}, nil); p.Err != nil {
+		w.t.Fatal(p.Err)
 	}
 }
 

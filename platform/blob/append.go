@@ -48,23 +48,38 @@ type growing struct {
 
 // Append implements Growing.
 func (g *growing) Append(pieces [][]byte) (int64, error) {
-	if g.broken {
-		return 0, fault.New(fault.Conflict, "an earlier write to this blob failed")
+	if err := g.usable(); err != nil {
+		return 0, err
 	}
-	g.broken = true
 	at := g.size
 	for _, p := range pieces {
 		n, err := g.w.Write(p)
 		g.size += int64(n)
 		if err != nil {
+			g.broken = true
 			return 0, fsError("write", err)
 		}
 	}
-	if err := g.f.sync(g.w); err != nil {
-		return 0, fsError("fsync", err)
-	}
-	g.broken = false
 	return at, nil
+}
+
+// Sync implements Growing.
+func (g *growing) Sync() error {
+	if err := g.usable(); err != nil {
+		return err
+	}
+	if err := g.f.sync(g.w); err != nil {
+		g.broken = true
+		return fsError("fsync", err)
+	}
+	return nil
+}
+
+func (g *growing) usable() error {
+	if g.broken {
+		return fault.New(fault.Conflict, "an earlier write to this blob failed")
+	}
+	return nil
 }
 
 // Close implements Growing.

@@ -1,7 +1,9 @@
 package blob_test
 
 import (
+	"errors"
 	"io"
+	"os"
 	"testing"
 
 	"github.com/hygeia-health/hygeia/platform/blob"
@@ -33,6 +35,9 @@ func TestAppend(t *testing.T) {
 		if at, err := g.Append(pieces); err != nil || at != tt.at {
 			t.Errorf("%v at %d, %v", tt.pieces, at, err)
 		}
+		if err := g.Sync(); err != nil {
+			t.Error(err)
+		}
 	}
 	r, info, err := f.Open(t.Context(), "default/dicom/0/1.dcm", 2, 3)
 	if err != nil || info.Size != 7 {
@@ -53,5 +58,34 @@ func TestAppend(t *testing.T) {
 	}
 	if _, err := s.Append(t.Context(), "../x"); !fault.Is(err, fault.Invalid) {
 		t.Errorf("bad key: %v", err)
+	}
+}
+
+// TestAppendBroken has a blob that could not be brought to disk: nothing can be
+// appended to it any more, for nobody knows what it holds.
+func TestAppendBroken(t *testing.T) {
+	f, err := blob.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	g, err := f.Append(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if _, err := g.Append([][]byte{{1}}); err != nil {
+		t.Fatal(err)
+	}
+	blob.SetSync(f, func(*os.File) error { return errors.New("disk error") })
+	if err := g.Sync(); err == nil {
+		t.Error("a sync that failed is none")
+	}
+	blob.SetSync(f, (*os.File).Sync)
+	if _, err := g.Append([][]byte{{2}}); !fault.Is(err, fault.Conflict) {
+		t.Errorf("append after it: %v", err)
+	}
+	if err := g.Sync(); !fault.Is(err, fault.Conflict) {
+		t.Errorf("sync after it: %v", err)
 	}
 }

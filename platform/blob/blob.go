@@ -72,11 +72,13 @@ type Appender interface {
 
 // Growing is a blob that grows. It is used by one goroutine.
 type Growing interface {
-	// Append adds the pieces and returns where the first begins. When it returns
-	// without error they are durable and can be read. After an error, and after
-	// a crash, the blob may have bytes that nobody acknowledged behind those
-	// that were; it cannot be appended to any more.
+	// Append adds the pieces, which can be read from then on, and returns where
+	// the first begins.
 	Append(pieces [][]byte) (offset int64, err error)
+	// Sync returns when all that was appended is durable. After an error of it or
+	// of Append, and after a crash, the blob may have bytes that were not brought to
+	// disk behind those that were; it cannot be appended to any more.
+	Sync() error
 	// Close ends the growth.
 	Close() error
 }

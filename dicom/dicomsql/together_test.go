@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -28,18 +29,26 @@ func TestPutTogether(t *testing.T) {
 		cancel()
 		errs := make([]error, 64)
 		var wg sync.WaitGroup
-		for i := range errs {
+		for i := range len(errs) / 8 {
 			wg.Go(func() {
-				ctx, opt, r := t.Context(), dicom.PutOptions{}, record(fmt.Sprintf("1.2.%d", i%2), fmt.Sprintf("1.2.3.%d", i), 1000)
-				switch i % 8 {
-				case 3:
-					opt.Tags = 99
-				case 5:
-					ctx = gone
-				case 7:
-					r.Location.Object = doomed
+				var puts []*dicom.Put
+				for n := i * 8; n < i*8+8; n++ {
+					r := record(fmt.Sprintf("1.2.%d", n%2), fmt.Sprintf("1.2.3.%d", n), 1000)
+					p := &dicom.Put{Ctx: t.Context(), Part: 1, Records: []*dicom.Record{r}}
+					switch n % 8 {
+					case 3:
+						p.Tags = 99
+					case 5:
+						p.Ctx = gone
+					case 7:
+						r.Location.Object = doomed
+					}
+					puts = append(puts, p)
 				}
-				errs[i] = s.Put(ctx, 1, []*dicom.Record{r}, opt)
+				s.Put(puts, nil)
+				for k, p := range puts {
+					errs[i*8+k] = p.Err
+				}
 			})
 		}
 		wg.Wait()
@@ -74,6 +83,47 @@ func TestPutTogether(t *testing.T) {
 	})
 }
 
+// put stores records as one request does.
+func put(t *testing.T, s *dicomsql.Store, replace bool, recs ...*dicom.Record) error {
+	p := &dicom.Put{Ctx: t.Context(), Part: 1, Records: recs, Replace: replace}
+	s.Put([]*dicom.Put{p}, nil)
+	return p.Err
+}
+
+// TestPutDurable has files that are not on disk yet: nobody sees their rows before
+// they are, and never if they do not get there.
+func TestPutDurable(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, path string) {
+		s, err := dicomsql.Open(t.Context(), path, dicomsql.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		broken := errors.New("the disk is broken")
+		for i, fail := range []error{broken, nil} {
+			var puts []*dicom.Put
+			var uids []dicom.UIDs
+			for n := range 3 {
+				r := record("1.2", fmt.Sprintf("1.2.3.%d", n), 1)
+				uids = append(uids, r.UIDs)
+				puts = append(puts, &dicom.Put{Ctx: t.Context(), Part: 1, Records: []*dicom.Record{r}})
+			}
+			s.Put(puts, func() error {
+				if known, err := s.Known(t.Context(), 1, uids); err != nil || slices.Contains(known, true) {
+					t.Errorf("%d: before the files are on disk: %v, %v", i, known, err)
+				}
+				return fail
+			})
+			known, err := s.Known(t.Context(), 1, uids)
+			for n, p := range puts {
+				if !errors.Is(p.Err, fail) || err != nil || known[n] != (fail == nil) {
+					t.Errorf("%d: %v, known %v, %v", i, p.Err, known, err)
+				}
+			}
+		}
+	})
+}
+
 // record is one of an instance in the only series of a study.
 func record(study, sop string, object int64) *dicom.Record {
 	r := &dicom.Record{}
@@ -89,7 +139,7 @@ func condemnedBlob(t *testing.T, s *dicomsql.Store) int64 {
 	t.Helper()
 	n, err := s.Object()
 	if err == nil {
-		err = s.Put(t.Context(), 1, []*dicom.Record{record("1.9", "1.9.9", n)}, dicom.PutOptions{})
+		err = put(t, s, false, record("1.9", "1.9.9", n))
 	}
 	if err == nil {
 		_, err = s.Delete(t.Context(), 1, dicom.UIDs{Study: "1.9"})
