@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -34,11 +36,19 @@ type DB struct {
 	path    string
 	opt     Options
 	eng     engine
-	readers chan *Conn    // idle readers
-	slots   chan struct{} // one token per reader that may be open
+	slots   chan struct{} // one token per reader that may be in use
+	idle    idle
+	version atomic.Int64 // grows at the beginning and at the end of each commit
 	w       *writer
 	closing sync.Once
 	closed  chan struct{}
+}
+
+// idle are the readers that nobody uses. The last one that was used comes first:
+// what it needs is in its memory.
+type idle struct {
+	mu   sync.Mutex
+	list []*Conn
 }
 
 // Open opens or creates a database and starts its writer. The name is the path
@@ -66,7 +76,7 @@ func Open(path string, opt Options) (*DB, error) {
 	if opt.LeaseTime <= 0 {
 		opt.LeaseTime = 5 * time.Second
 	}
-	d := &DB{path: path, opt: opt, readers: make(chan *Conn, opt.Readers), slots: make(chan struct{}, opt.Readers), closed: make(chan struct{})}
+	d := &DB{path: path, opt: opt, slots: make(chan struct{}, opt.Readers), closed: make(chan struct{})}
 	for range opt.Readers {
 		d.slots <- struct{}{}
 	}
@@ -88,7 +98,7 @@ func Open(path string, opt Options) (*DB, error) {
 			return nil, err
 		}
 	}
-	d.w = newWriter(c, d.eng, opt)
+	d.w = newWriter(c, d, opt)
 	return d, nil
 }
 
@@ -109,26 +119,39 @@ func (d *DB) Path() string { return d.path }
 // Read calls f with a reading connection. All of f's queries see the same
 // snapshot when it runs them inside ReadTx; plain Read gives each its own.
 func (d *DB) Read(ctx context.Context, f func(*Conn) error) error {
-	c, err := d.reader(ctx)
-	if err != nil {
-		return err
-	}
-	c.c.interrupt(ctx)
-	defer func() {
-		c.c.interrupt(nil)
-		d.giveBack(c)
-	}()
-	return f(c)
+	return d.lend(ctx, func(c *Conn) error {
+		if err := c.leave(); err != nil {
+			return err
+		}
+		return f(c)
+	})
 }
 
 // ReadTx is Read inside one read transaction: f sees one snapshot.
+//
+// On a file the transaction stays open when nothing was committed meanwhile, and
+// is that of the next ReadTx on the connection if nothing is until then: to begin and
+// end one takes calls of the system, which cost as much as a small search.
 func (d *DB) ReadTx(ctx context.Context, f func(*Conn) error) error {
-	return d.Read(ctx, func(c *Conn) error {
-		if err := c.c.begin(false); err != nil {
-			return err
+	return d.lend(ctx, func(c *Conn) error {
+		now := d.version.Load()
+		if c.held && c.at != now {
+			if err := c.leave(); err != nil {
+				return err
+			}
 		}
+		if !c.held {
+			if err := c.c.begin(false); err != nil {
+				return err
+			}
+		}
+		c.held = false
 		err := f(c)
 		c.c.interrupt(nil)
+		if err == nil && c.kind == SQLite && now%2 == 0 && d.version.Load() == now {
+			c.held, c.at = true, now
+			return nil
+		}
 		if e := c.c.commit(); err == nil {
 			err = e
 		}
@@ -136,37 +159,90 @@ func (d *DB) ReadTx(ctx context.Context, f func(*Conn) error) error {
 	})
 }
 
-// giveBack makes a reader free; one that is of no more use makes room for a new one.
-func (d *DB) giveBack(c *Conn) {
-	if c.c.dead() {
-		c.close()
-		d.slots <- struct{}{}
-		return
+// leave ends the transaction that was left open.
+func (c *Conn) leave() error {
+	if !c.held {
+		return nil
 	}
-	d.readers <- c
+	c.held = false
+	err := c.c.commit()
+	c.broken = err != nil
+	return err
+}
+
+// lend calls f with a reader. One that f panics with is closed: nobody knows in
+// what state it is.
+func (d *DB) lend(ctx context.Context, f func(*Conn) error) error {
+	c, err := d.reader(ctx)
+	if err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		c.c.interrupt(nil)
+		d.giveBack(c, done)
+	}()
+	c.c.interrupt(ctx)
+	err = f(c)
+	done = true
+	return err
+}
+
+// giveBack makes a reader free; one that is of no more use makes room for a new one.
+func (d *DB) giveBack(c *Conn, good bool) {
+	if !good || c.broken || c.c.dead() {
+		c.close()
+	} else {
+		d.idle.mu.Lock()
+		d.idle.list = append(d.idle.list, c)
+		d.idle.mu.Unlock()
+	}
+	d.slots <- struct{}{}
 }
 
 func (d *DB) reader(ctx context.Context) (*Conn, error) {
 	select {
-	case c := <-d.readers:
-		return c, nil
-	default:
-	}
-	select {
-	case c := <-d.readers:
-		return c, nil
 	case <-d.slots:
-		c, err := d.connect(false)
-		if err != nil {
-			d.slots <- struct{}{}
-			return nil, err
+	default:
+		select {
+		case <-d.slots:
+		case <-ctx.Done():
+			return nil, dbError("wait for a reader", ctx.Err())
+		case <-d.closed:
+			return nil, fault.New(fault.Transient, "the database is closed")
 		}
-		return c, nil
-	case <-ctx.Done():
-		return nil, dbError("wait for a reader", ctx.Err())
-	case <-d.closed:
-		return nil, fault.New(fault.Transient, "the database is closed")
 	}
+	d.idle.mu.Lock()
+	if n := len(d.idle.list); n > 0 {
+		c := d.idle.list[n-1]
+		d.idle.list = d.idle.list[:n-1]
+		d.idle.mu.Unlock()
+		return c, nil
+	}
+	d.idle.mu.Unlock()
+	c, err := d.connect(false)
+	if err != nil {
+		d.slots <- struct{}{}
+		return nil, err
+	}
+	return c, nil
+}
+
+// renewTime is how old the snapshot of an idle reader may be while others write: as
+// long as one is in use, what was written later stays in the WAL.
+const renewTime = 100 * time.Millisecond
+
+// renew ends the transactions that idle readers left open.
+func (d *DB) renew() {
+	d.idle.mu.Lock()
+	defer d.idle.mu.Unlock()
+	d.idle.list = slices.DeleteFunc(d.idle.list, func(c *Conn) bool {
+		if c.leave() == nil {
+			return false
+		}
+		c.close()
+		return true
+	})
 }
 
 // Close finishes the writes that were submitted, moves the WAL into the file
@@ -177,11 +253,10 @@ func (d *DB) Close() error {
 		close(d.closed)
 		werr := d.w.close()
 		for range d.opt.Readers {
-			select {
-			case <-d.slots:
-			case c := <-d.readers:
-				c.close()
-			}
+			<-d.slots
+		}
+		for _, c := range d.idle.list {
+			c.close()
 		}
 		d.w.conn.close()
 		d.eng.close()

@@ -2,7 +2,11 @@ package db_test
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,4 +49,68 @@ func TestInterrupt(t *testing.T) {
 			t.Errorf("the query behind it: %v", err)
 		}
 	}
+}
+
+// TestSnapshots reads in transactions that may be left open between two reads:
+// each sees what was acknowledged before it began, whole works only, and the log
+// of the file does not grow because a reader is idle.
+func TestSnapshots(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.db")
+	d, err := db.Open(path, db.Options{CheckpointKB: 256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	write := func(do func(c *db.Conn) error) {
+		t.Helper()
+		if err := d.Write(t.Context(), &db.Work{Do: do}); err != nil {
+			t.Error(err)
+		}
+	}
+	write(func(c *db.Conn) error {
+		return errors.Join(c.Exec("CREATE TABLE a (n INTEGER, pad BLOB)"), c.Exec("CREATE TABLE b (n INTEGER)"),
+			c.Exec("INSERT INTO a VALUES (0, NULL)"), c.Exec("INSERT INTO b VALUES (0)"))
+	})
+	var acknowledged atomic.Int64
+	look := func(read func(context.Context, func(*db.Conn) error) error, both bool) {
+		t.Helper()
+		least, got := acknowledged.Load(), [2]int64{}
+		err := read(t.Context(), func(c *db.Conn) error {
+			for i, table := range []string{"a", "b"} {
+				if err := c.Query("SELECT max(n) FROM "+table, func(st *db.Stmt) error { got[i] = st.ColInt(0); return nil }); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || got[0] < least || both && got[0] != got[1] {
+			t.Errorf("read %d and %d after %d was acknowledged; %v", got[0], got[1], least, err)
+		}
+	}
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			for acknowledged.Load() < 150 && !t.Failed() {
+				look(d.ReadTx, true)
+				look(d.ReadTx, true)
+				look(d.Read, false)
+			}
+		})
+	}
+	pad := make([]byte, 8000)
+	for i := range int64(150) {
+		write(func(c *db.Conn) error {
+			return errors.Join(c.Exec("INSERT INTO a VALUES ($1, $2)", i+1, pad), c.Exec("INSERT INTO b VALUES ($1)", i+1))
+		})
+		acknowledged.Store(i + 1)
+	}
+	all.Wait()
+	look(d.ReadTx, true)
+	for begin := time.Now(); time.Since(begin) < 300*time.Millisecond; { // idle readers give their snapshots up meanwhile
+		write(func(c *db.Conn) error { return c.Exec("INSERT INTO a VALUES (1, $1)", make([]byte, 100_000)) })
+	}
+	if log, err := os.Stat(path + "-wal"); err != nil || log.Size() > 2<<20 {
+		t.Errorf("the log grew to %d bytes beside idle readers; %v", log.Size(), err)
+	}
+	look(d.ReadTx, false)
 }

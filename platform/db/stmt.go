@@ -18,7 +18,11 @@ type Conn struct {
 	kind  Dialect
 	write bool
 	stmts map[string]*Stmt
-	room  func() bool // of the writer: whether its group should make room for others; may be nil
+	// Of a reader: held says that a transaction is open that began when DB.version
+	// was at, broken that one could not be ended.
+	held, broken bool
+	at           int64
+	room         func() bool // of the writer: whether its group should make room for others; may be nil
 }
 
 // maxStmts bounds the prepared statements of a connection; beyond it all are

@@ -57,6 +57,8 @@ type WriterStats struct {
 
 type writer struct {
 	eng        engine
+	db         *DB
+	renewed    time.Time // when idle readers gave up their snapshots
 	conn       *Conn
 	maxGroup   int
 	maxBulk    int
@@ -77,9 +79,9 @@ type writer struct {
 	observe                          atomic.Pointer[func(commit time.Duration, works int)]
 }
 
-func newWriter(c *Conn, eng engine, opt Options) *writer {
+func newWriter(c *Conn, d *DB, opt Options) *writer {
 	w := &writer{
-		conn: c, eng: eng, maxGroup: opt.MaxGroup, maxBulk: opt.MaxBulk,
+		conn: c, db: d, eng: d.eng, maxGroup: opt.MaxGroup, maxBulk: opt.MaxBulk,
 		fast: make(chan *Work, opt.QueueLimit), bulk: make(chan *Work, opt.QueueLimit),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -376,6 +378,10 @@ func (w *writer) commit(group []*Work) {
 // Bulk work that came meanwhile joins it.
 func (w *writer) attempt(group *[]*Work) (took time.Duration, done int, err error) {
 	done = len(*group)
+	if now := time.Now(); now.Sub(w.renewed) > renewTime {
+		w.renewed = now
+		w.db.renew()
+	}
 	if err = w.conn.c.begin(true); err == nil {
 		done, err = w.do(group)
 	}
@@ -386,7 +392,9 @@ func (w *writer) attempt(group *[]*Work) (took time.Duration, done int, err erro
 	}
 	if err == nil {
 		at := time.Now()
+		w.db.version.Add(1)
 		err = w.conn.c.commit()
+		w.db.version.Add(1)
 		took = time.Since(at)
 	}
 	if err != nil {
