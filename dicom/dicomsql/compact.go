@@ -75,6 +75,7 @@ func (s *Store) Move(ctx context.Context, files []dicom.StoredFile, to []dicom.L
 			}
 			if there {
 				moved++
+				s.recent.changed = true
 				p.use(to[i].Object, f.Location.Size)
 				p.use(f.Location.Object, -f.Location.Size)
 			}

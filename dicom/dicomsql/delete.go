@@ -39,6 +39,7 @@ func (s *Store) Delete(ctx context.Context, part dicom.Partition, u dicom.UIDs) 
 // remove takes instances of one study out.
 func (s *Store) remove(c *db.Conn, part int64, list []doomed) error {
 	p := &putting{s: s, c: c, used: map[int64]usage{}}
+	s.recent.changed = true
 	series := map[int64]int64{}
 	for _, d := range list {
 		seq, at, err := s.next(c)

@@ -7,7 +7,7 @@
 // no search counts. Every change takes the next number of one sequence, which is
 // also the version of the instance and its key.
 //
-// Files in reading order: migrations, store.go, together.go, put.go, read.go, search.go with
+// Files in reading order: migrations, store.go, together.go, put.go, read.go, recent.go, search.go with
 // members.go and sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
 // workitem.go, object.go, compact.go.
 //

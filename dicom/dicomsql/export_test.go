@@ -6,3 +6,10 @@ func SetPlan(few, many int) (undo func()) {
 	fewMembers, manyOuter = few, many
 	return func() { fewMembers, manyOuter = a, b }
 }
+
+// Remembered returns how many instances are known without a read.
+func (s *Store) Remembered() int {
+	s.recent.mu.Lock()
+	defer s.recent.mu.Unlock()
+	return len(s.recent.young) + len(s.recent.old)
+}

@@ -173,6 +173,7 @@ func (p *putting) old(se *group, r *dicom.Record, replace bool) (there bool, err
 	if err != nil || iid == 0 || !replace {
 		return iid != 0, err
 	}
+	p.s.recent.changed = true
 	if err := p.c.Exec("DELETE FROM instance WHERE iid = $1", iid); err != nil {
 		return false, err
 	}

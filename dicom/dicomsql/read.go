@@ -37,17 +37,59 @@ func notFound(u dicom.UIDs) error {
 }
 
 // Instance implements dicom.Store.
-func (s *Store) Instance(ctx context.Context, part dicom.Partition, u dicom.UIDs) (in *dicom.Instance, err error) {
-	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT "+instanceColumns+fromStudy+" AND se.uid = $3 AND i.uid = $4", func(st *db.Stmt) error {
-			in = scanInstance(st)
-			return nil
-		}, int64(part), u.Study, u.Series, u.SOP)
+func (s *Store) Instance(ctx context.Context, part dicom.Partition, u dicom.UIDs) (*dicom.Instance, error) {
+	f, err := s.find(ctx, part, u, false)
+	if err != nil {
+		return nil, err
+	}
+	return &f.in, nil
+}
+
+// Frames implements dicom.Store.
+func (s *Store) Frames(ctx context.Context, part dicom.Partition, u dicom.UIDs) (*dicom.Instance, []byte, error) {
+	f, err := s.find(ctx, part, u, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &f.in, f.table, nil
+}
+
+// find returns an instance, with its frame table if that is wanted.
+func (s *Store) find(ctx context.Context, part dicom.Partition, u dicom.UIDs, table bool) (found, error) {
+	known, turn, series := s.recent.get(recentKey{part, u}, table)
+	if known != nil {
+		return *known, nil
+	}
+	var list []*found
+	scan := func(st *db.Stmt) error {
+		f := &found{in: *scanInstance(st), tabled: table}
+		if table && !st.ColNull(13) {
+			f.table = st.ColBlob(13, nil)
+		}
+		list = append(list, f)
+		return nil
+	}
+	text := "SELECT " + instanceColumns
+	if table {
+		text += ", (SELECT frames FROM body WHERE body.iid = i.iid)"
+	}
+	text += fromStudy + " AND se.uid = $3"
+	err := s.db.Read(ctx, func(c *db.Conn) error {
+		list = nil
+		err := c.Query(text+" AND i.uid = $4", scan, int64(part), u.Study, u.Series, u.SOP)
+		if err != nil || len(list) == 0 || !series {
+			return err
+		}
+		return c.Query(text+" AND i.iid > $4 ORDER BY i.iid LIMIT 0+$5", scan, int64(part), u.Study, u.Series, int64(list[0].in.Version), ahead)
 	})
-	if err == nil && in == nil {
+	if err == nil && len(list) == 0 {
 		err = notFound(u)
 	}
-	return in, err
+	if err != nil {
+		return found{}, err
+	}
+	s.recent.add(part, turn, list)
+	return *list[0], nil
 }
 
 // Known implements dicom.Store. It begins with the instance: one that is new,
@@ -65,23 +107,6 @@ func (s *Store) Known(ctx context.Context, part dicom.Partition, list []dicom.UI
 		return nil
 	})
 	return known, err
-}
-
-// Frames implements dicom.Store.
-func (s *Store) Frames(ctx context.Context, part dicom.Partition, u dicom.UIDs) (in *dicom.Instance, table []byte, err error) {
-	err = s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT "+instanceColumns+", (SELECT frames FROM body WHERE body.iid = i.iid)"+fromStudy+" AND se.uid = $3 AND i.uid = $4", func(st *db.Stmt) error {
-			in = scanInstance(st)
-			if !st.ColNull(13) {
-				table = st.ColBlob(13, nil)
-			}
-			return nil
-		}, int64(part), u.Study, u.Series, u.SOP)
-	})
-	if err == nil && in == nil {
-		err = notFound(u)
-	}
-	return in, table, err
 }
 
 // below adds the conditions for what lies below u and returns the arguments.

@@ -35,6 +35,7 @@ type Store struct {
 	tags int64 // counts the changes of the list of extended query tags
 
 	objects objects
+	recent  recent
 
 	term atomic.Pointer[db.Term] // while this node keeps ImagingStudies in step
 
@@ -54,6 +55,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{db: d, now: opt.Now, shared: d.Dialect() == db.Postgres}
+	s.recent.off = s.shared
 	if s.shared {
 		d.OnBegin(func(*db.Conn, []*db.Work) error { s.seq = -1; return nil }) // others wrote since
 	}
@@ -61,6 +63,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 		if !committed {
 			s.seq = -1 // read again: what the transaction gave is free
 		}
+		s.recent.end(committed)
 	})
 	if err := s.start(ctx); err != nil {
 		_ = d.Close()

@@ -50,6 +50,7 @@ func (s *Store) Update(ctx context.Context, part dicom.Partition, old *dicom.Ins
 // supersede puts the row of a changed version in the place of the old one. The
 // first version stays as the original.
 func (p *putting) supersede(st, se *group, old *dicom.Instance, r *dicom.Record, packed []byte) error {
+	p.s.recent.changed = true
 	seq, at, err := p.s.next(p.c)
 	if err != nil {
 		return err
