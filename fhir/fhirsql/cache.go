@@ -24,6 +24,9 @@ type cache struct {
 	epoch      uint64 // commits seen
 	committing bool   // a commit is under way
 	changed    []fhir.Key
+	// ending are the changed ones during the commit of a shared store: others may
+	// have seen what it writes before this node knows that it succeeded.
+	ending map[fhir.Key]struct{}
 }
 
 // generation finds a record by its name and by its rid. A rid of 0 is not known.
@@ -64,6 +67,13 @@ const recordOverhead = 400
 // get returns the record of a key, and the epoch to give to put when there is none.
 func (c *cache) get(k fhir.Key) (rec fhir.Record, ok bool, epoch uint64) {
 	c.mu.RLock()
+	if len(c.ending) > 0 {
+		if _, ends := c.ending[k]; ends {
+			epoch = c.epoch
+			c.mu.RUnlock()
+			return rec, false, epoch
+		}
+	}
 	if x := c.young.keys[k]; x != nil {
 		c.mu.RUnlock()
 		return x.rec, true, 0
@@ -143,9 +153,17 @@ func (c *cache) drop(keys []fhir.Key) {
 }
 
 // begin says that a transaction is about to be committed. Writer only.
-func (c *cache) begin() {
+func (c *cache) begin(shared bool) {
 	c.mu.Lock()
 	c.committing = true
+	if shared {
+		if c.ending == nil {
+			c.ending = map[fhir.Key]struct{}{}
+		}
+		for _, k := range c.changed {
+			c.ending[k] = struct{}{}
+		}
+	}
 	c.mu.Unlock()
 }
 
@@ -155,6 +173,7 @@ func (c *cache) settle() {
 	c.mu.Lock()
 	c.epoch++
 	c.committing = false
+	c.ending = nil
 	for _, k := range c.changed {
 		c.size -= c.young.drop(k)
 		c.old.drop(k)

@@ -81,7 +81,7 @@ func TestCacheGenerations(t *testing.T) {
 	if n := len(c.young.keys) + len(c.old.keys); n > 64 || len(c.young.rids)+len(c.old.rids) != n {
 		t.Errorf("%d names and %d rids in a cache of 64", n, len(c.young.rids)+len(c.old.rids))
 	}
-	c.begin()
+	c.begin(false)
 	if _, ok := c.at(1, 0); ok {
 		t.Error("a snapshot may be newer than the cache while a commit is under way")
 	}

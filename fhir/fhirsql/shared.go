@@ -34,7 +34,9 @@ coalesce((SELECT v FROM meta WHERE k='sp'), 0)`
 
 const (
 	sqlNewest = "SELECT coalesce(max(seq), 0) FROM chg"
-	sqlBegin  = "SELECT coalesce(max(seq), 0), coalesce((SELECT v FROM meta WHERE k='sp'), 0) FROM chg"
+	// At the beginning of a transaction the grants of other nodes are counted, too (see db.Trust).
+	sqlBegin     = "SELECT coalesce(max(seq), 0), coalesce((SELECT v FROM meta WHERE k='sp'), 0), " + db.Trusting + " FROM chg"
+	sqlBeginTail = sqlTail + ", " + db.Trusting
 )
 
 // newest returns the newest change on c. Names and rids are given together with
@@ -227,13 +229,14 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 	t := &s.tail
 	text := sqlBegin
 	if t.others { // they have written again, most likely
-		text = sqlTail
+		text = sqlBeginTail
 	}
 	end, err := c.Prepare(text)
 	if err != nil {
 		return err
 	}
 	defer end.Reset()
+	end.Int(0, c.Node())
 	if err := end.Ahead(); err != nil {
 		return err
 	}
@@ -244,10 +247,18 @@ func (s *Store) beginShared(c *db.Conn, group []*db.Work) error {
 	if ok, err := end.Step(); err != nil || !ok {
 		return err
 	}
-	e := ends{seq: fhir.Seq(end.ColInt(0)), edition: end.ColInt(1)}
+	e, trusted := ends{seq: fhir.Seq(end.ColInt(0)), edition: end.ColInt(1)}, end.ColInt(2)
+	if t.others {
+		e.read(end)
+		trusted = end.ColInt(7)
+	}
+	if trusted > 0 {
+		if err := c.Revoke(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case t.others:
-		e.read(end)
 	case e.seq != t.known:
 		if e, err = readEnds(c); err != nil {
 			return err
@@ -281,6 +292,9 @@ func (s *Store) endShared(committed bool) {
 	clear(s.ahead.places)
 	clear(s.ahead.untyped)
 	s.ahead.untyped = s.ahead.untyped[:0]
+	if !committed { // a commit that was not answered may still come to be
+		s.trust.Drop()
+	}
 	if !s.shared || !s.opened || !committed {
 		return
 	}

@@ -69,6 +69,7 @@ type Store struct {
 	edition  edition
 	tail     tail // what was seen of the writes of other nodes
 	rounds   rounds
+	trust    *db.Trust // in what is remembered; nil for a file
 
 	// The writer's own state.
 	rids    rids
@@ -123,6 +124,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 	s.edition.held.Store(-1)
 	if s.shared = d.Dialect() == db.Postgres; s.shared {
 		d.OnBegin(s.beginShared)
+		s.trust = d.Trust(func(ctx context.Context) error { return s.catchUp(ctx, nil) })
 	}
 	d.OnFlush(s.beforeCommit)
 	d.OnEnd(func(committed bool) {
@@ -231,7 +233,7 @@ func (s *Store) beforeCommit(c *db.Conn) error {
 	if err := s.pending.flush(c); err != nil {
 		return err
 	}
-	s.cache.begin()
+	s.cache.begin(s.shared)
 	return nil
 }
 

@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/fhir/fhirsql"
 	"github.com/hygeia-health/hygeia/fhir/fhirtest"
+	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
@@ -18,7 +20,12 @@ func open(t *testing.T, path string) fhir.Store { return openSealed(t, path) }
 // openSealed opens a store that encrypts bodies under the first of some keys.
 func openSealed(t *testing.T, path string, keys ...string) fhir.Store {
 	t.Helper()
-	s, err := fhirsql.Open(t.Context(), path, search.Default(), fhirsql.Options{Keys: ring(t, keys...)})
+	return openWith(t, path, db.Options{}, keys...)
+}
+
+func openWith(t *testing.T, path string, opt db.Options, keys ...string) *fhirsql.Store {
+	t.Helper()
+	s, err := fhirsql.Open(t.Context(), path, search.Default(), fhirsql.Options{DB: opt, Keys: ring(t, keys...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,10 +43,13 @@ func TestStore(t *testing.T) {
 	t.Run("nodes", func(t *testing.T) {
 		fhirtest.Run(t, func(t *testing.T) fhir.Store {
 			at, a, b := dbtest.Postgres(t), key(t, "a"), key(t, "b")
-			return &nodes{list: []fhir.Store{openSealed(t, at, a, b), openSealed(t, at, b, a), openSealed(t, at, a, b)}}
+			return &nodes{list: []fhir.Store{openSealed(t, at, a, b), openWith(t, at, eager, b, a), openWith(t, at, eager, a, b)}}
 		})
 	})
 }
+
+// eager nodes ask for a grant (db.Trust) whenever they have none.
+var eager = db.Options{Trust: db.TrustOptions{Time: 200 * time.Millisecond, Quiet: time.Microsecond, Uses: 1}}
 
 // nodes are several nodes on one database. Each call goes to the next one, so
 // that what one wrote is read, updated and guarded by another.

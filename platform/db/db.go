@@ -29,6 +29,8 @@ type Options struct {
 	// LeaseTime is after how long without a sign of life another node takes over
 	// what Lead gave to one, on PostgreSQL; default 5 s.
 	LeaseTime time.Duration
+	// Trust says when a node asks for a Trust; the same for all nodes.
+	Trust TrustOptions
 }
 
 // DB is one database: a file, or a schema of a server.
@@ -40,6 +42,7 @@ type DB struct {
 	idle    idle
 	version atomic.Int64 // grows at the beginning and at the end of each commit
 	w       *writer
+	trust   *Trust // nil if nobody asked for it
 	closing sync.Once
 	closed  chan struct{}
 }
@@ -76,6 +79,7 @@ func Open(path string, opt Options) (*DB, error) {
 	if opt.LeaseTime <= 0 {
 		opt.LeaseTime = 5 * time.Second
 	}
+	opt.Trust = opt.Trust.withDefaults()
 	d := &DB{path: path, opt: opt, slots: make(chan struct{}, opt.Readers), closed: make(chan struct{})}
 	for range opt.Readers {
 		d.slots <- struct{}{}
@@ -251,6 +255,7 @@ func (d *DB) Close() error {
 	var err error
 	d.closing.Do(func() {
 		close(d.closed)
+		d.trust.stop()
 		werr := d.w.close()
 		for range d.opt.Readers {
 			<-d.slots

@@ -43,6 +43,12 @@
 // ListenAll do the same for all schemas of a database, with one connection. On a file the same code runs
 // alone.
 //
+// # What a node remembers
+//
+// A cache of what other nodes may write is right when it was compared with the
+// change sequence of the tables, which is a round trip, or while the node has a
+// grant: see Trust.
+//
 // # SQL that every engine takes
 //
 // The exported types mention no driver: below them lies a small engine. Stores
@@ -64,6 +70,6 @@
 // database, or takes it back in OnEnd.
 //
 // Reading order: db.go (open, readers), writer.go (group commit), stmt.go
-// (statements), migrate.go, listen.go and lead.go (several nodes), engine.go (what an engine is), sqlite.go, postgres.go
+// (statements), migrate.go, listen.go, lead.go and trust.go (several nodes), engine.go (what an engine is), sqlite.go, postgres.go
 // (sessions and errors), postgres_conn.go (round trips), postgres_stmt.go (values).
 package db

@@ -131,7 +131,7 @@ type unsure struct{ err error }
 func (e *unsure) Error() string { return e.err.Error() }
 func (e *unsure) Unwrap() error { return e.err }
 
-// prepareSchema makes the schema and the tables of writers and leases, once per DB.
+// prepareSchema makes the schema and the tables of writers, leases and grants, once per DB.
 func (e *pgEngine) prepareSchema(c *pgConn) error {
 	steps := []string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", e.lock)}
 	var have bool
@@ -146,6 +146,7 @@ func (e *pgEngine) prepareSchema(c *pgConn) error {
 		"SET client_min_messages=warning",
 		"CREATE TABLE IF NOT EXISTS hygeia_writer (node BIGINT PRIMARY KEY, grp BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL) WITH (fillfactor=50)",
 		"CREATE TABLE IF NOT EXISTS hygeia_lease (name TEXT PRIMARY KEY, fence BIGINT NOT NULL, until TIMESTAMPTZ NOT NULL) WITH (fillfactor=50)",
+		"CREATE TABLE IF NOT EXISTS hygeia_trust (node BIGINT PRIMARY KEY, number BIGINT NOT NULL, revoked BOOLEAN NOT NULL DEFAULT false)",
 		"DELETE FROM hygeia_writer WHERE at < now() - interval '7 days'",
 		fmt.Sprintf("SELECT pg_advisory_unlock(%d)", e.lock))
 	for _, s := range steps {
@@ -167,11 +168,16 @@ func dropPostgres(ctx context.Context, address string) error {
 	if e.schema == "public" {
 		return fault.New(fault.Invalid, "the address names no schema")
 	}
-	pc, err := pgconn.ConnectConfig(ctx, e.cfg)
+	e.opt.Trust = e.opt.Trust.withDefaults()
+	pc, err := e.plain(ctx, func() {})
 	if err != nil {
 		return dbError("connect", &connError{err})
 	}
-	defer pc.Close(context.WithoutCancel(ctx))
+	defer hangUp(pc)
+	// What other nodes remember must not outlive it. There may be no such schema.
+	if err := e.revoke(ctx, pc); err != nil && !isServerError(err) {
+		return dbError("drop", &connError{err})
+	}
 	_, err = pc.Exec(ctx, "SET client_min_messages=warning; DROP SCHEMA IF EXISTS "+quoteName(e.schema)+" CASCADE").ReadAll()
 	if err != nil {
 		return dbError("drop", err)
