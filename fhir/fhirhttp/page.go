@@ -1,8 +1,10 @@
 package fhirhttp
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +49,11 @@ func (x *exchange) page() error {
 // that nobody reads must not take all the memory there is.
 func (x *exchange) pageSize() int64 {
 	const resourceSize, largest = 8 << 10, 16 << 20
-	n, err := strconv.ParseInt(x.in.Params.Get("_count"), 10, 32)
+	count := x.in.Params["_count"]
+	if len(count) == 0 {
+		return 0
+	}
+	n, err := strconv.ParseInt(count[0], 10, 32)
 	if err != nil || n < 0 {
 		return 0
 	}
@@ -126,9 +132,7 @@ func appendSep(dst []byte, first *bool) []byte {
 // counted (R4 section 3.1.1.5.6), next the same with the token.
 func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Response) []byte {
 	used := url.Values{}
-	for k, vals := range resp.Used {
-		used[k] = vals
-	}
+	maps.Copy(used, resp.Used)
 	if e := in.Params["_elements"]; len(e) > 0 && used["_elements"] == nil {
 		used["_elements"] = e
 	}
@@ -136,12 +140,10 @@ func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Resp
 	if resp.Query != nil && resp.Query.After != "" && resp.Query.IncludeAfter != "" {
 		used[cursorParam] = []string{resp.Query.After}
 	}
-	dst = append(dst, `,"link":[{"relation":"self","url":`...)
-	dst = resource.AppendString(dst, link(x.baseURL(), path, used))
+	dst = x.appendLink(append(dst, `,"link":[`...), "self", path, used)
 	if resp.Page.Next != "" {
 		used[cursorParam] = []string{resp.Page.Next}
-		dst = append(dst, `},{"relation":"next","url":`...)
-		dst = resource.AppendString(dst, link(x.baseURL(), path, used))
+		dst = x.appendLink(append(dst, ','), "next", path, used)
 	}
 	if resp.Page.NextIncluded != "" {
 		delete(used, cursorParam)
@@ -150,29 +152,58 @@ func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Resp
 		}
 		used[includesParam] = []string{resp.Page.NextIncluded}
 		path := strings.TrimPrefix(searchPath(in)+"/$"+fhir.OpIncludes, "/")
-		dst = append(dst, `},{"relation":"related","url":`...)
-		dst = resource.AppendString(dst, link(x.baseURL(), path, used))
+		dst = x.appendLink(append(dst, ','), "related", path, used)
 		delete(used, includesParam)
 	}
 	if resp.Query != nil && resp.Query.After != "" && !includesOnly(resp) {
 		delete(used, cursorParam)
-		dst = append(dst, `},{"relation":"first","url":`...)
-		dst = resource.AppendString(dst, link(x.baseURL(), path, used))
+		dst = x.appendLink(append(dst, ','), "first", path, used)
 	}
-	return append(dst, "}]"...)
+	return append(dst, ']')
 }
 
 // includesOnly reports whether an answer has further included resources of a
 // page only.
 func includesOnly(resp *fhir.Response) bool { return resp.Query.IncludeAfter != "" }
 
-// link joins a URL.
-func link(base, path string, params url.Values) string {
-	u := base + "/" + path
-	if len(params) > 0 {
-		u += "?" + params.Encode()
+// appendLink appends a link; the order of its parameters is that of their names.
+func (x *exchange) appendLink(dst []byte, relation, path string, params url.Values) []byte {
+	dst = append(append(dst, `{"relation":"`...), relation...)
+	dst = append(append(dst, `","url":"`...), x.baseJSON()...)
+	at := len(dst)
+	dst = resource.AppendString(dst, path)
+	dst[at] = '/' // in the place of the quote
+	dst = dst[:len(dst)-1]
+	var room [16]string
+	names, sep := room[:0], byte('?')
+	for name := range params {
+		names = append(names, name)
 	}
-	return u
+	slices.Sort(names)
+	for _, name := range names {
+		for _, v := range params[name] {
+			dst = appendQuery(append(dst, sep), name)
+			dst = appendQuery(append(dst, '='), v)
+			sep = '&'
+		}
+	}
+	return append(dst, `"}`...)
+}
+
+// appendQuery appends a name or value of a query, escaped as url.QueryEscape does.
+func appendQuery(dst []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '~':
+			dst = append(dst, c)
+		case c == ' ':
+			dst = append(dst, '+')
+		default:
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return dst
 }
 
 // searchPath is the path that repeats a search or history with GET.

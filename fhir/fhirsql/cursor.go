@@ -3,7 +3,6 @@ package fhirsql
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"hash/fnv"
 	"math"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -24,14 +23,18 @@ const (
 	tagBlob
 )
 
+// fingerprint is the hash FNV-1a.
 func fingerprint(text string) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(text))
-	return h.Sum64()
+	h := uint64(0xcbf29ce484222325)
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 0x100000001b3
+	}
+	return h
 }
 
 func encodeCursor(print string, vals []any) string {
-	b := binary.BigEndian.AppendUint64([]byte{cursorVersion}, fingerprint(print))
+	b := make([]byte, 0, 64)
+	b = binary.BigEndian.AppendUint64(append(b, cursorVersion), fingerprint(print))
 	for _, v := range vals {
 		switch v := v.(type) {
 		case int64:

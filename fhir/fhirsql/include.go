@@ -1,7 +1,6 @@
 package fhirsql
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -187,9 +186,8 @@ func (r *run) step(e *edge, v via, rids []int64, yield func(t, rid int64)) error
 // included reads the records of one page of what was found.
 func (r *run) included(found []int64) error {
 	slices.Sort(found)
-	print := r.print() + fmt.Sprintf("|%s|%+v", r.q.After, edgeNames(r.q.Includes))
 	if r.q.IncludeAfter != "" {
-		vals, err := decodeCursor(r.q.IncludeAfter, print, 1)
+		vals, err := decodeCursor(r.q.IncludeAfter, r.includePrint(), 1)
 		if err != nil {
 			return err
 		}
@@ -205,7 +203,7 @@ func (r *run) included(found []int64) error {
 	}
 	if n := r.q.IncludeCount; n > 0 && len(found) > n {
 		found = found[:n]
-		r.page.NextIncluded = encodeCursor(print, []any{found[n-1]})
+		r.page.NextIncluded = encodeCursor(r.includePrint(), []any{found[n-1]})
 	}
 	r.page.Included = make([]fhir.Record, 0, len(found))
 	r.expect(found)
@@ -216,19 +214,10 @@ func (r *run) included(found []int64) error {
 			return err
 		}
 		if size += len(rec.Stored); fullPage(i, size) {
-			r.page.NextIncluded = encodeCursor(print, []any{found[i-1]})
+			r.page.NextIncluded = encodeCursor(r.includePrint(), []any{found[i-1]})
 			break
 		}
 		r.page.Included = append(r.page.Included, rec)
 	}
 	return nil
-}
-
-// edgeNames describes includes for a cursor.
-func edgeNames(list []search.Include) (out []string) {
-	for i := range list {
-		inc := &list[i]
-		out = append(out, fmt.Sprintf("%t%t%s:%s:%s", inc.Reverse, inc.Iterate, inc.Source, inc.Code, inc.Target))
-	}
-	return out
 }

@@ -52,7 +52,7 @@ func (pl *plan) parts(after []any) []cond {
 // start; part is one of parts.
 // end, if not nil, is the last row that counts.
 func (pl *plan) keys(after, end []any, part cond, limit int) *sqlb {
-	b := &sqlb{d: pl.dialect}
+	b := &sqlb{d: pl.dialect, text: make([]byte, 0, 512), args: make([]any, 0, 8)}
 	if len(pl.sort) > 0 {
 		b.w("SELECT * FROM (")
 		pl.compound(b, nil, nil)

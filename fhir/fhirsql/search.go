@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -102,6 +101,8 @@ type run struct {
 	kept  int // bytes of the bodies that hits hold
 	look  reader
 
+	printed string // see print
+
 	epoch  uint64 // of the cache, before the snapshot
 	cached bool   // epoch is set
 
@@ -114,74 +115,6 @@ type run struct {
 type row []any
 
 func (r row) rid() int64 { return r[len(r)-1].(int64) }
-
-// print binds a cursor to the search it came from.
-func (r *run) print() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "s%q%q", r.q.Types, r.q.Owner)
-	for _, k := range r.q.Sort {
-		code := k.Special
-		if k.Param != nil {
-			code = k.Param.Key()
-		}
-		if k.Via != nil {
-			code = k.Via.Key() + "." + code
-		}
-		fmt.Fprintf(&b, "|%s%t", code, k.Desc)
-	}
-	if r.q.Compartment != nil {
-		fmt.Fprintf(&b, "|%s/%s", r.q.Compartment.Type, r.q.Compartment.ID)
-	}
-	for _, cl := range r.q.Where {
-		printClause(&b, cl)
-	}
-	if c := r.q.Contained; c != nil {
-		fmt.Fprintf(&b, "|%s%t", c.Type, c.Only)
-		for _, cl := range c.Where {
-			printClause(&b, cl)
-		}
-	}
-	return b.String()
-}
-
-func printClause(b *strings.Builder, cl *search.Clause) {
-	fmt.Fprintf(b, "|%q%s%t%t", cl.Name, cl.Modifier, cl.Missing, cl.Negate)
-	for _, p := range cl.Params[:min(len(cl.Params), 1)] {
-		b.WriteString(p.Code)
-	}
-	for i := range cl.Values {
-		printValue(b, &cl.Values[i])
-	}
-	for i := range cl.Chain {
-		fmt.Fprintf(b, ">%s", cl.Chain[i].Target)
-		printClause(b, cl.Chain[i].Next)
-	}
-	for _, part := range slices.Concat(cl.Any, cl.All) {
-		b.WriteByte('(')
-		printClause(b, part)
-		b.WriteByte(')')
-	}
-	if h := cl.Has; h != nil {
-		b.WriteString("<" + h.Type)
-		if h.Ref != nil {
-			b.WriteString(h.Ref.Code)
-		}
-		if h.Next != nil {
-			printClause(b, h.Next)
-		}
-	}
-}
-
-func printValue(b *strings.Builder, v *search.Value) {
-	fmt.Fprintf(b, ",%d%q%q%t%t%q%q%q%v %v %v %t%q", v.Op, v.System, v.Code, v.HasSystem, v.HasCode, v.Text, v.Norm, v.RefType,
-		v.Num, v.NumLo, v.NumHi, v.Convert, v.Words)
-	if v.Op != search.OpAp { // the range of ap moves with the clock
-		fmt.Fprintf(b, " %d %d", v.Lo, v.Hi)
-	}
-	for i := range v.Parts {
-		printValue(b, &v.Parts[i])
-	}
-}
 
 // cursor splits q.After into the type, the path by which the page was found and
 // the row behind which to go on.
@@ -429,15 +362,20 @@ func (r *run) rows(pl *plan, after, end row, n int) (out []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, x := range all {
-		if !slices.ContainsFunc(all[:i], func(y row) bool { return y.rid() == x.rid() }) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	last := all[len(all)-1]
+	out = all[:0]
+	for _, x := range all {
+		if !slices.ContainsFunc(out, func(y row) bool { return y.rid() == x.rid() }) {
 			out = append(out, x)
 		}
 	}
 	if len(all) < n || len(out) == n {
 		return out, nil
 	}
-	more, err := r.fetchRows(pl, all[n-1], nil, n-len(out))
+	more, err := r.fetchRows(pl, last, nil, n-len(out))
 	return append(out, more...), err
 }
 
@@ -468,6 +406,9 @@ func (r *run) fetchRows(pl *plan, after, end row, n int) (out []row, err error) 
 			}
 			x := r.read(st, room[:width:width])
 			room = room[width:]
+			if out == nil {
+				out = make([]row, 0, min(n, 32))
+			}
 			out = append(out, x)
 			if bodies {
 				err = r.keep(x.rid(), st, width)
