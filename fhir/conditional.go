@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -48,24 +49,37 @@ func (s *Service) selection(ctx context.Context, in *Interaction, params url.Val
 	for name, vals := range rest {
 		for _, v := range vals {
 			if strings.TrimSpace(v) == "" {
-				return nil, fault.At(fault.Invalid, "required", "", "the condition %s of %s has no value", clip(name), in.Type)
+				return nil, s.vague(in, "required", "its parameter "+clip(name)+" has no value")
 			}
 		}
 	}
 	opt := s.parseOptions(ctx, in)
 	opt.Strict = true
 	q, _, err := s.reg.Parse([]string{in.Type}, nil, rest, raw, opt)
+	if e, ok := errors.AsType[*search.Error](err); ok && e.Code == "not-supported" && !e.Modifier {
+		return nil, s.vague(in, e.Code, e.Msg)
+	}
 	if err != nil {
 		return nil, searchError(err)
 	}
 	if len(q.Where) == 0 {
-		return nil, fault.At(fault.Invalid, "required", "", "the condition on %s is not selective enough: it has no search criteria", in.Type)
+		return nil, s.vague(in, "required", "it has no search criteria")
 	}
 	if len(q.Sort) > 0 || q.After != "" || q.IncludeAfter != "" {
 		return nil, selectsNothing(in, "_sort and page tokens have")
 	}
 	q.Count, q.Total, q.Sort, q.After = 2, search.TotalNone, nil, ""
 	return q, nil
+}
+
+// vague refuses criteria that would match more than was meant. Azure Health Data
+// Services takes that for a precondition that fails when a delete or a patch has them.
+func (s *Service) vague(in *Interaction, code, why string) error {
+	kind := fault.Invalid
+	if s.cfg.Compat == CompatAHDS && (in.Verb == VerbDelete || in.Verb == VerbPatch) {
+		kind = fault.Precondition
+	}
+	return fault.At(kind, code, "", "the condition on %s is not selective enough: %s", in.Type, why)
 }
 
 // criteriaText parses criteria that came as text, in a header or a Bundle entry.

@@ -20,6 +20,13 @@ func parseETag(s string) (int64, bool) {
 	return v, ok && v > 0
 }
 
+// weakTag reports whether s is a well-formed weak entity tag (RFC 9110 section
+// 8.8.3). One that names no version of ours is not malformed: it matches nothing.
+func weakTag(s string) bool {
+	s, ok := strings.CutPrefix(strings.TrimSpace(s), `W/"`)
+	return ok && len(s) > 1 && strings.IndexByte(s, '"') == len(s)-1
+}
+
 // parseVersion reads a version id of this server: a decimal number without
 // leading zeros. Only imports make negative ones, and they are never current.
 func parseVersion(s string) (int64, bool) {
@@ -33,6 +40,9 @@ func ifMatch(in *Interaction) (int64, error) {
 		return 0, nil
 	}
 	v, ok := parseETag(in.IfMatch)
+	if !ok && weakTag(in.IfMatch) {
+		return 0, fault.New(fault.Precondition, "If-Match %q is no version that this server gave out", clip(in.IfMatch))
+	}
 	if !ok {
 		return 0, fault.At(fault.Invalid, "value", "", "If-Match %q is not a weak entity tag such as W/\"1\"", clip(in.IfMatch))
 	}

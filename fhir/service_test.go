@@ -153,9 +153,13 @@ func TestIfMatch(t *testing.T) {
 	r.do(201, "PUT", "Patient/a", patient("a", "One"))
 	r.do(200, "PUT", "Patient/a", patient("a", "Two"), ifMatch(`W/"1"`))
 	r.fail(fault.Precondition, "PUT", "Patient/a", patient("a", "Three"), ifMatch(`W/"1"`))
-	for _, bad := range []string{"1", `W/1`, `W/"x"`, `W/""`, `W/"0"`, `W/"-1"`, `"`, `*`} {
+	for _, bad := range []string{"1", `W/1`, `"x"`, `W/""`, `"0"`, `"-1"`, `W/"a"b"`, `"`, `*`} {
 		r.fail(fault.Invalid, "PUT", "Patient/a", patient("a", "Three"), ifMatch(bad))
 		r.fail(fault.Invalid, "DELETE", "Patient/a", "", ifMatch(bad))
+	}
+	for _, other := range []string{`W/"x"`, `W/"3a"`, `W/"0"`, `W/"-1"`} {
+		r.fail(fault.Precondition, "PUT", "Patient/a", patient("a", "Three"), ifMatch(other))
+		r.fail(fault.Precondition, "DELETE", "Patient/a", "", ifMatch(other))
 	}
 	r.fail(fault.Precondition, "DELETE", "Patient/a", "", ifMatch(`W/"1"`))
 	r.do(204, "DELETE", "Patient/a", "", ifMatch(`W/"2"`))

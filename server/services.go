@@ -413,7 +413,7 @@ func (s *service) build(spec manage.Spec) error {
 		Bodies:           s.all.bodies,
 		Pages:            s.all.pages,
 		MaxBundleEntries: cfg.MaxBundleEntries,
-		BundleBodies:     spec.Compat == fhir.CompatAHDS,
+		AHDS:             spec.Compat == fhir.CompatAHDS,
 		Versioning:       func(typ string) string { return string(cfg.VersioningOf(typ)) },
 		Name:             "Hygeia",
 		Version:          s.all.version,

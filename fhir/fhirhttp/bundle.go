@@ -199,7 +199,7 @@ func (x *exchange) appendAnswer(dst []byte, in *fhir.Interaction, resp *fhir.Res
 // for writes as Prefer asks.
 func (x *exchange) appendAnswerBody(dst []byte, in *fhir.Interaction, resp *fhir.Response) ([]byte, error) {
 	if isWrite(in) {
-		wanted := x.prefer.returns == returnRepresentation || x.prefer.returns == returnDefault && x.h.opt.BundleBodies
+		wanted := x.prefer.returns == returnRepresentation || x.prefer.returns == returnDefault && x.h.opt.AHDS
 		if !wanted || resp.Record == nil {
 			return dst, nil
 		}

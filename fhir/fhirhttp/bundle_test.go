@@ -104,7 +104,7 @@ func TestBatch(t *testing.T) {
 		{do: "POST /", headers: []string{"Prefer", "return=representation"}, status: 200, body: bundleOf("batch", entryOf("", "POST", "Patient", pat, "")), want: map[string]string{"entry.0.resource.id": "n1"}},
 		{do: "POST /", headers: []string{"Prefer", "return=OperationOutcome"}, status: 200, body: bundleOf("batch", entryOf("", "POST", "Patient", pat, ""), entryOf("", "DELETE", "Patient/n1", "", "")), want: map[string]string{"entry.0.response.outcome.issue.0.severity": "information", "entry.1.response.outcome.issue.0.severity": "information"}},
 		{do: "POST /", headers: []string{"Prefer", "handling=strict"}, status: 200, body: bundleOf("batch", entryOf("", "GET", "Patient?foo=bar", "", "")), want: map[string]string{"entry.0.response.status": "400"}},
-	}}, {name: "bodies by default", opt: fhirhttp.Options{BundleBodies: true}, steps: []step{
+	}}, {name: "bodies by default", opt: fhirhttp.Options{AHDS: true}, steps: []step{
 		{do: "POST /", status: 200, body: bundleOf("batch", entryOf("", "POST", "Patient", pat, "")), want: map[string]string{"entry.0.resource.id": "n1"}},
 		{do: "POST /", headers: []string{"Prefer", "return=minimal"}, status: 200, body: bundleOf("batch", entryOf("", "POST", "Patient", pat, "")), want: map[string]string{"entry.0.resource": ""}},
 	}}})

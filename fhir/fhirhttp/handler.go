@@ -46,10 +46,11 @@ type Options struct {
 	// MaxBundleEntries limits a batch or transaction before it reaches the
 	// service; 0 leaves it to the service.
 	MaxBundleEntries int
-	// BundleBodies returns the resources in the entries of a batch-response or
-	// transaction-response when Prefer says nothing, as Azure Health Data
-	// Services does. Otherwise only Prefer: return=representation does.
-	BundleBodies bool
+	// AHDS gives answers the form of Azure Health Data Services: the entries of a
+	// batch-response or transaction-response have the resources when Prefer says
+	// nothing, what a search left out is said in its first entry, and only the
+	// first page has the total that _total asks for.
+	AHDS bool
 	// Strict makes handling=strict the default.
 	Strict bool
 	// Search describes the search parameters in the CapabilityStatement; nil means search.Default().

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
 )
 
 // cursorParam is the opaque token of the next page.
@@ -79,6 +79,10 @@ func (x *exchange) appendPage(dst []byte, in *fhir.Interaction, resp *fhir.Respo
 	}
 	dst = x.appendLinks(dst, in, resp)
 	first := true
+	outcome := len(resp.Dropped)+len(page.Explain) > 0
+	if outcome && x.h.opt.AHDS && !history {
+		dst, outcome = appendWarnings(appendSep(dst, &first), resp, history), false
+	}
 	records := page.Records
 	if resp.Parts != nil {
 		records = nil
@@ -109,9 +113,8 @@ func (x *exchange) appendPage(dst []byte, in *fhir.Interaction, resp *fhir.Respo
 			return dst, err
 		}
 	}
-	if len(resp.Dropped)+len(page.Explain) > 0 {
-		dst = appendSep(dst, &first)
-		dst = appendWarnings(dst, resp, history)
+	if outcome {
+		dst = appendWarnings(appendSep(dst, &first), resp, history)
 	}
 	if !first {
 		dst = append(dst, ']')
@@ -137,13 +140,20 @@ func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Resp
 		used["_elements"] = e
 	}
 	path := searchPath(in)
-	if resp.Query != nil && resp.Query.After != "" && resp.Query.IncludeAfter != "" {
+	if resp.Query != nil && resp.Query.After != "" {
 		used[cursorParam] = []string{resp.Query.After}
 	}
-	dst = x.appendLink(append(dst, `,"link":[`...), "self", path, used)
+	dst = x.appendLink(append(dst, `,"link":[`...), "self", in, path, used)
 	if resp.Page.Next != "" {
 		used[cursorParam] = []string{resp.Page.Next}
-		dst = x.appendLink(append(dst, ','), "next", path, used)
+		total := used["_total"]
+		if x.h.opt.AHDS {
+			delete(used, "_total")
+		}
+		dst = x.appendLink(append(dst, ','), "next", in, path, used)
+		if total != nil {
+			used["_total"] = total
+		}
 	}
 	if resp.Page.NextIncluded != "" {
 		delete(used, cursorParam)
@@ -152,12 +162,12 @@ func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Resp
 		}
 		used[includesParam] = []string{resp.Page.NextIncluded}
 		path := strings.TrimPrefix(searchPath(in)+"/$"+fhir.OpIncludes, "/")
-		dst = x.appendLink(append(dst, ','), "related", path, used)
+		dst = x.appendLink(append(dst, ','), "related", in, path, used)
 		delete(used, includesParam)
 	}
 	if resp.Query != nil && resp.Query.After != "" && !includesOnly(resp) {
 		delete(used, cursorParam)
-		dst = x.appendLink(append(dst, ','), "first", path, used)
+		dst = x.appendLink(append(dst, ','), "first", in, path, used)
 	}
 	return append(dst, ']')
 }
@@ -166,27 +176,29 @@ func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Resp
 // page only.
 func includesOnly(resp *fhir.Response) bool { return resp.Query.IncludeAfter != "" }
 
-// appendLink appends a link; the order of its parameters is that of their names.
-func (x *exchange) appendLink(dst []byte, relation, path string, params url.Values) []byte {
+// appendLink appends a link; its parameters stand in the order in which they came,
+// with the page token at the end.
+func (x *exchange) appendLink(dst []byte, relation string, in *fhir.Interaction, path string, params url.Values) []byte {
 	dst = append(append(dst, `{"relation":"`...), relation...)
 	dst = append(append(dst, `","url":"`...), x.baseJSON()...)
 	at := len(dst)
 	dst = resource.AppendString(dst, path)
 	dst[at] = '/' // in the place of the quote
 	dst = dst[:len(dst)-1]
-	var room [16]string
-	names, sep := room[:0], byte('?')
-	for name := range params {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	sep := byte('?')
+	add := func(name string) {
 		for _, v := range params[name] {
 			dst = appendQuery(append(dst, sep), name)
 			dst = appendQuery(append(dst, '='), v)
 			sep = '&'
 		}
 	}
+	for _, name := range search.Order(params, in.RawQuery) {
+		if name != cursorParam {
+			add(name)
+		}
+	}
+	add(cursorParam)
 	return append(dst, `"}`...)
 }
 

@@ -35,7 +35,7 @@ func TestSearch(t *testing.T) {
 		},
 		{do: "HEAD /Patient?family=meyer", status: 200, header: map[string]string{"Content-Type": "application/fhir+json; charset=utf-8"}},
 		{do: "GET /Patient?family=nobody", status: 200, want: map[string]string{"entry": "", "link.#": "1"}},
-		{do: "POST /Patient/_search?gender=female", body: "family=meyer", headers: []string{"Content-Type", form}, status: 200, want: map[string]string{"entry.#": "1", "link.0.url": base + "/Patient?family=meyer&gender=female"}},
+		{do: "POST /Patient/_search?gender=female", body: "family=meyer", headers: []string{"Content-Type", form}, status: 200, want: map[string]string{"entry.#": "1", "link.0.url": base + "/Patient?gender=female&family=meyer"}},
 		{do: "POST /Patient/_search", body: "family=meyer&_pretty=true", headers: []string{"Content-Type", form + "; charset=utf-8"}, status: 200, has: []string{"\n  \"type\": \"searchset\""}},
 		{do: "POST /Patient/_search", body: "family=meyer&_format=ttl", headers: []string{"Content-Type", form}, status: 406},
 		{do: "POST /Patient/_search", body: "{}", status: 415},
@@ -125,7 +125,7 @@ func TestContained(t *testing.T) {
 		{do: "GET /Patient?gender=male", status: 200, want: map[string]string{"entry.#": "1", "entry.0.resource.id": "p2"}},
 		{do: "GET /Patient?gender=male&_contained=true", status: 200, want: map[string]string{
 			"entry.#": "1", "entry.0.resource.id": "c", "entry.0.fullUrl": base + "/Observation/c", "entry.0.search.mode": "match",
-			"link.0.url": base + "/Patient?_contained=true&gender=male",
+			"link.0.url": base + "/Patient?gender=male&_contained=true",
 		}},
 		{do: "GET /Patient?gender=male&_contained=both&_total=accurate", status: 200, want: map[string]string{"entry.#": "2", "total": "2"}},
 		{do: "GET /Patient?gender=male&_contained=true&_containedType=contained", status: 200, want: map[string]string{

@@ -105,7 +105,7 @@ func TestPatchInBundle(t *testing.T) {
 		return `{"resourceType":"Binary","contentType":"` + typ + `","data":"` + base64.StdEncoding.EncodeToString([]byte(ops)) + `"}`
 	}
 	for _, kind := range []string{"batch", "transaction"} {
-		play(t, []scenario{{name: kind, opt: fhirhttp.Options{BundleBodies: true}, steps: []step{
+		play(t, []scenario{{name: kind, opt: fhirhttp.Options{AHDS: true}, steps: []step{
 			{do: "PUT /Patient/p1", body: pat, status: 201},
 			{do: "PUT /Patient/p2", body: strings.Replace(pat, `"p1"`, `"p2"`, 1), status: 201},
 			{do: "POST /", status: 200, body: bundleOf(kind,

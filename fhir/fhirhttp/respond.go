@@ -150,8 +150,11 @@ func appendDone(dst []byte, resp *fhir.Response, typ, id string) []byte {
 		name += "/" + id
 	}
 	dst = append(dst, `{"resourceType":"OperationOutcome","issue":[`...)
-	dst = appendIssue(dst, fault.Issue{Severity: "information", Code: "informational", Diagnostics: name + ": " + what})
-	return append(dst, "]}"...)
+	dst = append(dst, `{"severity":"information","code":"informational","details":{"text":`...)
+	dst = resource.AppendString(dst, name+": "+what)
+	dst = append(dst, `},"diagnostics":`...)
+	dst = resource.AppendString(dst, name+": "+what)
+	return append(dst, "}]}"...)
 }
 
 // appendRecord appends a resource, shown as v says.

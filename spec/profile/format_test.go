@@ -67,11 +67,11 @@ func TestFormats(t *testing.T) {
 func TestReferenceFormat(t *testing.T) {
 	good := []string{
 		"Patient/1", "Patient/1/_history/2", "#", "#a", "http://a/b/Patient/1", "urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
-		"urn:oid:1.2", "Practitioner?identifier=http://x|1", "Patient/1#frag",
+		"urn:oid:1.2", "Practitioner?identifier=http://x|1", "Patient/1#frag", "ijk", "1",
 	}
 	bad := []string{
-		"", " ", "Patient", "Patient/", "Patient/a b", "patient/1", "Foo/1", "/Patient/1", "../Patient/1", "Patient/1/x", "Patient/1/_history/",
-		"Patient/1/_history/a/b", "Resource/1", "HumanName/1", ":a", "Patient/a_b", "1",
+		"", " ", "Patient/", "Patient/a b", "patient/1", "Foo/1", "/Patient/1", "../Patient/1", "Patient/1/x", "Patient/1/_history/",
+		"Patient/1/_history/a/b", "Resource/1", "HumanName/1", ":a", "Patient/a_b", "a b", "a_b",
 	}
 	for _, s := range good {
 		if problem := formatReference.checkText([]byte(s)); problem != "" {

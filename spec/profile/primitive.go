@@ -359,6 +359,9 @@ func checkReference(b []byte) string {
 		return ""
 	}
 	i := bytes.IndexAny(b, ":/?#")
+	if i < 0 && checkID(b) == "" {
+		return "" // a relative URL that leaves the type to the element
+	}
 	if i < 0 {
 		return "must be Type/id, #id or an absolute URL"
 	}

@@ -96,7 +96,7 @@ func (r *Registry) Parse(types []string, compartment *CompartmentRef, params url
 	if err := p.typeParameter(params); err != nil {
 		return nil, nil, err
 	}
-	for _, name := range order(params, rawQuery) {
+	for _, name := range Order(params, rawQuery) {
 		if err := p.parameter(name, params[name]); err != nil {
 			return nil, nil, err
 		}
@@ -107,8 +107,9 @@ func (r *Registry) Parse(types []string, compartment *CompartmentRef, params url
 	return p.q, p.res, nil
 }
 
-// order returns the names of params: first as in the query, then sorted.
-func order(params url.Values, rawQuery string) []string {
+// Order returns the names of params: first as in the query, then sorted. A link to
+// a search has to keep it, since a page token counts the clauses in it.
+func Order(params url.Values, rawQuery string) []string {
 	var out []string
 	for rawQuery != "" {
 		var pair string

@@ -101,7 +101,7 @@ func (p *parser) count(name string, values []string) error {
 	if err != nil || n < 0 {
 		return badValue(name, "%q is not a number of resources", s)
 	}
-	p.q.Count = p.capped(name, n, p.opt.MaxCount, "a page has %d resources at most")
+	p.q.Count = p.capped(name, n, p.opt.MaxCount, "the number exceeds limit %d, the most resources that a page has")
 	return nil
 }
 
@@ -125,7 +125,7 @@ func (p *parser) includesCount(name string, values []string) error {
 	if err != nil || n < 1 {
 		return badValue(name, "%q is not a number of resources above 0", s)
 	}
-	p.q.IncludeCount = p.capped(name, n, p.opt.MaxIncludes, "a page has %d included resources at most")
+	p.q.IncludeCount = p.capped(name, n, p.opt.MaxIncludes, "the number exceeds limit %d, the most resources that are included in a page")
 	return nil
 }
 
@@ -267,7 +267,7 @@ func (p *parser) namedTypes(name string, values []string) (want []string, err er
 			case t == "":
 				return nil, badValue(name, "it has an empty value")
 			case !r4.IsResource(t):
-				err = p.leaveOut(badValue(name, "%q is not a resource type of FHIR R4", t))
+				err = p.leaveOut(notSupported(name, "%q is not a resource type of FHIR R4", t))
 			case len(p.types) > 0 && !slices.Contains(p.types, t):
 				err = p.leaveOut(badValue(name, "%s is not among the types that the URL searches", t))
 			case !slices.Contains(want, t):

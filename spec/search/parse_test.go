@@ -83,7 +83,7 @@ func TestParseControl(t *testing.T) {
 		"Patient?name=":                             {Count: 10, Warned: []string{"name value"}},
 		"Patient?name=,":                            {Count: 10, Warned: []string{"name value", "name value"}},
 		"Patient?name=a,,b":                         {Count: 10, Used: "name=a%2C%2Cb", Warned: []string{"name value"}},
-		"Patient?_type=Patient,Foo":                 {Count: 10, Used: "_type=Patient", Warned: []string{"_type value"}},
+		"Patient?_type=Patient,Foo":                 {Count: 10, Used: "_type=Patient", Warned: []string{"_type not-supported"}},
 	} {
 		t.Run(query, func(t *testing.T) {
 			q, res, err := parse(t, query, search.ParseOptions{})

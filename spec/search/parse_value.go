@@ -59,7 +59,7 @@ func parseToken(s string) (Value, error) {
 		if v.System == "" && !v.HasCode {
 			return Value{}, errors.New(`"|" has neither a system nor a code`)
 		}
-		if v.System == specialValues { // the system that R4 gives to true and false
+		if v.System == specialValues || v.System == specialValuesR4 {
 			v.System = ""
 		}
 		return v, nil
@@ -89,7 +89,12 @@ func (c *Clause) implySystem(v *Value) {
 	v.System = ""
 }
 
-const specialValues = "http://hl7.org/fhir/special-values"
+// The systems of true and false: that of R4 section 3.1.1.4.10, and that of the
+// code system that R4 has for it.
+const (
+	specialValues   = "http://hl7.org/fhir/special-values"
+	specialValuesR4 = "http://terminology.hl7.org/CodeSystem/special-values"
+)
 
 // cutPrefix splits ge5 into its prefix and the rest.
 func cutPrefix(s string) (Op, string) {
@@ -230,6 +235,9 @@ func (p *parser) composite(param *Param, s string) (Value, error) {
 		part, err := p.value(c.Kind, c, piece)
 		if err != nil {
 			return Value{}, err
+		}
+		if c.Kind == Token && part.System == c.System {
+			part.System = "" // as implySystem does
 		}
 		v.Parts[i] = part
 	}
