@@ -96,6 +96,28 @@ func (a Attributes) Get(t dcm.Tag) []byte {
 	return nil
 }
 
+// Over returns the attributes of a and those of old that a does not have, or has
+// without a value.
+func (a Attributes) Over(old Attributes) Attributes {
+	if len(old) == 0 || bytes.Equal(a, old) {
+		return a
+	}
+	out := make(Attributes, 0, len(a)+len(old))
+	for t, object := range a.All() {
+		u, before, rest := old.first()
+		for ; before != nil && u < t; u, before, rest = old.first() {
+			out, old = out.add(u, before), rest
+		}
+		if before != nil && u == t {
+			if old = rest; len(object) == len(`{"vr":"LO"}`) {
+				object = before
+			}
+		}
+		out = out.add(t, object)
+	}
+	return append(out, old...)
+}
+
 // AppendJSON appends the data set as a JSON object. bulk is what BulkDataURI
 // begins with, text of a JSON string.
 func (a Attributes) AppendJSON(dst []byte, bulk string) []byte {

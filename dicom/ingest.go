@@ -175,7 +175,7 @@ func withPreamble(f *dcm.File, data []byte) ([]byte, error) {
 
 // candidate validates a file and makes its record; nil when it failed.
 func (in *ingest) candidate(f *dcm.File) *candidate {
-	v := validate(f, in.req.Study, in.req.Version)
+	v := validate(f, in.req.Study, in.req.Version, in.s.tags.get())
 	c := &candidate{out: Outcome{File: in.count - 1, UIDs: uidsOf(f.Data), Class: f.Data.String(dcm.TagSOPClassUID), Reason: v.reason, Warning: v.warning}}
 	for _, x := range v.findings {
 		c.out.Comments = append(c.out.Comments, x.comment())

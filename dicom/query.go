@@ -137,8 +137,8 @@ func (q *Query) options(params url.Values) (attributes []string, err error) {
 		case "cursor":
 			q.After, err = parseCursor(values[0])
 		case "fuzzymatching":
-			q.fuzzy, err = strconv.ParseBool(values[0])
-			if err != nil || len(values) > 1 {
+			q.fuzzy = strings.EqualFold(values[0], "true")
+			if len(values) > 1 || !q.fuzzy && !strings.EqualFold(values[0], "false") {
 				err = invalid400("fuzzymatching is true or false.")
 			}
 		case "includefield":
@@ -276,6 +276,7 @@ func (q *Query) extended(f *Filter, name string, tag, item dcm.Tag) error {
 
 // value reads what the attribute is compared with.
 func (f *Filter) value(name, v string, fuzzy bool) error {
+	v = strings.TrimRight(v, "\x00") // padding, which stored values are compared without
 	switch {
 	case f.UID, f.Kind == KindUID, f.Modalities, f.Column >= 0 && Columns[f.Column].Tag == dcm.TagModality:
 		return f.list(name, v)

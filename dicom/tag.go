@@ -242,7 +242,7 @@ func checkTag(n NewTag) (*ExtendedTag, error) {
 	default:
 		return bad("its level is not Study, Series or Instance.")
 	}
-	if isIndexed(tag) || computed(tag) || tag == dcm.TagRequestAttributesSequence {
+	if isIndexed(tag, nil) || computed(tag) || tag == dcm.TagRequestAttributesSequence {
 		return bad("it can be searched by already.")
 	}
 	e, known := dcm.Lookup(tag)

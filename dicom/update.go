@@ -27,13 +27,13 @@ type Updater interface {
 }
 
 // updatable are the attributes that may change: patient identification and
-// demographics, and three of the study, as AHDS has it.
+// demographics, and some of the study, as AHDS has it.
 var updatable = tagSet(
 	dcm.TagPatientName, dcm.TagPatientID, 0x00100021, 0x00100022, 0x00101001, 0x00101005, 0x00101060, 0x00101090,
 	dcm.TagPatientBirthDate, 0x00100032, dcm.TagPatientSex, 0x00100200, 0x00101010, 0x00101020, 0x00101030, 0x00101040, 0x00101080,
 	0x00101081, 0x00102150, 0x00102152, 0x00102154, 0x00102160, 0x00102180, 0x001021F0, 0x00102201, 0x00102292, 0x00102295,
 	0x00102297, 0x00102298, 0x00102299, 0x00104000, 0x00403001,
-	dcm.TagAccessionNumber, dcm.TagReferringPhysicianName, dcm.TagStudyDate,
+	dcm.TagAccessionNumber, dcm.TagReferringPhysicianName, dcm.TagStudyDate, dcm.TagStudyDescription,
 )
 
 // maxUpdateStudies is the limit of AHDS for one request.
@@ -55,6 +55,7 @@ type updateState struct {
 }
 
 type updateResult struct {
+	StudyProcessed  int      `json:"studyProcessed"` // those that are not there included
 	StudyUpdated    int      `json:"studyUpdated"`
 	StudyFailed     int      `json:"studyFailed"`
 	InstanceUpdated int      `json:"instanceUpdated"`
@@ -160,6 +161,7 @@ func (s *Service) update(ctx context.Context, op *Operation) (bool, error) {
 		}
 		if c == nil {
 			st.Study = len(in.Studies) // nothing is stored at all
+			st.Result.StudyProcessed = st.Study
 		} else {
 			st.Until = Version(c.Sequence)
 		}
@@ -202,6 +204,7 @@ func (s *Service) updateStudy(ctx context.Context, in *updateInput, st *updateSt
 	if len(list) == updateBatch {
 		return nil
 	}
+	st.Result.StudyProcessed++
 	if st.Failed {
 		st.Result.StudyFailed++
 	} else if st.After > 0 {

@@ -3,6 +3,7 @@ package dicom
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/spec/dcm"
@@ -47,7 +48,7 @@ var required = []dcm.Tag{dcm.TagStudyInstanceUID, dcm.TagSeriesInstanceUID, dcm.
 // not valid are taken out of d, so that they are neither in the metadata nor
 // in the index; the file keeps them. The order of checks is that of AHDS: presence,
 // the study of the URL, values.
-func validate(f *dcm.File, study string, version int) verdict {
+func validate(f *dcm.File, study string, version int, tags []*ExtendedTag) verdict {
 	var v verdict
 	d := f.Data
 	fail := func(reason uint16, t dcm.Tag, msg string) {
@@ -74,15 +75,13 @@ func validate(f *dcm.File, study string, version int) verdict {
 		return v
 	}
 	bad := invalid(d)
-	if version == 1 {
-		for _, b := range bad {
-			if isIndexed(b.tag) {
-				fail(reasonValidation, b.tag, b.msg)
-			}
+	for _, b := range bad {
+		if version == 1 && isIndexed(b.tag, tags) || b.tag == dcm.TagPatientID {
+			fail(reasonValidation, b.tag, b.msg)
 		}
-		if v.reason != 0 {
-			return v
-		}
+	}
+	if v.reason != 0 {
+		return v
 	}
 	for _, b := range bad {
 		d.Remove(b.tag)
@@ -93,7 +92,7 @@ func validate(f *dcm.File, study string, version int) verdict {
 	return v
 }
 
-// checkPatientID: the attribute must be there; v1 wants a value, v2 notes its absence.
+// checkPatientID: the attribute must be there; v1 wants a value, v2 notes its absence. A value must be valid.
 func checkPatientID(d *dcm.Dataset, version int, fail func(uint16, dcm.Tag, string), v *verdict) {
 	e := d.Get(dcm.TagPatientID)
 	empty := d.String(dcm.TagPatientID) == ""
@@ -136,8 +135,9 @@ func checkElement(d *dcm.Dataset, e *dcm.Element) error {
 	return d.Check(e)
 }
 
-// isIndexed reports whether an attribute is one that searches lean on.
-func isIndexed(t dcm.Tag) bool {
+// isIndexed reports whether an attribute is one that searches lean on; tags are
+// the extended query tags.
+func isIndexed(t dcm.Tag, tags []*ExtendedTag) bool {
 	switch t {
 	case dcm.TagStudyInstanceUID, dcm.TagSeriesInstanceUID, dcm.TagSOPInstanceUID:
 		return true
@@ -147,5 +147,5 @@ func isIndexed(t dcm.Tag) bool {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(tags, func(x *ExtendedTag) bool { return x.Tag == t && t.Group()%2 == 0 })
 }

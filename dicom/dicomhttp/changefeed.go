@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hygeia-health/hygeia/dicom"
@@ -76,15 +77,13 @@ func (x *exchange) params(names ...string) (url.Values, error) {
 func equalFold(a, b string) bool { return http.CanonicalHeaderKey(a) == http.CanonicalHeaderKey(b) }
 
 func boolParam(params url.Values, name string) (bool, error) {
-	v := params.Get(name)
-	if v == "" {
+	switch v := params.Get(name); {
+	case v == "", strings.EqualFold(v, "true"):
 		return true, nil
+	case strings.EqualFold(v, "false"):
+		return false, nil
 	}
-	b, err := strconv.ParseBool(v)
-	if err != nil {
-		return false, fault.New(fault.Invalid, "%s is true or false.", name)
-	}
-	return b, nil
+	return false, fault.New(fault.Invalid, "%s is true or false.", name)
 }
 
 // changeQuery reads the parameters: version 1 has a window of sequence numbers,

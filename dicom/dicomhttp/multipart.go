@@ -134,29 +134,32 @@ type part struct {
 	params   map[string]string
 	location string // Content-Location
 	body     io.Reader
+	absent   bool // neither a header line nor a body: some write this when they have no part
 }
 
 // nextPart moves on to the next part; io.EOF after the last.
 func (s *scanner) nextPart() (p part, err error) {
-	if s.last {
-		return p, io.EOF
-	}
-	if s.inPart {
-		if _, err := io.Copy(io.Discard, onlyReader{s}); err != nil {
+	for !s.last {
+		if s.inPart {
+			if _, err := io.Copy(io.Discard, onlyReader{s}); err != nil {
+				return p, err
+			}
+		}
+		if err := s.delimiter(); err != nil {
 			return p, err
 		}
+		if s.last {
+			break
+		}
+		if p, err = s.headers(); err != nil {
+			return p, err
+		}
+		s.inPart, p.body = true, onlyReader{s}
+		if !p.absent {
+			return p, nil
+		}
 	}
-	if err := s.delimiter(); err != nil {
-		return p, err
-	}
-	if s.last {
-		return p, io.EOF
-	}
-	if p, err = s.headers(); err != nil {
-		return p, err
-	}
-	s.inPart, p.body = true, onlyReader{s}
-	return p, nil
+	return p, io.EOF
 }
 
 // onlyReader hides everything but Read.
@@ -228,18 +231,9 @@ func (s *scanner) headers() (p part, err error) {
 			return p, err
 		}
 		if l == "" {
-			// The delimiter may follow at once: put the line end back for it.
-			s.lo -= 2
-			if s.lo < 0 || s.buf[s.lo] != '\r' {
-				s.lo += 2
-			} else if !bytes.HasPrefix(s.buf[s.lo:s.hi], s.delim[:min(len(s.delim), s.hi-s.lo)]) {
-				s.lo += 2
-			} else if ok, err := s.need(len(s.delim)); err != nil {
-				return p, err
-			} else if !ok || !bytes.HasPrefix(s.buf[s.lo:s.hi], s.delim) {
-				s.lo += 2
-			}
-			return p, nil
+			at, err := s.endsHere()
+			p.absent = at && size == 0
+			return p, err
 		}
 		if size += len(l); size > maxHeader {
 			return p, errMultipart("the headers of a part are too long")
@@ -255,6 +249,23 @@ func (s *scanner) headers() (p part, err error) {
 			p.location = value
 		}
 	}
+}
+
+// endsHere looks after the headers of a part whether it has no body: then their
+// line end is given back, because it is also that of the delimiter.
+func (s *scanner) endsHere() (bool, error) {
+	if s.lo < 2 || s.buf[s.lo-2] != '\r' {
+		return false, nil
+	}
+	s.lo -= 2
+	if bytes.HasPrefix(s.buf[s.lo:s.hi], s.delim[:min(len(s.delim), s.hi-s.lo)]) {
+		ok, err := s.need(len(s.delim))
+		if err != nil || ok && bytes.HasPrefix(s.buf[s.lo:s.hi], s.delim) {
+			return true, err
+		}
+	}
+	s.lo += 2
+	return false, nil
 }
 
 // single is a request that is one file.

@@ -35,13 +35,23 @@ func (x *exchange) query() ([]mediaRange, url.Values, error) {
 	if !wantsJSON(list) && !wantsXML(list) {
 		return nil, nil, fault.New(fault.NotAcceptable, "Results are given as application/dicom+json or multipart/related; type=\"application/dicom+xml\".")
 	}
-	params, err := url.ParseQuery(x.r.URL.RawQuery)
+	raw, err := url.ParseQuery(x.r.URL.RawQuery)
 	if err != nil {
 		return nil, nil, fault.New(fault.Invalid, "The query of the URL is not valid.")
+	}
+	params := url.Values{}
+	for name, values := range raw {
+		if low := strings.ToLower(name); options[low] {
+			name = low
+		}
+		params[name] = append(params[name], values...)
 	}
 	params.Del("accept")
 	return list, params, nil
 }
+
+// options are the parameters of a search that are no attributes; AHDS takes them in any case.
+var options = map[string]bool{"accept": true, "limit": true, "offset": true, "cursor": true, "fuzzymatching": true, "includefield": true}
 
 // matches answers with a page of data sets.
 func (x *exchange) matches(p *dicom.Page, params url.Values, list []mediaRange) error {

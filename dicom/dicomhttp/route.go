@@ -227,16 +227,20 @@ func (rt *route) match(path string, seg []string) bool {
 			rt.rest = strings.Join(seg, "/")
 			return true
 		}
-		if len(seg) == 0 || want[0] != '{' && want != seg[0] || seg[0] == "" {
+		if len(seg) == 0 || want[0] != '{' && want != seg[0] || seg[0] == "" || want == "{study}" && seg[0][0] == '$' {
 			return false
+		}
+		uid := strings.TrimRight(seg[0], " \x00") // padding, as some have it from their files
+		if uid == "" {
+			uid = seg[0]
 		}
 		switch want {
 		case "{study}":
-			rt.uids.Study = seg[0]
+			rt.uids.Study = uid
 		case "{series}":
-			rt.uids.Series = seg[0]
+			rt.uids.Series = uid
 		case "{instance}":
-			rt.uids.SOP = seg[0]
+			rt.uids.SOP = uid
 		case "{workitem}":
 			rt.workitem = seg[0]
 		case "{frames}", "{tag}", "{operation}":

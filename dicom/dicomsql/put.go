@@ -35,13 +35,29 @@ type group struct {
 	part       int64 // of a study
 	uid        string
 	parent     *group
-	fresh      bool // not in the database yet
-	attrs      []byte
-	rec        *dicom.Record // the last one that belongs to it; its values win
-	modalities []string      // of a study
-	children   int64         // series that were added
-	instances  int64         // instances that were added
-	version    int64
+	fresh      bool             // not in the database yet
+	attrs      []byte           // as the row has them
+	now        dicom.Attributes // as it is going to have them
+	values     dicom.Values     // of the columns that change
+	modalities []string         // of a study
+	children   int64            // series that were added
+	instances  int64            // instances that were added
+	version    int64            // of the last record; 0 when nothing was stored
+}
+
+// take brings the values of a level up to date with a record: it wins, but
+// what it has no value for stays as it was.
+func (g *group) take(level dicom.Level, r *dicom.Record, own dicom.Attributes, seq int64) {
+	if g.version == 0 {
+		g.now = g.attrs
+	}
+	g.version = seq
+	g.now = own.Over(g.now)
+	for i := range dicom.Columns {
+		if dicom.Columns[i].Level == level && r.Values[i] != "" {
+			g.values[i] = r.Values[i]
+		}
+	}
 }
 
 func (s *Store) putting(c *db.Conn) *putting {
@@ -146,10 +162,10 @@ func (p *putting) one(part int64, r *dicom.Record, packed []byte, replace bool) 
 		err = saveValues(p.c, &indexed{iid: seq, eid: se.id, sid: st.id, uids: r.UIDs, values: r.Tags}, at)
 	}
 	p.use(l.Object, l.Size)
-	for _, g := range []*group{st, se} {
-		g.instances++
-		g.version, g.rec = seq, r
-	}
+	st.take(dicom.LevelStudy, r, r.Study, seq)
+	se.take(dicom.LevelSeries, r, r.Series, seq)
+	st.instances++
+	se.instances++
 	if m := modality(r); m != "" && !slices.Contains(st.modalities, m) {
 		st.modalities = append(st.modalities, m)
 		slices.Sort(st.modalities)
@@ -245,16 +261,16 @@ func (p *putting) newID(text string) (id int64, err error) {
 // saveStudy writes the row of a study. When its attributes did not change only
 // the counts do, so that no index has to follow.
 func (p *putting) saveStudy(g *group) error {
-	if g.rec == nil {
+	if g.version == 0 {
 		return nil // nothing was stored
 	}
 	mods := strings.Join(g.modalities, `\`)
-	if !g.fresh && bytes.Equal(g.attrs, g.rec.Study) {
+	if !g.fresh && bytes.Equal(g.attrs, g.now) {
 		return p.c.Exec("UPDATE study SET modalities = $1, nseries = nseries + $2, ninstances = ninstances + $3, version = $4 WHERE sid = $5",
 			mods, g.children, g.instances, g.version, g.id)
 	}
-	args := append([]any{g.id, g.part, g.uid}, columnValues(dicom.LevelStudy, g.rec)...)
-	args = append(args, mods, g.children, g.instances, g.version, []byte(g.rec.Study))
+	args := append([]any{g.id, g.part, g.uid}, columnValues(dicom.LevelStudy, &g.values)...)
+	args = append(args, mods, g.children, g.instances, g.version, []byte(g.now))
 	if err := p.c.Exec(sqlSaveStudy, args...); err != nil {
 		return err
 	}
@@ -263,13 +279,16 @@ func (p *putting) saveStudy(g *group) error {
 
 // saveWords brings the words of the names of a study up to date.
 func (p *putting) saveWords(g *group) error {
-	if !g.fresh {
-		if err := p.c.Exec(sqlDropWords, g.id); err != nil {
-			return err
-		}
-	}
 	for field, name := range wordFields {
-		words := dicom.NameWords(g.rec.Values[columnIndex(dicom.LevelStudy, name)])
+		words := dicom.NameWords(g.values[columnIndex(dicom.LevelStudy, name)])
+		if len(words) == 0 {
+			continue // the name stays
+		}
+		if !g.fresh {
+			if err := p.c.Exec("DELETE FROM word WHERE sid = $1 AND field = $2", g.id, field); err != nil {
+				return err
+			}
+		}
 		slices.Sort(words)
 		for _, w := range slices.Compact(words) {
 			if err := p.c.Exec("INSERT INTO word (field, pid, word, sid) VALUES ($1, $2, $3, $4)", field, g.part, w, g.id); err != nil {
@@ -286,14 +305,14 @@ var wordFields = [...]string{"patient_name", "referring"}
 const sqlDropWords = "DELETE FROM word WHERE sid = $1"
 
 func (p *putting) saveSeries(g *group) error {
-	if g.rec == nil {
+	if g.version == 0 {
 		return nil
 	}
-	if !g.fresh && bytes.Equal(g.attrs, g.rec.Series) {
+	if !g.fresh && bytes.Equal(g.attrs, g.now) {
 		return p.c.Exec("UPDATE series SET ninstances = ninstances + $1, version = $2 WHERE eid = $3", g.instances, g.version, g.id)
 	}
-	args := append([]any{g.id, g.parent.id, g.parent.part, g.uid}, columnValues(dicom.LevelSeries, g.rec)...)
-	args = append(args, g.instances, g.version, []byte(g.rec.Series))
+	args := append([]any{g.id, g.parent.id, g.parent.part, g.uid}, columnValues(dicom.LevelSeries, &g.values)...)
+	args = append(args, g.instances, g.version, []byte(g.now))
 	return p.c.Exec(sqlSaveSeries, args...)
 }
 
@@ -303,7 +322,7 @@ var (
 )
 
 // upsert builds the statement that inserts the row of a level or brings it up
-// to date: counts are added, everything else is replaced.
+// to date: counts are added, what has no value now stays as it was, everything else is replaced.
 func upsert(table, key string, first []string, level dicom.Level, last []string) string {
 	cols := slices.Clone(first)
 	for i := range dicom.Columns {
@@ -326,19 +345,23 @@ func upsert(table, key string, first []string, level dicom.Level, last []string)
 			b.add(", ")
 		}
 		b.add(col, " = ")
-		if strings.HasPrefix(col, "n") && (col == "nseries" || col == "ninstances") {
-			b.add(table, ".", col, " + ")
+		switch {
+		case col == "nseries", col == "ninstances":
+			b.add(table, ".", col, " + excluded.", col)
+		case slices.Contains(last, col):
+			b.add("excluded.", col)
+		default:
+			b.add("coalesce(excluded.", col, ", ", table, ".", col, ")")
 		}
-		b.add("excluded.", col)
 	}
 	return b.text.String()
 }
 
-func columnValues(level dicom.Level, r *dicom.Record) []any {
+func columnValues(level dicom.Level, v *dicom.Values) []any {
 	var out []any
 	for i := range dicom.Columns {
 		if dicom.Columns[i].Level == level {
-			out = append(out, null(r.Values[i]))
+			out = append(out, null(v[i]))
 		}
 	}
 	return out
