@@ -2,6 +2,8 @@ package fhirsql
 
 import (
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
 )
@@ -26,7 +28,9 @@ type cache struct {
 	changed    []fhir.Key
 	// ending are the changed ones during the commit of a shared store: others may
 	// have seen what it writes before this node knows that it succeeded.
-	ending map[fhir.Key]struct{}
+	ending  map[fhir.Key]struct{}
+	settled time.Time    // when a transaction of this node ended last
+	found   atomic.Int32 // of thousand bodies that searches showed lately, how many were here; see note
 }
 
 // generation finds a record by its name and by its rid. A rid of 0 is not known.
@@ -110,6 +114,56 @@ func (c *cache) at(rid int64, epoch uint64) (rec fhir.Record, ok bool) {
 	return x.rec, true
 }
 
+// same returns the record of a rid if it is the version of a seq, which is the
+// same whatever was committed since.
+func (c *cache) same(rid int64, seq fhir.Seq) (rec fhir.Record, ok bool) {
+	c.mu.RLock()
+	x, epoch := c.young.rids[rid], c.epoch
+	if x != nil {
+		c.mu.RUnlock()
+		return x.rec, x.rec.Seq == seq
+	}
+	x = c.old.rids[rid]
+	c.mu.RUnlock()
+	if x == nil || x.rec.Seq != seq {
+		return rec, false
+	}
+	c.keep(x, epoch)
+	return x.rec, true
+}
+
+// still reports whether nothing was committed by this node since an epoch, and
+// nothing is about to be.
+func (c *cache) still(epoch uint64) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.epoch == epoch && !c.committing
+}
+
+// calmTime is how long nobody must have committed to expect that nobody will
+// during a search.
+const calmTime = 10 * time.Millisecond
+
+// calm is still, if that is likely to last for a search.
+func (c *cache) calm(epoch uint64) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.epoch == epoch && !c.committing && time.Since(c.settled) > calmTime
+}
+
+// note learns from a search of a shared store how many of the bodies that it
+// shows were in the cache.
+func (c *cache) note(asked, found int) {
+	if asked > 0 {
+		was := c.found.Load()
+		c.found.Store(was + (int32(found*1000/asked)-was)/8)
+	}
+}
+
+// warm reports whether bodies are better sought in the cache than read with
+// the rows that lead to them: each that is missing there costs a second statement.
+func (c *cache) warm() bool { return c.found.Load() >= 850 }
+
 // put keeps a record that was read when the epoch was the given one.
 func (c *cache) put(rec fhir.Record, rid int64, epoch uint64) {
 	c.keep(&cached{rec, rid}, epoch)
@@ -173,6 +227,7 @@ func (c *cache) settle() {
 	c.mu.Lock()
 	c.epoch++
 	c.committing = false
+	c.settled = time.Now()
 	c.ending = nil
 	for _, k := range c.changed {
 		c.size -= c.young.drop(k)

@@ -284,7 +284,8 @@ func (pl *plan) estimate(c *db.Conn, p *pred, limit int64) (n int64, err error) 
 	if n, ok := pl.s.larges.rows(key, limit, now); ok {
 		return n, nil
 	}
-	if n, err = pl.countRows(c, p, limit); err == nil && n >= probeFirst {
+	// To count a small range is a round trip at worst.
+	if n, err = pl.countRows(c, p, limit); err == nil && (n >= probeFirst || pl.s.shared) {
 		pl.s.larges.add(key, n, limit, now)
 	}
 	return n, err

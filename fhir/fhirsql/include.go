@@ -206,7 +206,7 @@ func (r *run) included(found []int64) error {
 		r.page.NextIncluded = encodeCursor(r.includePrint(), []any{found[n-1]})
 	}
 	r.page.Included = make([]fhir.Record, 0, len(found))
-	r.expect(found)
+	r.show(found)
 	size := 0
 	for i, rid := range found {
 		rec, err := r.shown(rid)

@@ -35,6 +35,7 @@ type want struct {
 	t     int64
 	epoch uint64 // of the cache, before the round
 	found byte
+	rid   int64
 	rec   fhir.Record
 	z     []byte // the compressed body
 }
@@ -73,7 +74,7 @@ func (s *Store) readShared(ctx context.Context, k fhir.Key) (rec fhir.Record, er
 		if w.rec.Stored, err = s.unpack(nil, k, w.z); err != nil {
 			return rec, &fault.Error{Kind: fault.Internal, Op: "fhirsql: decode " + k.Type, Msg: "internal error", Err: err}
 		}
-		s.cache.put(w.rec, 0, w.epoch)
+		s.cache.put(w.rec, w.rid, w.epoch)
 		return w.rec, nil
 	case w != nil && w.found == nowhere:
 		return rec, unknown(k)
@@ -82,8 +83,9 @@ func (s *Store) readShared(ctx context.Context, k fhir.Key) (rec fhir.Record, er
 			return rec, nil
 		}
 	}
-	if rec, _, err = s.read(ctx, k); err == nil && !rec.Deleted {
-		s.cache.put(rec, 0, epoch)
+	rec, rid, err := s.read(ctx, k)
+	if err == nil && !rec.Deleted {
+		s.cache.put(rec, rid, epoch)
 	}
 	return rec, err
 }
@@ -172,7 +174,7 @@ func (s *Store) readWants(c *db.Conn, wants []*want) error {
 		case st.ColNull(2):
 			w.found = unclear
 		default:
-			w.found = current
+			w.found, w.rid = current, st.ColInt(1)
 			w.rec = fhir.Record{Key: w.key, Version: st.ColInt(2), Seq: fhir.Seq(st.ColInt(3)), Method: methods[st.ColInt(4)]}
 			w.z = st.ColBlob(5, (*zPool.get())[:0])
 		}

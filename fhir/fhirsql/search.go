@@ -21,13 +21,15 @@ func (s *Store) Search(ctx context.Context, q *search.Query) (*fhir.Page, error)
 	begin := time.Now()
 	r := s.newRun(within, nil, q)
 	epoch := s.cache.now()
-	err := s.attempt(within, func(c *db.Conn) error {
+	err := s.attempt(within, epoch, func(c *db.Conn, cached bool) error {
 		if r.c != nil { // it runs again
 			r = s.newRun(within, nil, q)
 		}
-		r.c, r.epoch, r.cached = c, epoch, true
+		r.c, r.epoch, r.cached, r.keeps = c, epoch, cached, true
+		r.bodies = s.shared && !(cached && s.cache.warm())
 		return r.do()
 	})
+	s.cache.note(r.lookups, r.found)
 	took := time.Since(begin)
 	r.slow(took)
 	if err != nil {
@@ -47,7 +49,7 @@ func (s *Store) search(ctx context.Context, c *db.Conn, q *search.Query) (*fhir.
 }
 
 func (s *Store) newRun(ctx context.Context, c *db.Conn, q *search.Query) *run {
-	return &run{s: s, ctx: ctx, c: c, q: q, page: &fhir.Page{Total: -1}, bodies: s.shared}
+	return &run{s: s, ctx: ctx, c: c, q: q, page: &fhir.Page{Total: -1}}
 }
 
 // do plans and runs the search.
@@ -104,10 +106,14 @@ type run struct {
 	printed string // see print
 
 	epoch  uint64 // of the cache, before the snapshot
-	cached bool   // epoch is set
+	cached bool   // what is in the cache of that epoch is what the snapshot holds
+	keeps  bool   // what is read may be put into the cache
 
 	bodies   bool                  // are read together with the candidates of a page, where that saves a round trip
 	expected []int64               // resources whose bodies are going to be read
+	shows    bool                  // the answer shows those
+	lookups  int                   // bodies that the cache of a shared store was asked for
+	found    int                   // that it had
 	fetched  map[int64]fhir.Record // those of them that were read together
 }
 
@@ -247,7 +253,7 @@ func (r *run) finish(hits []hit) (err error) {
 			missing = append(missing, hits[i].row.rid())
 		}
 	}
-	r.expect(missing)
+	r.show(missing)
 	r.page.Records = make([]fhir.Record, 0, len(hits))
 	size := 0
 	for i := range hits {
@@ -411,7 +417,7 @@ func (r *run) fetchRows(pl *plan, after, end row, n int) (out []row, err error) 
 			}
 			out = append(out, x)
 			if bodies {
-				err = r.keep(x.rid(), st, width)
+				err = r.keep(x.rid(), st, width, true)
 			}
 			return err
 		}, b.args...)
@@ -461,7 +467,7 @@ func (r *run) load(h *hit) (err error) {
 // shown is record for what the answer shows: it may be in the cache, and is
 // kept there. Candidates are not, of which a search may read very many.
 func (r *run) shown(rid int64) (rec fhir.Record, err error) {
-	if !r.cached || r.s.shared {
+	if !r.cached || r.s.shared { // see show
 		return r.record(rid)
 	}
 	rec, ok := r.s.cache.at(rid, r.epoch)

@@ -3,7 +3,6 @@ package fhirsql
 import (
 	"cmp"
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -166,12 +165,21 @@ func (s *Store) snapshot(ctx context.Context, f func(*db.Conn) error) error {
 	})
 }
 
-// attempt is snapshot for an f that may run twice. It does not wait for the
-// check of the dictionaries, but looks afterwards, when it came together with
-// the first answer: names are given rarely.
-func (s *Store) attempt(ctx context.Context, f func(*db.Conn) error) error {
+// attempt runs an f that may run several times on one moment of the tables. While
+// what is remembered can be trusted (see db.Trust) it is told that it may use the
+// cache of the epoch, the number of commits that this node had made before.
+// Otherwise it does not wait for the check of the dictionaries, which comes
+// together with its first answer: names are given rarely.
+func (s *Store) attempt(ctx context.Context, epoch uint64, f func(c *db.Conn, cached bool) error) error {
 	if !s.shared {
-		return s.db.ReadTx(ctx, f)
+		return s.db.ReadTx(ctx, func(c *db.Conn) error { return f(c, true) })
+	}
+	if grant := s.trust.Grant(); grant != 0 && s.cache.calm(epoch) {
+		// Each statement sees the same as long as nobody commits.
+		err := s.db.Read(ctx, func(c *db.Conn) error { return f(c, true) })
+		if s.cache.still(epoch) && s.trust.Grant() == grant || ctx.Err() != nil {
+			return err
+		}
 	}
 	return s.db.ReadTx(ctx, func(c *db.Conn) error {
 		st, err := c.Prepare(sqlNewest)
@@ -183,7 +191,7 @@ func (s *Store) attempt(ctx context.Context, f func(*db.Conn) error) error {
 			return err
 		}
 		before := s.named()
-		failed := f(c)
+		failed := f(c, false)
 		if ctx.Err() != nil {
 			return failed
 		}
@@ -196,7 +204,7 @@ func (s *Store) attempt(ctx context.Context, f func(*db.Conn) error) error {
 		if s.named() == before {
 			return failed
 		}
-		return f(c)
+		return f(c, false)
 	})
 }
 
@@ -490,75 +498,4 @@ func (s *Store) askStates(c *db.Conn, keys []fhir.Key) (read func() error, err e
 		}
 		s.ahead.states[x.rid] = x
 	})
-}
-
-// expect says which bodies record is going to be asked for, in this order.
-// Where each statement is a round trip, they are read a chunk at a time.
-func (r *run) expect(rids []int64) {
-	if r.s.shared && len(rids) > 1 {
-		r.expected = rids
-	}
-}
-
-// fetchChunk is how many bodies are read together.
-const fetchChunk = 50
-
-// take returns an expected record, reading it with those that follow.
-func (r *run) take(rid int64) (rec fhir.Record, ok bool, err error) {
-	if rec, ok = r.fetched[rid]; ok {
-		delete(r.fetched, rid)
-		return rec, true, nil
-	}
-	i := slices.Index(r.expected, rid)
-	if i < 0 {
-		return rec, false, nil
-	}
-	chunk := r.expected[i:min(i+fetchChunk, len(r.expected))]
-	r.expected = r.expected[i+len(chunk):]
-	if err := r.fetch(chunk); err != nil {
-		return rec, false, err
-	}
-	rec, ok = r.fetched[rid]
-	delete(r.fetched, rid)
-	return rec, ok, nil
-}
-
-// withBodies adds the bodies to a statement that yields rids. The order stays,
-// because sessions join along indexes only, from the left row by row.
-func withBodies(text string) string {
-	return "SELECT q.*, b.ver, b.seq, b.op, b.z, b.id, b.t FROM (" + text + ") q LEFT JOIN body b ON b.rid=q.rid"
-}
-
-// keep notes a record that came with a candidate, from column i on.
-func (r *run) keep(rid int64, st *db.Stmt, i int) error {
-	if st.ColNull(i) { // record says what is wrong
-		return nil
-	}
-	rec, err := r.body(st, i)
-	if err != nil {
-		return err
-	}
-	if r.fetched == nil {
-		r.fetched = map[int64]fhir.Record{}
-	}
-	r.fetched[rid] = rec
-	return nil
-}
-
-func (r *run) fetch(rids []int64) error {
-	st, err := r.c.Prepare("SELECT b.ver, b.seq, b.op, b.z, b.id, b.t, b.rid FROM unnest($1::bigint[]) q(rid) CROSS JOIN body b WHERE b.rid=q.rid")
-	if err != nil {
-		return err
-	}
-	defer st.Reset()
-	st.Array(0, rids)
-	for {
-		ok, err := st.Step()
-		if err != nil || !ok {
-			return err
-		}
-		if err := r.keep(st.ColInt(6), st, 0); err != nil {
-			return err
-		}
-	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // totals remembers the numbers of matches until something is written, because
-// each page of a search is sent with the total again. It is no wider than the
-// database file of one process: other nodes would write unseen.
+// each page of a search is sent with the total again. Where other nodes write
+// unseen nothing is.
 type totals struct {
 	mu    sync.Mutex
 	epoch uint64
@@ -50,7 +50,7 @@ func (t *totals) put(epoch uint64, key string, n int64) {
 // countKey names a search among those whose total is remembered; "" is none:
 // who sees but a part, or asks for a time around now, has a total of their own.
 func (r *run) countKey() string {
-	if r.s.shared || !r.cached || r.q.Access != nil {
+	if !r.cached || r.q.Access != nil {
 		return ""
 	}
 	var around func(list []*search.Clause) bool
