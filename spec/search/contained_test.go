@@ -2,10 +2,48 @@ package search_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
+	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
+
+// TestDefinitionsOutliveText extracts from texts that are written over afterwards,
+// as the memory of request bodies is: what the registry keeps must not alias them.
+func TestDefinitionsOutliveText(t *testing.T) {
+	reg := search.NewRegistry()
+	marks := map[string]*search.Param{}
+	for range 20 {
+		body := []byte(`{"resourceType":"Observation","id":"o","status":"final","contained":[{"resourceType":"Patient","id":"p"},{"resourceType":"Device","id":"d"}],"code":{"text":"x"},"subject":{"reference":"#p"},"device":{"reference":"#d"}}`)
+		var d resource.Doc
+		var v search.Values
+		if err := d.Parse(body, resource.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := reg.Extract(d.Root(), nil, &v); err != nil {
+			t.Fatal(err)
+		}
+		var keys []string
+		for _, tok := range v.Tokens {
+			k := tok.Param.Key()
+			keys = append(keys, k)
+			if first := marks[k]; first == nil {
+				marks[k] = tok.Param
+			} else if first != tok.Param {
+				t.Fatalf("%s: two parameters", k)
+			}
+		}
+		for _, want := range []string{"Observation#Patient", "Observation#Device", "Observation.subject#Patient"} {
+			if !slices.Contains(keys, want) {
+				t.Fatalf("no %s in %q", want, keys)
+			}
+		}
+		for i := range body {
+			body[i] = '~'
+		}
+	}
+}
 
 // TestParseContained is about what a search of contained resources is, and what it
 // cannot be combined with.

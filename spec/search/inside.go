@@ -67,6 +67,7 @@ func (p *Param) Holds(typ string) *Param {
 	if v, ok := p.insides.marks.Load(typ); ok {
 		return v.(*Param)
 	}
+	typ = strings.Clone(typ) // it may alias the text of a resource
 	v, _ := p.insides.marks.LoadOrStore(typ, &Param{
 		Type: p.Type, Code: p.Code + "#" + typ, Kind: Token, Bit: -1, Of: p, key: p.Key() + "#" + typ,
 	})

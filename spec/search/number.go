@@ -42,11 +42,15 @@ func parseDecimal(s string) (decimal, bool) {
 	if m.Sign() == 0 && v == 0 && s[0] == '-' {
 		v = 0 // no negative zero
 	}
-	return decimal{
+	d := decimal{
 		value: v,
 		lo:    scaled(new(big.Int).Sub(m, five), unit-1),
 		hi:    scaled(new(big.Int).Add(m, five), unit-1),
-	}, true
+	}
+	if d.hi <= v { // more digits than a double tells apart: only the value itself
+		d.hi = next(v)
+	}
+	return d, true
 }
 
 // scaled returns m * 10^e, correctly rounded because it goes through text.

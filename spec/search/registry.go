@@ -127,9 +127,10 @@ var kinds = map[string]Kind{
 // buildSchema compiles the definitions of a type. The order matters: parts are
 // found among all parameters, and only those without parts are extracted.
 func buildSchema(resourceType string) *schema {
-	s := &schema{byCode: make(map[string]*Param), self: &Param{Type: resourceType, key: resourceType, Bit: -1}}
-	b := &builder{schema: s, typ: r4.Lookup(resourceType), defs: make(map[*Param]*definition)}
-	for _, sp := range definitions(resourceType) {
+	typ := r4.Lookup(resourceType) // its name outlives the text that resourceType may alias
+	s := &schema{byCode: make(map[string]*Param), self: &Param{Type: typ.Name, key: typ.Name, Bit: -1}}
+	b := &builder{schema: s, typ: typ, defs: make(map[*Param]*definition)}
+	for _, sp := range definitions(typ.Name) {
 		b.add(sp)
 	}
 	for _, p := range s.params {
