@@ -138,8 +138,12 @@ func (s *Store) Done(ctx context.Context, list []imaging.Done) error {
 			if d.Again.IsZero() {
 				err = c.Exec("DELETE FROM note WHERE pid = $1 AND study = $2 AND seq = $3", int64(d.Partition), d.Study, d.Sequence)
 			} else {
-				err = c.Exec("UPDATE note SET due = $1, tries = tries + 1 WHERE pid = $2 AND study = $3 AND seq = $4",
-					d.Again.UnixMicro(), int64(d.Partition), d.Study, d.Sequence)
+				tries := 1
+				if d.Passing {
+					tries = 0
+				}
+				err = c.Exec("UPDATE note SET due = $1, tries = tries + $2 WHERE pid = $3 AND study = $4 AND seq = $5",
+					d.Again.UnixMicro(), tries, int64(d.Partition), d.Study, d.Sequence)
 			}
 			if err != nil {
 				return err

@@ -66,6 +66,7 @@ const (
 	longWait  = 30 * time.Second
 	firstTry  = time.Minute // after a study was tried in vain, doubled each time
 	lastTry   = 6 * time.Hour
+	putOff    = 30 * time.Second // for a study during which the FHIR service could not answer
 	lagTime   = 2 * time.Second // for those who read the metrics
 )
 
@@ -237,7 +238,9 @@ func (f *Follower) step(ctx context.Context, every time.Duration) (time.Duration
 }
 
 // work works off notes, several at a time. An error says that the FHIR service
-// or the store cannot answer now; what was done until then is returned, too.
+// or the store cannot answer now. It may be that they cannot answer for some
+// studies only: these are put off, so that they do not stand in front of the others,
+// and where any other study could be worked off the rest goes on at once.
 func (f *Follower) work(ctx context.Context, list []Note) ([]Done, error) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -255,22 +258,30 @@ func (f *Follower) work(ctx context.Context, list []Note) ([]Done, error) {
 		})
 	}
 	wg.Wait()
+	err := cmp.Or(errs...)
 	out := done[:0]
 	for _, d := range done {
 		if d.Study != "" {
 			out = append(out, d)
 		}
+		if d.Study != "" && !d.Passing && ctx.Err() == nil {
+			err = nil
+		}
 	}
-	return out, cmp.Or(errs...)
+	return out, err
 }
 
-// workOff works off one note. The error is one that says nothing about the study.
+// workOff works off one note. The error is one that says nothing about the study;
+// the note is put off then, unless ctx has ended.
 func (f *Follower) workOff(ctx context.Context, n Note) (Done, error) {
 	o, err := f.sync(ctx, n)
 	d := Done{Note: n}
 	switch {
-	case err != nil && passing(err):
+	case err != nil && ctx.Err() != nil:
 		return Done{}, err
+	case err != nil && passing(err):
+		d.Again, d.Passing = f.now().Add(putOff), true
+		return d, err
 	case err != nil:
 		o = Refused
 		e := fault.From(err)

@@ -26,8 +26,9 @@ type fhirs struct {
 	mu     sync.Mutex
 	list   map[string]imaging.Resource // by Type/id
 	away   bool
-	refuse bool // every ImagingStudy
-	chance int  // of 100, that somebody else writes in between
+	refuse bool            // every ImagingStudy
+	slow   map[string]bool // ImagingStudies that it takes too long to write, by their UID
+	chance int             // of 100, that somebody else writes in between
 	rnd    *rand.Rand
 	writes int
 	last   map[string]int64 // versions go on after a delete
@@ -109,6 +110,9 @@ func (f *fhirs) Write(_ context.Context, list []imaging.Write) error {
 	for _, w := range list {
 		if f.refuse && w.Type == "ImagingStudy" {
 			return fault.At(fault.Invalid, "invariant", "ImagingStudy.series", "refused because of Doe^John")
+		}
+		if w.Type == "ImagingStudy" && w.Text != nil && f.slow[strings.TrimPrefix(f.show(imaging.Resource{Text: w.Text}).Identifier[0].Value, "urn:oid:")] {
+			return fault.New(fault.Timeout, "it takes too long")
 		}
 		if have := f.list[w.Type+"/"+w.ID].Version; have != w.Version {
 			return fault.New(fault.Precondition, "version %d", have)
@@ -409,4 +413,36 @@ func TestOthers(t *testing.T) {
 	if r, ok := w.fhir.studies(t)["1.2.3"]; !ok || r.Instances != 1 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// TestFollowerSlowStudies has as many studies as there are workers that cannot be
+// written in time, and that are the first in the row: the others are written all the
+// same, at once, and these when they can be, without having counted as refused.
+func TestFollowerSlowStudies(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, path string) {
+		w := newWorld(t, path)
+		w.fhir.slow = map[string]bool{}
+		const slow, others = 6, 40
+		for n := range slow + others {
+			if w.put(n, 1, "p1"); n < slow {
+				w.fhir.slow[fmt.Sprintf("1.2.%d", n)] = true
+			}
+		}
+		w.start()
+		written := func(want int) {
+			t.Helper()
+			for end := time.Now().Add(10 * time.Second); len(w.fhir.studies(t)) != want; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%d studies are written, want %d\n%s", len(w.fhir.studies(t)), want, w.log.String())
+				}
+			}
+		}
+		written(others)
+		w.fhir.mu.Lock()
+		w.fhir.slow = nil
+		w.fhir.mu.Unlock()
+		w.skew.Add(int64(31 * time.Second))
+		w.f.Load().Wake()
+		written(slow + others)
+	})
 }

@@ -39,7 +39,8 @@ type Note struct {
 // worked off at that time.
 type Done struct {
 	Note
-	Again time.Time
+	Again   time.Time
+	Passing bool // it was not for the study that it could not be worked off: no try
 }
 
 // Backlog is what there is to do.
