@@ -65,6 +65,7 @@ func (s *Store) remove(c *db.Conn, part int64, list []doomed) error {
 			return err
 		}
 		p.use(d.in.Location.Object, -d.in.Location.Size)
+		p.tally(part, iid, -1)
 		series[d.eid]++
 	}
 	if err := p.saveUse(); err != nil {

@@ -8,7 +8,7 @@
 // also the version of the instance and its key.
 //
 // Files in reading order: migrations, store.go, together.go, put.go, read.go, recent.go, search.go with
-// members.go and sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
+// members.go, tally.go and sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
 // workitem.go, object.go, compact.go.
 //
 // On PostgreSQL several processes may use the index: what the writer keeps in memory is

@@ -13,3 +13,10 @@ func (s *Store) Remembered() int {
 	defer s.recent.mu.Unlock()
 	return len(s.recent.young) + len(s.recent.old)
 }
+
+// SetFar makes searches look for pages from another offset on.
+func SetFar(offset int) (undo func()) {
+	before := farOffset
+	farOffset = offset
+	return func() { farOffset = before }
+}

@@ -11,6 +11,8 @@ import (
 type plan struct {
 	driving dicom.Level // where the walk begins
 	rare    member      // the condition whose studies are taken from a list
+	below   int64       // the keys of the matches are below it, if it is not 0
+	offset  int         // how many of them are skipped
 }
 
 // member is a condition about another table: the index of its filter, -1 for
@@ -21,6 +23,9 @@ type member struct{ filter, part int }
 func planOf(c *db.Conn, q *dicom.Query) (*plan, error) {
 	p := &plan{driving: drivingLevel(q)}
 	var err error
+	if p.below, p.offset, err = skip(c, q); err != nil {
+		return nil, err
+	}
 	if p.rare, err = rarest(c, q); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ type putting struct {
 	study  map[studyKey]*group
 	series map[seriesKey]*group
 	used   map[int64]usage // by blob
+	counts map[tallied]int64
 }
 
 type studyKey struct {
@@ -101,7 +102,11 @@ func (p *putting) use(object, n int64) {
 	p.used[object] = u
 }
 
+// saveUse notes what is in blobs now, and how many instances there are.
 func (p *putting) saveUse() error {
+	if err := p.saveTally(); err != nil {
+		return err
+	}
 	for id, n := range p.used {
 		if n == (usage{}) {
 			continue // nothing was stored in it
@@ -162,6 +167,7 @@ func (p *putting) one(part int64, r *dicom.Record, packed []byte, replace bool) 
 		err = saveValues(p.c, &indexed{iid: seq, eid: se.id, sid: st.id, uids: r.UIDs, values: r.Tags}, at)
 	}
 	p.use(l.Object, l.Size)
+	p.tally(part, seq, 1)
 	st.take(dicom.LevelStudy, r, r.Study, seq)
 	se.take(dicom.LevelSeries, r, r.Series, seq)
 	st.instances++
@@ -190,6 +196,7 @@ func (p *putting) old(se *group, r *dicom.Record, replace bool) (there bool, err
 		return iid != 0, err
 	}
 	p.s.recent.changed = true
+	p.tally(se.parent.part, iid, -1)
 	if err := p.c.Exec("DELETE FROM instance WHERE iid = $1", iid); err != nil {
 		return false, err
 	}

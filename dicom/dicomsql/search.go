@@ -74,7 +74,7 @@ func statement(q *dicom.Query, p *plan) (b *sqlb, byDay bool) {
 		}
 		matching(b, q, p, byDay, from)
 		b.add(" OFFSET ")
-		b.arg(q.Offset)
+		b.arg(p.offset)
 		b.add(")")
 		order(b, q, byDay)
 	}
@@ -90,6 +90,10 @@ func matching(b *sqlb, q *dicom.Query, p *plan, byDay bool, from string) {
 	b.add(aliases[p.driving], ".pid = ")
 	b.arg(int64(q.Partition))
 	conditions(b, q, p)
+	if p.below > 0 {
+		b.add(" AND ", keys[q.Level], " < ")
+		b.arg(p.below)
+	}
 	if q.After != nil {
 		after(b, q, byDay)
 	}

@@ -85,6 +85,8 @@ func (p *putting) supersede(st, se *group, old *dicom.Instance, r *dicom.Record,
 		err = saveValues(p.c, &indexed{iid: seq, eid: se.id, sid: st.id, uids: r.UIDs, values: r.Tags}, at)
 	}
 	p.use(l.Object, l.Size)
+	p.tally(st.part, int64(old.Version), -1)
+	p.tally(st.part, seq, 1)
 	st.take(dicom.LevelStudy, r, r.Study, seq)
 	se.take(dicom.LevelSeries, r, r.Series, seq)
 	r.Version, r.Stored = dicom.Version(seq), true

@@ -67,7 +67,7 @@ const (
 	firstTry  = time.Minute // after a study was tried in vain, doubled each time
 	lastTry   = 6 * time.Hour
 	putOff    = 30 * time.Second // for a study during which the FHIR service could not answer
-	lagTime   = 2 * time.Second // for those who read the metrics
+	lagTime   = 2 * time.Second  // for those who read the metrics
 )
 
 // Follower keeps the resources in step from New to Close.
