@@ -296,8 +296,7 @@ func (d *definition) setElements(req *ExportRequest, values []string) error {
 		if !ok {
 			typ, name = "", e
 		}
-		known := typ == "" && slices.ContainsFunc(r4.ResourceTypes(), func(t string) bool { return hasElement(t, name) }) || typ != "" && hasElement(typ, name)
-		if !known {
+		if ok && typ == "" || !r4.HasElement(typ, name) {
 			if err := d.tolerate(req, bad("_elements: there is no element %.64q; write name or Patient.name", e)); err != nil {
 				return err
 			}
@@ -306,17 +305,6 @@ func (d *definition) setElements(req *ExportRequest, values []string) error {
 		d.Elements = append(d.Elements, e)
 	}
 	return nil
-}
-
-func hasElement(typ, name string) bool {
-	t := r4.Lookup(typ)
-	if t == nil || t.Kind != r4.Resource {
-		return false
-	}
-	if _, _, ok := t.Element([]byte(name)); ok {
-		return true
-	}
-	return slices.ContainsFunc(t.Elements, func(e *r4.Element) bool { return e.Name == strings.TrimSuffix(name, "[x]") })
 }
 
 // elementsOf returns the names of _elements that concern a type. A type that

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/r4"
 )
 
 // maxParams limits the parameters of one request: a search with more is a
@@ -191,6 +192,23 @@ func (v *view) set(in *fhir.Interaction) error {
 	}
 	if s := in.Params.Get("_summary"); s != "" && s != "false" {
 		return fault.At(fault.Invalid, "invalid", "", "_elements and _summary=%s cannot be used together", s)
+	}
+	if in.Strict && in.Verb != fhir.VerbSearch { // a search says so itself
+		return checkElements(in.Type, v.elements)
+	}
+	return nil
+}
+
+// checkElements refuses names that a type does not have; "" is any type.
+func checkElements(typ string, names []string) error {
+	for _, n := range names {
+		switch {
+		case n == "resourceType" || r4.HasElement(typ, n):
+		case typ == "":
+			return fault.At(fault.Invalid, "value", "", "_elements: no resource type has an element %q", printable(n))
+		default:
+			return fault.At(fault.Invalid, "value", "", "_elements: %s has no element %q", typ, printable(n))
+		}
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package r4
 
-import "sync"
+import (
+	"slices"
+	"strings"
+	"sync"
+)
 
 // Kind says what a Type is.
 type Kind uint8
@@ -87,6 +91,24 @@ func ResourceTypes() []string { return load().resources }
 func IsResource(name string) bool {
 	t := Lookup(name)
 	return t != nil && t.Kind == Resource && !t.Abstract
+}
+
+// HasElement reports whether a resource type has an element of its own: by its
+// name, with or without [x] if it is a choice, or by its name in JSON. "" stands for
+// any type.
+func HasElement(resourceType, name string) bool {
+	if resourceType == "" {
+		return slices.ContainsFunc(ResourceTypes(), func(t string) bool { return HasElement(t, name) })
+	}
+	t := Lookup(resourceType)
+	if t == nil || t.Kind != Resource {
+		return false
+	}
+	if _, _, ok := t.Element([]byte(name)); ok {
+		return true
+	}
+	name, of := strings.CutSuffix(name, "[x]")
+	return slices.ContainsFunc(t.Elements, func(e *Element) bool { return e.Name == name && (e.Choice || !of) })
 }
 
 // load returns the definitions and reads them on the first call.

@@ -185,7 +185,34 @@ func (p *parser) elements(name string, values []string) error {
 	if len(p.res.Elements) == 0 {
 		return badValue(name, "it names no element")
 	}
-	p.used(name, strings.Join(p.res.Elements, ","))
+	return nil
+}
+
+// knownElements leaves out names that no resource of the answer can have: one of
+// the types that are searched, or any type where others come along. Their
+// resources show the mandatory elements all the same.
+func (p *parser) knownElements() error {
+	const name = "_elements"
+	types := p.types
+	if len(types) == 0 || len(p.q.Includes) > 0 || p.held != nil {
+		types = []string{""}
+	}
+	var known []string
+	for _, e := range p.res.Elements {
+		if e == "resourceType" || slices.ContainsFunc(types, func(t string) bool { return r4.HasElement(t, e) }) {
+			known = append(known, e)
+			continue
+		}
+		if p.opt.AHDS && !p.opt.Strict {
+			continue // without a word, as there
+		}
+		if err := p.leaveOut(badValue(name, "there is no element %.64q; they are named as in name,birthDate", e)); err != nil {
+			return err
+		}
+	}
+	if len(known) > 0 {
+		p.used(name, strings.Join(known, ","))
+	}
 	return nil
 }
 
@@ -207,6 +234,9 @@ func (p *parser) token(name string, values []string) error {
 func (p *parser) finish() error {
 	if len(p.res.Elements) > 0 && p.res.Summary != "" && p.res.Summary != "false" {
 		return invalid("_elements", "it cannot be combined with _summary=%s", p.res.Summary)
+	}
+	if err := p.knownElements(); err != nil {
+		return err
 	}
 	if p.res.Summary == "count" {
 		p.q.Count = 0
