@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,7 +41,8 @@ type DB struct {
 	eng     engine
 	slots   chan struct{} // one token per reader that may be in use
 	idle    idle
-	version atomic.Int64 // grows at the beginning and at the end of each commit
+	version *atomic.Int64 // of the file, see fileVersion
+	held    atomic.Bool   // readers may have left transactions open, and letGo will come
 	w       *writer
 	trust   *Trust // nil if nobody asked for it
 	closing sync.Once
@@ -80,12 +82,14 @@ func Open(path string, opt Options) (*DB, error) {
 		opt.LeaseTime = 5 * time.Second
 	}
 	opt.Trust = opt.Trust.withDefaults()
-	d := &DB{path: path, opt: opt, slots: make(chan struct{}, opt.Readers), closed: make(chan struct{})}
+	d := &DB{path: path, opt: opt, slots: make(chan struct{}, opt.Readers), version: new(atomic.Int64), closed: make(chan struct{})}
 	for range opt.Readers {
 		d.slots <- struct{}{}
 	}
 	d.eng = &sqliteEngine{path: path, opt: opt}
-	if isPostgres(path) {
+	if !isPostgres(path) {
+		d.version = fileVersion(path)
+	} else {
 		e, err := newPostgres(path, opt)
 		if err != nil {
 			return nil, err
@@ -135,7 +139,8 @@ func (d *DB) Read(ctx context.Context, f func(*Conn) error) error {
 //
 // On a file the transaction stays open when nothing was committed meanwhile, and
 // is that of the next ReadTx on the connection if nothing is until then: to begin and
-// end one takes calls of the system, which cost as much as a small search.
+// end one takes calls of the system, which cost as much as a small search. It does not
+// stay open for longer than a second without a reader.
 func (d *DB) ReadTx(ctx context.Context, f func(*Conn) error) error {
 	return d.lend(ctx, func(c *Conn) error {
 		now := d.version.Load()
@@ -154,6 +159,9 @@ func (d *DB) ReadTx(ctx context.Context, f func(*Conn) error) error {
 		c.c.interrupt(nil)
 		if err == nil && c.kind == SQLite && now%2 == 0 && d.version.Load() == now {
 			c.held, c.at = true, now
+			if d.held.CompareAndSwap(false, true) {
+				time.AfterFunc(idleTime, d.letGo)
+			}
 			return nil
 		}
 		if e := c.c.commit(); err == nil {
@@ -236,6 +244,39 @@ func (d *DB) reader(ctx context.Context) (*Conn, error) {
 // long as one is in use, what was written later stays in the WAL.
 const renewTime = 100 * time.Millisecond
 
+// idleTime is after how long idle readers give their snapshots up in any case, so
+// that other programs can look after the file.
+const idleTime = time.Second
+
+func (d *DB) letGo() {
+	d.held.Store(false)
+	d.renew()
+}
+
+// versions counts the commits of files, each at its beginning and at its end. A file
+// that is open twice has one count, so that each sees at once what the other wrote.
+var versions struct {
+	mu sync.Mutex
+	of map[string]*atomic.Int64
+}
+
+func fileVersion(path string) *atomic.Int64 {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	versions.mu.Lock()
+	defer versions.mu.Unlock()
+	v := versions.of[path]
+	if v == nil {
+		if versions.of == nil {
+			versions.of = map[string]*atomic.Int64{}
+		}
+		v = new(atomic.Int64)
+		versions.of[path] = v
+	}
+	return v
+}
+
 // renew ends the transactions that idle readers left open.
 func (d *DB) renew() {
 	d.idle.mu.Lock()
@@ -260,9 +301,12 @@ func (d *DB) Close() error {
 		for range d.opt.Readers {
 			<-d.slots
 		}
+		d.idle.mu.Lock()
 		for _, c := range d.idle.list {
 			c.close()
 		}
+		d.idle.list = nil
+		d.idle.mu.Unlock()
 		d.w.conn.close()
 		d.eng.close()
 		err = werr

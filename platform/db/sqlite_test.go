@@ -114,3 +114,42 @@ func TestSnapshots(t *testing.T) {
 	}
 	look(d.ReadTx, false)
 }
+
+// TestTwice: a file that is open twice is read as both wrote it.
+func TestTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.db")
+	var files [2]*db.DB
+	for i := range files {
+		d, err := db.Open(path, db.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = d.Close() }()
+		files[i] = d
+	}
+	count := func(d *db.DB) (n int64) {
+		t.Helper()
+		err := d.ReadTx(t.Context(), func(c *db.Conn) error {
+			return c.Query("SELECT count(*) FROM a", func(st *db.Stmt) error { n = st.ColInt(0); return nil })
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	write := func(d *db.DB, text string) {
+		t.Helper()
+		if err := d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { return c.Exec(text) }}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(files[0], "CREATE TABLE a (n INTEGER)")
+	for i := range int64(20) {
+		for _, d := range files {
+			if n := count(d); n != i {
+				t.Errorf("%d rows, want %d", n, i)
+			}
+		}
+		write(files[i%2], "INSERT INTO a VALUES (1)")
+	}
+}
