@@ -325,14 +325,20 @@ func (p *pred) filter(b *sqlb) {
 			b.w(") IS TRUE")
 			continue
 		}
-		index := ""
-		if a.patient && b.byPatient {
+		// Where patients come in turn, the token rows of one lie side by side in their
+		// key. Elsewhere those of the resource do in tok_rid, and without a look at
+		// its patient a walk needs no more than its index.
+		index, patient := "", a.patient
+		switch {
+		case a.patient && b.byPatient:
 			index = tokKey
+		case a.patient && b.d.pins:
+			index, patient = rowsOf["tok"], false
 		}
 		b.w("EXISTS (SELECT 1 FROM ")
 		b.as(a.table, "f", index)
 		b.w(" WHERE f.rid=r.rid AND ")
-		if a.patient {
+		if patient {
 			b.w("f.pat=coalesce(r.pat,0) AND ")
 		}
 		b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
