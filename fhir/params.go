@@ -179,12 +179,8 @@ func (s *Service) loadEdition(ctx context.Context) (stored bool, err error) {
 	}
 	s.reg.SetCustom(customs)
 	s.params.list = list
-	if sw, ok := s.store.(ParamSwitcher); ok {
-		off, err := sw.DisabledParams(ctx)
-		if err != nil {
-			return false, err
-		}
-		s.reg.SetDisabled(off)
+	if stored, err := s.loadDisabled(ctx); err != nil || stored {
+		return stored, err
 	}
 	if !remembers {
 		return false, nil
@@ -197,6 +193,30 @@ func (s *Service) loadEdition(ctx context.Context) (stored bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// loadDisabled reads which parameters are disabled. One whose definition is gone is
+// not any more: when it is made again, it begins anew.
+func (s *Service) loadDisabled(ctx context.Context) (stored bool, err error) {
+	sw, ok := s.store.(ParamSwitcher)
+	if !ok {
+		return false, nil
+	}
+	off, err := sw.DisabledParams(ctx)
+	if err != nil {
+		return false, err
+	}
+	var gone []ParamSwitch
+	for _, url := range off {
+		if !s.reg.Defines(url) {
+			gone = append(gone, ParamSwitch{URL: url})
+		}
+	}
+	s.reg.SetDisabled(off)
+	if len(gone) == 0 {
+		return false, nil
+	}
+	return true, sw.SwitchParams(ctx, gone)
 }
 
 // outdatedTries is how often a change is tried again because the search

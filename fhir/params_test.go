@@ -150,6 +150,27 @@ func TestDisabledParameters(t *testing.T) {
 			t.Fatal(err)
 		}
 		found(other, 2, 0)
+		// A definition that is made again is not disabled.
+		const url = "http://example.org/sp/eyes"
+		r.do(201, "PUT", "SearchParameter/eyes", eyes)
+		if err := r.svc.SwitchParams(t.Context(), []fhir.ParamSwitch{{URL: url, Off: true}, {URL: gender, Off: true}}); err != nil {
+			t.Fatal(err)
+		}
+		r.do(200, "PUT", "SearchParameter/eyes", strings.Replace(eyes, `"x"`, `"y"`, 1))
+		if !r.svc.Disabled(url) {
+			t.Error("a change of the definition enables it")
+		}
+		r.do(204, "DELETE", "SearchParameter/eyes", "")
+		if resp := r.do(200, "GET", "Patient?eye-colour=blue", ""); len(resp.Dropped) != 1 {
+			t.Errorf("after the deletion: %+v", resp.Dropped)
+		}
+		r.do(201, "PUT", "SearchParameter/eyes", eyes)
+		if r.svc.Disabled(url) || !r.svc.Disabled(gender) {
+			t.Error("made again it is disabled, or another one is not any more")
+		}
+		if err := other.svc.FollowParams(t.Context()); err != nil || other.svc.Disabled(url) || !other.svc.Disabled(gender) {
+			t.Errorf("another node: %v, %v; %v", other.svc.Disabled(url), other.svc.Disabled(gender), err)
+		}
 	})
 }
 

@@ -30,6 +30,7 @@
 //	GET    /_operations/reindex/job     its progress; DELETE cancels it
 //	GET    /T/id/$reindex               the index entries of a resource
 //	GET    /SearchParameter/$status     which search parameters can be used
+//	POST   /SearchParameter/$status/_search  the same, parameters in a form
 //	PUT    /SearchParameter/$status     disables them, or enables them again
 //	DELETE /T/id/$purge-history         drop all versions but the current one
 //	GET    /T/id/U    GET  /T/id/*      search in the compartment of T/id

@@ -159,6 +159,11 @@ func (x *exchange) paramStatus() error {
 	if !ok {
 		return fault.At(fault.NotFound, "not-supported", "", "this service has no $status")
 	}
+	if x.in.Method == http.MethodPost {
+		if err := x.readForm(); err != nil {
+			return err
+		}
+	}
 	only := func(name string) (values []string) {
 		for _, v := range x.in.Params[name] {
 			values = append(values, strings.Split(v, ",")...)

@@ -36,6 +36,7 @@ const (
 	atReindex
 	atImport
 	atImportFile
+	atStatusSearch
 )
 
 // route is one method at a place.
@@ -66,6 +67,7 @@ var routes = [...][]route{
 	atReindex:           {{method: http.MethodGet, verb: fhir.VerbReindex}, {method: http.MethodDelete, verb: fhir.VerbReindex}},
 	atImport:            {{method: http.MethodGet, verb: fhir.VerbImport}, {method: http.MethodDelete, verb: fhir.VerbImport}},
 	atImportFile:        {{method: http.MethodGet, verb: fhir.VerbImport}},
+	atStatusSearch:      {{method: http.MethodPost, verb: fhir.VerbParamStatus}},
 }
 
 var typeRoutes = []route{
@@ -236,6 +238,9 @@ func (t *target) parseType(seg []string) error {
 		return nil
 	case len(seg) == 1 && seg[0][0] == '$':
 		return t.setOperation(seg[0][1:])
+	case len(seg) == 2 && t.typ == "SearchParameter" && seg[0] == "$status" && seg[1] == "_search":
+		t.place = atStatusSearch
+		return nil
 	}
 	if !validID(seg[0]) {
 		return fault.New(fault.Invalid, "the id in the URL is not a FHIR id: 1 to 64 of A-Z a-z 0-9 - .")
@@ -350,6 +355,7 @@ var patterns = [...]string{
 	atReindex:           "/_operations/reindex/{id}",
 	atImport:            "/_operations/import/{id}",
 	atImportFile:        "/_operations/import/{id}/{file}",
+	atStatusSearch:      "/SearchParameter/$status/_search",
 }
 
 // Routes lists every method of every path below the base, but those of Options.Handlers.

@@ -87,6 +87,13 @@ func (r *Registry) Disabled(url string) bool {
 	return off != nil && (*off)[url]
 }
 
+// Defines reports whether a type has a parameter with a URL.
+func (r *Registry) Defines(url string) bool {
+	return slices.ContainsFunc(r4.ResourceTypes(), func(t string) bool {
+		return slices.ContainsFunc(r.Params(t), func(p *Param) bool { return p.URL == url })
+	})
+}
+
 // usable returns a parameter that can be searched by, or nil.
 func (r *Registry) usable(resourceType, code string) *Param {
 	if p := r.Param(resourceType, code); p != nil && !r.Disabled(p.URL) {
