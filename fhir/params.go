@@ -276,8 +276,8 @@ func (s *Service) readParams(ctx context.Context) (list []*custom, err error) {
 		}
 		for i := range page.Records {
 			rec := &page.Records[i]
-			c, ok, _ := readParam(rec.Key, rec.Stored)
-			if ok && !slices.ContainsFunc(list, func(o *custom) bool { return o.URL == c.URL || o.Code == c.Code && overlap(o.Types(), c.Types()) }) {
+			c, ok, _ := s.readParam(rec.Key, rec.Stored)
+			if ok && !slices.ContainsFunc(list, func(o *custom) bool { return collision(o, c) != nil }) {
 				list = append(list, c)
 			}
 		}
@@ -291,13 +291,14 @@ func overlap(a, b []string) bool {
 	return slices.ContainsFunc(a, func(t string) bool { return slices.Contains(b, t) })
 }
 
-// readParam reads a stored SearchParameter.
-func readParam(k Key, stored []byte) (*custom, bool, error) {
+// readParam reads a stored SearchParameter. Azure Health Data Services takes a
+// draft as it takes an active one.
+func (s *Service) readParam(k Key, stored []byte) (*custom, bool, error) {
 	var d resource.Doc
 	if err := d.Parse(resource.AppendResource(nil, resource.Header{Type: k.Type, ID: k.ID}, stored), resource.Options{}); err != nil {
 		return nil, false, err
 	}
-	c, ok, err := search.ReadCustom(d.Root(), "")
+	c, ok, err := search.ReadCustom(d.Root(), "", s.cfg.Compat == CompatAHDS)
 	if !ok || err != nil {
 		return nil, false, err
 	}
@@ -323,10 +324,8 @@ func (s *Service) commit(ctx context.Context, c *Change) (done []Applied, err er
 	s.params.mu.Lock()
 	defer s.params.mu.Unlock()
 	err = s.defined(ctx, true, func() error {
-		for i := range c.Ops {
-			if err := s.checkParam(&c.Ops[i]); err != nil {
-				return err
-			}
+		if err := s.checkParams(c.Ops); err != nil {
+			return err
 		}
 		done, err = s.store.Apply(ctx, c)
 		return err
@@ -341,25 +340,44 @@ func (s *Service) commit(ctx context.Context, c *Change) (done []Applied, err er
 	return done, nil
 }
 
-// checkParam refuses a definition that cannot be used or collides with another.
-func (s *Service) checkParam(op *Op) error {
-	if op.Key.Type != "SearchParameter" || op.Kind != OpPut {
-		return nil
+// checkParams refuses definitions that cannot be used, or collide with each other
+// or with those that stay beside them.
+func (s *Service) checkParams(ops []Op) error {
+	others := slices.Clone(s.params.list)
+	for i := range ops {
+		others = slices.DeleteFunc(others, func(c *custom) bool { return ops[i].Key == Key{"SearchParameter", c.id} })
 	}
-	c, ok, err := readParam(op.Key, op.Stored)
-	if err != nil {
-		return definitionError(err)
-	}
-	if !ok {
-		return nil
-	}
-	for _, o := range s.params.list {
-		if o.URL == c.URL && o.id != c.id {
-			return fault.At(fault.Invalid, "duplicate", "SearchParameter.url", "the search parameter %s is defined by SearchParameter/%s already", c.URL, o.id)
+	for i := range ops {
+		if ops[i].Key.Type != "SearchParameter" || ops[i].Kind != OpPut {
+			continue
 		}
+		c, ok, err := s.readParam(ops[i].Key, ops[i].Stored)
+		if err != nil {
+			return definitionError(err)
+		}
+		if !ok {
+			continue
+		}
+		for _, o := range others {
+			if err := collision(o, c); err != nil {
+				return err
+			}
+		}
+		if err := s.reg.Check(c.Custom); err != nil {
+			return definitionError(err)
+		}
+		others = append(others, c)
 	}
-	if err := s.reg.Check(c.Custom); err != nil {
-		return definitionError(err)
+	return nil
+}
+
+// collision says why c cannot be defined beside o.
+func collision(o, c *custom) error {
+	switch {
+	case o.URL == c.URL:
+		return fault.At(fault.Invalid, "duplicate", "SearchParameter.url", "the search parameter %s is defined by SearchParameter/%s already", c.URL, o.id)
+	case o.Code == c.Code && overlap(o.Types(), c.Types()):
+		return fault.At(fault.Invalid, "duplicate", "SearchParameter.code", "the code %q is that of %s already, which SearchParameter/%s defines for the same types", c.Code, o.URL, o.id)
 	}
 	return nil
 }

@@ -127,6 +127,7 @@ func (s *Service) compartment(in *Interaction) ([]string, *search.CompartmentRef
 	if err != nil {
 		return nil, nil, searchError(err)
 	}
+	c.Self = c.Self && s.cfg.Compat != CompatAHDS
 	return types, c, nil
 }
 

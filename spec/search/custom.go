@@ -22,9 +22,10 @@ type Custom struct {
 // Partial reports whether only some of the resources are indexed by p.
 func (p *Param) Partial() bool { return p.partial.Load() }
 
-// ReadCustom reads an active SearchParameter resource. ok is false for one that
-// defines nothing: it is not active, or describes a parameter of R4.
-func ReadCustom(n resource.Node, key string) (c *Custom, ok bool, err error) {
+// ReadCustom reads an active SearchParameter resource, or a draft too. ok is false
+// for one that defines nothing: it has another status, or describes a parameter of
+// R4, by its URL or as derived from it.
+func ReadCustom(n resource.Node, key string, draft bool) (c *Custom, ok bool, err error) {
 	t := func(name string) string { return n.Get(name).Text() }
 	c = &Custom{Key: key, SearchParam: r4.SearchParam{
 		ID: t("id"), URL: t("url"), Code: t("code"), Type: t("type"), Expression: t("expression"), Description: t("description"),
@@ -39,11 +40,13 @@ func ReadCustom(n resource.Node, key string) (c *Custom, ok bool, err error) {
 	for b := n.Get("component").First(); b.Valid(); b = b.Next() {
 		c.Components = append(c.Components, r4.Component{Definition: b.Get("definition").Text(), Expression: b.Get("expression").Text()})
 	}
-	if t("status") != "active" {
+	if status := t("status"); status != "active" && (status != "draft" || !draft) {
 		return nil, false, nil
 	}
-	if known := r4.SearchParamByURL(c.URL); known != nil && known.Code == c.Code {
-		return nil, false, nil
+	for _, url := range []string{c.URL, t("derivedFrom")} {
+		if known := r4.SearchParamByURL(url); known != nil && known.Code == c.Code {
+			return nil, false, nil
+		}
 	}
 	switch {
 	case c.URL == "":
@@ -79,9 +82,8 @@ func (c *Custom) Types() []string {
 	return out
 }
 
-// Check says why a parameter cannot be defined beside those that are known:
-// its code or URL is taken on one of the types, or its expression has no
-// meaning there.
+// Check says why a parameter cannot be defined beside those of R4: its code or URL
+// is taken on one of the types, or its expression has no meaning there.
 func (r *Registry) Check(c *Custom) error {
 	types := c.Types()
 	if len(types) == 0 {
@@ -91,7 +93,7 @@ func (r *Registry) Check(c *Custom) error {
 	for _, t := range types {
 		for _, p := range r.Params(t) {
 			switch {
-			case p.URL == c.URL && p.Custom: // an earlier version of the same
+			case p.Custom: // who has all definitions compares them
 			case p.Code == c.Code:
 				return &Error{Param: "SearchParameter.code", Code: "duplicate", Msg: fmt.Sprintf("%s has a search parameter %q already, %s", t, c.Code, p.URL)}
 			case p.URL == c.URL:

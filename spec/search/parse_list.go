@@ -43,7 +43,7 @@ func (p *parser) notReferenced(name string, values []string) error {
 		has := &Has{}
 		switch {
 		case !ok || typ == "*" && code != "*" || typ != "*" && !r4.IsResource(typ):
-			if err := p.leaveOut(badValue(name, "%q does not have the form *:*, Type:* or Type:parameter", v)); err != nil {
+			if err := p.leaveOut(notSupported(name, "%q does not have the form *:*, Type:* or Type:parameter", v)); err != nil {
 				return err
 			}
 			continue

@@ -73,7 +73,7 @@ func TestParseControl(t *testing.T) {
 		"Patient?_include=Encounter:subject":        {Count: 10, Warned: []string{"_include not-supported"}},
 		"Patient?_revinclude=Encounter:location":    {Count: 10, Warned: []string{"_revinclude not-supported"}},
 		"Patient?_text=x&_list=y":                   {Count: 10, Used: "_list=y&_text=x"},
-		"Patient?_not-referenced=x":                 {Count: 10, Warned: []string{"_not-referenced value"}},
+		"Patient?_not-referenced=x":                 {Count: 10, Warned: []string{"_not-referenced not-supported"}},
 		"Patient?_not-referenced=Encounter:subject": {Count: 10, Used: "_not-referenced=Encounter%3Asubject"},
 		"Patient?_contained=true":                   {Count: 10, Warned: []string{"_contained not-supported"}},
 		"Patient?_contained=false":                  {Count: 10, Used: "_contained=false"},
