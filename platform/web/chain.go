@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -112,6 +113,7 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		// A handler that aborted leaves an answer that must not look complete.
 		if completed {
 			w.finish()
+			drain(r)
 		} else {
 			w.abandon()
 		}
@@ -120,6 +122,16 @@ func (c *chain) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}()
 	c.guarded(w, r, begin)
 	completed = true
+}
+
+// drain reads what a refused request still has of its body, when the client closes
+// the connection after it. Otherwise net/http closes with bytes unread, the system
+// answers with a reset, and the client may lose the answer that it was sent. On
+// connections that go on net/http does the same. It ends where that gives up.
+func drain(r *http.Request) {
+	if r.Close && r.Header["Expect"] == nil { // who expects a 100 has sent nothing
+		_, _ = io.CopyN(io.Discard, r.Body, 256<<10)
+	}
 }
 
 // headers puts on the answer what every answer has. They are few on purpose: a

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
@@ -293,6 +294,30 @@ func TestLimits(t *testing.T) {
 
 // TestStall lets a client ask for a large answer and not read it, then one that
 // reads slowly: each piece in time, the whole long after.
+// A request that is refused unread on a connection that its client closes is
+// answered, not reset.
+func TestRefusedBody(t *testing.T) {
+	srv := httptest.NewServer(web.Chain(http.NotFoundHandler(), web.Options{MaxBody: 1 << 20}))
+	defer srv.Close()
+	for i := range 20 { // a reset may come late
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := strings.Repeat("x", 200<<10)
+		if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+			t.Fatalf("%d: sending: %v", i, err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 404 ") {
+			t.Fatalf("%d: %q, %v", i, answer, err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestStall(t *testing.T) { synctest.Test(t, stall) }
 
 func stall(t *testing.T) {
