@@ -340,7 +340,9 @@ func (c *composing) compose(ctx context.Context, d *draft) error {
 	pr, pw := io.Pipe()
 	wrote := make(chan error, 1)
 	go func() {
-		err := dcm.Write(pw, &dcm.File{Meta: &dcm.Dataset{}, Data: d.data}, b.syntax, dcm.WriteOptions{Source: src})
+		err := fault.Guard("dicom: compose", func() error {
+			return dcm.Write(pw, &dcm.File{Meta: &dcm.Dataset{}, Data: d.data}, b.syntax, dcm.WriteOptions{Source: src})
+		})
 		_ = pw.CloseWithError(err) // nil: the end of the file
 		wrote <- err
 	}()

@@ -194,12 +194,14 @@ func (s *Service) copyFiles(ctx context.Context, id string, dest Destination, li
 	for range min(exportWriters, len(list)) {
 		writers.Go(func() {
 			for i := range next {
-				file, err := s.openFile(ctx, list[i], false, 0, -1)
-				if err == nil {
-					err = dest.Put(ctx, id+"/results/"+list[i].UIDs.String()+".dcm", file)
-					_ = file.Close()
-				}
-				errs[i] = err
+				errs[i] = fault.Guard("dicom: export", func() error {
+					file, err := s.openFile(ctx, list[i], false, 0, -1)
+					if err == nil {
+						err = dest.Put(ctx, id+"/results/"+list[i].UIDs.String()+".dcm", file)
+						_ = file.Close()
+					}
+					return err
+				})
 			}
 		})
 	}

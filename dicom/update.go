@@ -271,7 +271,9 @@ func (s *Service) put(ctx context.Context, size int64, write func(io.Writer) err
 	pr, pw := io.Pipe()
 	k := s.pack.begin(n, 1)
 	s.pack.seal(k)
-	go func() { _ = pw.CloseWithError(write(pw)) }()
+	go func() {
+		_ = pw.CloseWithError(fault.Guard("dicom: update", func() error { return write(pw) })) // nil: the end of the file
+	}()
 	info, err := s.blobs.Put(ctx, objectKey(n), pr, blob.PutOptions{ContentType: "application/dicom"})
 	_ = pr.CloseWithError(errors.New("the blob is not written any more"))
 	if err != nil {

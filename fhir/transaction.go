@@ -309,7 +309,11 @@ func (s *Service) settled(ctx context.Context, in *Interaction, found *reads) *R
 	if reading && found.bytes.Load() > readsMax {
 		return &Response{Err: fault.At(fault.TooCostly, "too-costly", "", "the reads of this Bundle find more than %d MiB; ask in several Bundles", readsMax>>20)}
 	}
-	r, err := s.Do(ctx, in)
+	var r *Response
+	err := fault.Guard("fhir: entry", func() (err error) {
+		r, err = s.Do(ctx, in)
+		return err
+	})
 	if err != nil {
 		return &Response{Err: err}
 	}

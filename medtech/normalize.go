@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech/mapping"
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // parallelFrom is the number of messages from which a second goroutine pays.
@@ -24,7 +25,14 @@ func (s *Service) normalize(list []Raw, maps *compiled) *batch {
 	results := make([]normalized, len(list))
 	work := func(from, to int) {
 		for i := from; i < to; i++ {
-			results[i] = normalizeOne(&list[i], maps)
+			err := fault.Guard("medtech: normalize", func() error {
+				results[i] = normalizeOne(&list[i], maps)
+				return nil
+			})
+			if err != nil {
+				s.log.Error("normalizing a message failed", "offset", list[i].Offset, "err", err)
+				results[i] = normalized{errs: []*mapping.Error{{Class: MeasurementProcessing, Msg: "internal error"}}}
+			}
 		}
 	}
 	if n := min(runtime.GOMAXPROCS(0), len(list)/parallelFrom); n > 1 {

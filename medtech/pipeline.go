@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech/mapping"
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // batch is a run of messages on their way through the stages.
@@ -122,7 +123,7 @@ func (s *Service) finish(ctx context.Context, b *batch) bool {
 	known := len(b.dead)
 	for {
 		b.dead = b.dead[:known]
-		err := s.persistBatch(ctx, b, nil)
+		err := fault.Guard("medtech: persist", func() error { return s.persistBatch(ctx, b, nil) })
 		if err == nil && len(b.dead) > 0 {
 			err = s.store.Finish(ctx, Finished{Done: b.done(), Dead: b.dead})
 		}

@@ -274,7 +274,11 @@ func (f *Follower) work(ctx context.Context, list []Note) ([]Done, error) {
 // workOff works off one note. The error is one that says nothing about the study;
 // the note is put off then, unless ctx has ended.
 func (f *Follower) workOff(ctx context.Context, n Note) (Done, error) {
-	o, err := f.sync(ctx, n)
+	var o Outcome
+	err := fault.Guard("imaging: sync", func() (err error) {
+		o, err = f.sync(ctx, n)
+		return err
+	})
 	d := Done{Note: n}
 	switch {
 	case err != nil && ctx.Err() != nil:

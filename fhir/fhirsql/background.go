@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // background is work that a store does on its own, one at a time, until it is closed.
@@ -25,7 +27,7 @@ func (b *background) start(log *slog.Logger, name string, work func(context.Cont
 	ctx, cancel := context.WithCancel(context.Background())
 	b.running, b.cancel = true, cancel
 	b.done.Go(func() {
-		err := work(ctx)
+		err := fault.Guard(name, func() error { return work(ctx) })
 		b.mu.Lock()
 		b.running = false
 		b.mu.Unlock()

@@ -322,9 +322,15 @@ func (w *writer) room(group []*Work) func() bool {
 // transaction got in the way, or because the server is being restarted.
 const patience = 8 * time.Second
 
+// panicked reports whether err stands for a panic.
+func panicked(err error) bool {
+	_, ok := errors.AsType[*fault.Panic](err)
+	return ok
+}
+
 // commit runs a group. An engine may ask for another try. When a group fails on
-// a shared database, each of its works is run alone, so that the error finds
-// the one that it belongs to.
+// a shared database, or one of its works panics, each of them is run alone, so that
+// the error finds the one that it belongs to.
 func (w *writer) commit(group []*Work) {
 	start := time.Now()
 	if !group[0].Bulk {
@@ -349,7 +355,7 @@ func (w *writer) commit(group []*Work) {
 		w.left = append(slices.Clone(group[done:]), w.left...)
 		group = group[:done]
 	}
-	if err != nil && len(group) > 1 && w.eng.dialect() == Postgres && !w.eng.again(err) {
+	if err != nil && len(group) > 1 && (panicked(err) || w.eng.dialect() == Postgres && !w.eng.again(err)) {
 		for i := range group {
 			w.commit(group[i : i+1])
 		}
@@ -387,7 +393,7 @@ func (w *writer) attempt(group *[]*Work) (took time.Duration, done int, err erro
 	}
 	for _, f := range w.flush {
 		if err == nil {
-			err = f(w.conn)
+			err = fault.Guard("db: flush", func() error { return f(w.conn) })
 		}
 	}
 	if err == nil {
@@ -410,7 +416,7 @@ func (w *writer) attempt(group *[]*Work) (took time.Duration, done int, err erro
 // have their turn, and returns how many. The error is one that breaks the transaction.
 func (w *writer) do(group *[]*Work) (int, error) {
 	for _, f := range w.begin {
-		if err := f(w.conn, *group); err != nil {
+		if err := fault.Guard("db: begin", func() error { return f(w.conn, *group) }); err != nil {
 			return len(*group), err
 		}
 	}
@@ -423,7 +429,10 @@ func (w *writer) do(group *[]*Work) (int, error) {
 		if x.state.Load() != taken && !x.state.CompareAndSwap(waiting, taken) {
 			continue
 		}
-		x.err = x.Do(w.conn)
+		x.err = fault.Guard("db: write", func() error { return x.Do(w.conn) })
+		if panicked(x.err) { // it may have written a part
+			return len(*group), x.err
+		}
 		if b, ok := errors.AsType[*Broken](x.err); ok {
 			return len(*group), b.Err
 		}

@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 )
 
@@ -97,6 +98,27 @@ func Wrap(op string, err error) error {
 	}
 	return &Error{Kind: Internal, Op: op, Msg: "internal error", Err: err}
 }
+
+// Guard calls f. A panic in it becomes an Internal error with the stack: what was
+// asked fails, not the process with all that others asked. Goroutines that work on
+// what clients sent need it; those of a request have the server's.
+func Guard(op string, f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &Error{Kind: Internal, Op: op, Msg: "internal error", Err: &Panic{Value: v, Stack: debug.Stack()}}
+		}
+	}()
+	return f()
+}
+
+// Panic is the cause of an error of Guard.
+type Panic struct {
+	Value any
+	Stack []byte
+}
+
+// Error implements error.
+func (p *Panic) Error() string { return fmt.Sprintf("panic: %v\n%s", p.Value, p.Stack) }
 
 // From returns err as *Error: itself, or an Internal error around it. From(nil) is nil.
 func From(err error) *Error {

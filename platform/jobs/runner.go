@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -176,12 +174,11 @@ func (r *Runner) run(parent context.Context, j *Job) {
 
 // call runs the handler. A panic is a failure of the job, not of the node.
 func (r *Runner) call(ctx context.Context, j *Job) (result any, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &fault.Error{Kind: fault.Internal, Op: "jobs: " + j.Kind, Msg: "internal error", Err: fmt.Errorf("panic: %v\n%s", v, debug.Stack())}
-		}
-	}()
-	return r.kinds[j.Kind].Run(ctx, &Task{Job: *j, store: r.store})
+	err = fault.Guard("jobs: "+j.Kind, func() (err error) {
+		result, err = r.kinds[j.Kind].Run(ctx, &Task{Job: *j, store: r.store})
+		return err
+	})
+	return result, err
 }
 
 // heartbeat renews the lease until ctx ends. A node that cannot reach the
