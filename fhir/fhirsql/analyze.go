@@ -49,19 +49,19 @@ func (s *Store) analyze(ctx context.Context) error {
 		return nil
 	}
 	return s.db.Read(ctx, func(c *db.Conn) error {
-		stale := false
-		err := c.Query(sqlKnown, func(st *db.Stmt) error { stale = st.ColInt(0) > 2*max(st.ColInt(1), 0); return nil })
-		if err != nil || !stale {
+		var given, known int64
+		err := c.Query(sqlKnown, func(st *db.Stmt) error { given, known = st.ColInt(0), st.ColInt(1); return nil })
+		// Numbers may have been set aside for names and never used, more than
+		// there are names: that alone is no reason to do it again and again.
+		if err != nil || given <= 2*max(known, 0) || given-s.analyzed.Load() <= known/2 {
 			return err
 		}
-		if err := c.Exec("SET vacuum_cost_delay=2"); err != nil {
-			return err
-		}
-		for _, table := range analyzed {
-			if err := c.Exec("ANALYZE " + table); err != nil {
+		for _, table := range analyzed { // each with the setting in a transaction of its own, where it ends
+			if err := c.Script("SET LOCAL vacuum_cost_delay=2; ANALYZE " + table); err != nil {
 				return err
 			}
 		}
+		s.analyzed.Store(given)
 		return nil
 	})
 }

@@ -64,8 +64,9 @@ type Store struct {
 	known    known
 	words    background
 	analysis background
-	shared   bool // other nodes may write
-	opened   bool // set before the first write of a caller
+	analyzed atomic.Int64 // numbers of names that had been set aside when this node gathered statistics
+	shared   bool         // other nodes may write
+	opened   bool         // set before the first write of a caller
 	edition  edition
 	tail     tail // what was seen of the writes of other nodes
 	rounds   rounds

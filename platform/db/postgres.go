@@ -63,12 +63,18 @@ func newPostgres(address string, opt Options) (*pgEngine, error) {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
 	cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: pc, DeadlineDelay: 2 * time.Second}
+		return cancelling(pc)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte("hygeia writer of " + e.schema))
 	e.lock = int64(h.Sum64())
 	return e, nil
+}
+
+// cancelling asks the server to end a statement whose context has ended, and gives
+// the connection up if it does not.
+func cancelling(pc *pgconn.PgConn) ctxwatch.Handler {
+	return &pgconn.CancelRequestContextWatcherHandler{Conn: pc, DeadlineDelay: 2 * time.Second}
 }
 
 func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 )
 
 // pgConn is one session. The writer's sends statements that return nothing
@@ -21,6 +22,7 @@ type pgConn struct {
 	gen   int // grows with each connection made; statements are prepared for one
 	names int // statements named so far
 	done  <-chan struct{}
+	watch *ctxwatch.ContextWatcher // of a use that began with an open pipeline, see interrupt
 
 	pipe   *pgconn.Pipeline
 	queue  []*pgStmt // sent and not answered yet; nil where the rows do not matter
@@ -51,7 +53,7 @@ func (u until) Err() error {
 }
 
 func (c *pgConn) ctx() context.Context {
-	if c.done == nil {
+	if c.done == nil || c.watch != nil {
 		return context.Background()
 	}
 	return until{context.Background(), c.done}
@@ -78,6 +80,7 @@ func (c *pgConn) connect() error {
 
 // drop ends the connection without a word.
 func (c *pgConn) drop() {
+	c.unwatch()
 	if c.pc != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_ = c.pc.Close(ctx)
@@ -90,13 +93,28 @@ func (c *pgConn) close() { c.drop() }
 
 func (c *pgConn) dead() bool { return c.pc == nil || c.pc.IsClosed() }
 
-// interrupt also marks the beginning of a new use of a reader.
+// interrupt also marks the beginning of a new use of a reader. A pipeline has the
+// context that it was begun with: one that the end of the snapshot before left
+// open has none, and is watched here.
 func (c *pgConn) interrupt(ctx context.Context) {
+	c.unwatch()
 	c.done = nil
 	if ctx != nil {
 		c.done = ctx.Done()
 	}
 	c.clean = true
+	if c.done != nil && c.pipe != nil && !c.dead() {
+		c.watch = ctxwatch.NewContextWatcher(cancelling(c.pc))
+		c.watch.Watch(until{context.Background(), c.done})
+	}
+}
+
+// unwatch returns when what the watch may have begun has ended.
+func (c *pgConn) unwatch() {
+	if c.watch != nil {
+		c.watch.Unwatch()
+		c.watch = nil
+	}
 }
 
 // fault makes an error of ours, seeing to it that one of the connection is known as such.
@@ -308,6 +326,9 @@ const (
 func (c *pgConn) send(s, into *pgStmt) error {
 	if c.dead() {
 		return c.fault("run", errors.New("the connection is closed"))
+	}
+	if c.watch != nil && (until{done: c.done}).Err() != nil { // its cancellation may be over
+		return c.fault("run", context.Canceled)
 	}
 	if c.pipe == nil {
 		c.pipe = c.pc.StartPipeline(c.ctx())
