@@ -100,8 +100,8 @@ func (b *builder) pixels(e *dcm.Element, ent *entity) []dcm.Element {
 		for n := 1; ent.frames[n] != nil; n++ {
 			list = append(list, ent.frames[n])
 		}
-		if len(list) != len(ent.frames) || len(list) != b.d.frames() {
-			b.fail(e.Tag, "The parts are not those of the %d frames of the image.", b.d.frames())
+		if len(list) != len(ent.frames) || len(list) != b.d.frames {
+			b.fail(e.Tag, "The parts are not those of the %d frames of the image.", b.d.frames)
 			return nil
 		}
 	}
@@ -159,7 +159,7 @@ func (b *builder) native(e *dcm.Element, list []*spool) (more []dcm.Element) {
 	want := int64(0)
 	if s := list[0].stream; s != nil {
 		more = b.told(e, s)
-		want = int64(s.Rows) * int64(s.Columns) * int64(s.Samples) * int64((s.Bits+7)/8) * int64(b.d.frames())
+		want = int64(s.Rows) * int64(s.Columns) * int64(s.Samples) * int64((s.Bits+7)/8) * int64(b.d.frames)
 	} else if im, err := dcm.ImageOf(b.d.data); err != nil {
 		b.fail(e.Tag, "%v.", err)
 		return nil
@@ -260,8 +260,8 @@ func (b *builder) oneEach(e *dcm.Element, video bool) bool {
 		e.Fragments = cut
 		return true
 	}
-	if len(e.Fragments) != b.d.frames() {
-		b.fail(e.Tag, "Each of the %d frames is to be a part, with /frames/ and its number at the end of the Content-Location.", b.d.frames())
+	if len(e.Fragments) != b.d.frames {
+		b.fail(e.Tag, "Each of the %d frames is to be a part, with /frames/ and its number at the end of the Content-Location.", b.d.frames)
 		return false
 	}
 	for _, f := range e.Fragments {

@@ -36,10 +36,13 @@ const (
 )
 
 // maxMetadata bounds the metadata of a request; maxHeld what is kept of its bulk
-// data in memory.
+// data in memory; maxDrafts and maxRefs what there may be of small things that each
+// take more memory than text.
 const (
 	maxMetadata = 16 << 20
 	maxHeld     = 4 << 20
+	maxDrafts   = 10_000
+	maxRefs     = 50_000
 )
 
 // StoreMetadata stores instances that come as metadata and bulk data. Each becomes a
@@ -84,15 +87,20 @@ type composing struct {
 	drafts []*draft           // in their order
 	bulk   map[string]*entity // by URI
 	read   int                // bytes of metadata
+	refs   int                // BulkDataURIs of drafts that wait
 	held   int64              // bytes of bulk data in memory
 }
 
-// draft is an instance that waits for its bulk data.
+// draft is an instance that waits for its bulk data: as text, because a data set
+// takes several times the memory.
 type draft struct {
-	index int
-	data  *dcm.Dataset // nil: it does not wait any more
-	refs  []bulkRef
-	got   int // how many of refs, from the first on, are known to have come
+	index  int
+	text   []byte // DICOM JSON; nil: it does not wait any more
+	frames int    // how many the image has
+	refs   []bulkRef
+	got    int // how many of refs, from the first on, are known to have come
+
+	data *dcm.Dataset // while it becomes a file
 }
 
 // bulkRef is a BulkDataURI. Until it is resolved, the Offset of its element is the
@@ -105,10 +113,29 @@ type bulkRef struct {
 
 // entity is what a URI names: one part, or one for each frame.
 type entity struct {
+	uri    string
 	whole  *spool
 	frames map[int]*spool
-	drafts []*draft // that name it
-	users  int      // how many of them wait for it or are made of it
+	drafts map[int][]*draft // that name it, by the number of frames that will do; 0 = none will
+	users  int              // how many of them wait for it or are made of it
+}
+
+// ready takes out the drafts for which something has come: all when it is the
+// whole, else those for which there are enough frames now. So each is looked at once
+// for an entity, however many parts it has.
+func (e *entity) ready(whole bool) (list []*draft) {
+	if !whole {
+		n := len(e.frames)
+		list = e.drafts[n]
+		delete(e.drafts, n)
+		return list
+	}
+	for _, l := range e.drafts {
+		list = append(list, l...)
+	}
+	e.drafts = nil
+	slices.SortFunc(list, func(a, b *draft) int { return a.index - b.index })
+	return list
 }
 
 // locate returns a URI in the form in which it is compared.
@@ -135,7 +162,7 @@ func (c *composing) part(ctx context.Context, p *Part) error {
 		}
 	}
 	if e == nil {
-		e = &entity{}
+		e = &entity{uri: uri}
 		c.bulk[uri] = e
 	}
 	if frame == 0 && e.whole != nil || frame > 0 && e.frames[frame] != nil {
@@ -153,7 +180,7 @@ func (c *composing) part(ctx context.Context, p *Part) error {
 		}
 		e.frames[frame] = sp
 	}
-	for _, d := range e.drafts {
+	for _, d := range e.ready(frame == 0) {
 		if err := c.complete(ctx, d); err != nil {
 			return err
 		}
@@ -218,13 +245,12 @@ func (c *composing) refuse(index int, d *dcm.Dataset, reason uint16, comments ..
 
 // draft takes one data set.
 func (c *composing) draft(ctx context.Context, object []byte) error {
-	d := &draft{index: c.index}
+	d := &draft{index: c.index, text: object}
 	c.index++
-	data, err := dcm.ParseJSONBulk(object, func(e *dcm.Element, path, uri string) error {
+	data, err := d.parse(func(e *dcm.Element, path, uri string) error {
 		if uri == "" {
 			return fmt.Errorf("%s: the BulkDataURI is empty", path)
 		}
-		e.Offset, e.Length = int64(len(d.refs)), 1
 		d.refs = append(d.refs, bulkRef{e.Tag, c.locate(uri), !strings.Contains(path, ".") && isPixels(e.Tag)})
 		return nil
 	})
@@ -232,18 +258,53 @@ func (c *composing) draft(ctx context.Context, object []byte) error {
 		c.refuse(d.index, nil, reasonProcessing, comment(err))
 		return nil
 	}
-	d.data = data
-	for _, uri := range d.uris() {
-		e := c.bulk[uri]
-		if e == nil {
-			e = &entity{}
-			c.bulk[uri] = e
-		}
-		e.drafts = append(e.drafts, d)
-		e.users++
+	d.frames = framesOf(data)
+	if c.refs += len(d.refs); c.refs > maxRefs || len(c.drafts) == maxDrafts {
+		return fault.New(fault.TooLarge, "More than %d instances, or %d references, of the request wait for bulk data.", maxDrafts, maxRefs)
 	}
-	c.drafts = append(c.drafts, d)
-	return c.complete(ctx, d)
+	for i := range d.refs {
+		r := &d.refs[i]
+		e := c.bulk[r.uri]
+		if e == nil {
+			e = &entity{uri: r.uri}
+			c.bulk[r.uri] = e
+		}
+		r.uri = e.uri // one text for all
+		if e.drafts == nil {
+			e.drafts = map[int][]*draft{}
+		}
+		n := 0
+		if r.pixels {
+			n = d.frames
+		}
+		if l := e.drafts[n]; len(l) == 0 || l[len(l)-1] != d {
+			e.drafts[n] = append(l, d)
+		}
+	}
+	for _, uri := range d.uris() {
+		c.bulk[uri].users++
+	}
+	err = c.complete(ctx, d)
+	if d.text != nil {
+		c.drafts = append(c.drafts, d)
+	}
+	return err
+}
+
+// parse reads the data set; bulk is called for its BulkDataURIs, always in the
+// same order, which is that of refs.
+func (d *draft) parse(bulk func(e *dcm.Element, path, uri string) error) (*dcm.Dataset, error) {
+	n := int64(0)
+	return dcm.ParseJSONBulk(d.text, func(e *dcm.Element, path, uri string) error {
+		e.Offset, e.Length = n, 1
+		n++
+		return bulk(e, path, uri)
+	})
+}
+
+// again reads the data set that was read before.
+func (d *draft) again() (*dcm.Dataset, error) {
+	return d.parse(func(*dcm.Element, string, string) error { return nil })
 }
 
 func isPixels(t dcm.Tag) bool {
@@ -260,9 +321,9 @@ func (d *draft) uris() []string {
 	return slices.Compact(out)
 }
 
-// frames is how many the image has.
-func (d *draft) frames() int {
-	n, ok := d.data.Int(dcm.TagNumberOfFrames)
+// framesOf is how many frames an image has.
+func framesOf(d *dcm.Dataset) int {
+	n, ok := d.Int(dcm.TagNumberOfFrames)
 	if !ok || n < 1 {
 		return 1
 	}
@@ -272,7 +333,7 @@ func (d *draft) frames() int {
 // has reports whether what a reference names has come.
 func (c *composing) has(d *draft, r *bulkRef) bool {
 	e := c.bulk[r.uri]
-	return e.whole != nil || r.pixels && len(e.frames) > 0 && len(e.frames) >= d.frames()
+	return e.whole != nil || r.pixels && len(e.frames) > 0 && len(e.frames) >= d.frames
 }
 
 // complete stores a draft once it has all that it needs.
@@ -280,10 +341,13 @@ func (c *composing) complete(ctx context.Context, d *draft) error {
 	for d.got < len(d.refs) && c.has(d, &d.refs[d.got]) {
 		d.got++
 	}
-	if d.data == nil || d.got < len(d.refs) {
+	if d.text == nil || d.got < len(d.refs) {
 		return nil
 	}
-	err := c.compose(ctx, d)
+	var err error
+	if d.data, err = d.again(); err == nil {
+		err = c.compose(ctx, d)
+	}
 	c.release(d)
 	return err
 }
@@ -297,14 +361,15 @@ func (c *composing) release(d *draft) {
 			delete(c.bulk, uri)
 		}
 	}
-	d.data, d.refs, d.got = nil, nil, 0
+	c.refs -= len(d.refs)
+	d.data, d.text, d.refs, d.got = nil, nil, nil, 0
 }
 
 // leftOver refuses at the end what lacks bulk data, and tells of parts that nothing
 // refers to.
 func (c *composing) leftOver() {
 	for _, d := range c.drafts {
-		if d.data == nil {
+		if d.text == nil {
 			continue
 		}
 		var comments []string
@@ -313,7 +378,11 @@ func (c *composing) leftOver() {
 				comments = append(comments, finding{r.tag, "No part has the Content-Location that the BulkDataURI names."}.comment())
 			}
 		}
-		c.refuse(d.index, d.data, reasonProcessing, comments...)
+		data, err := d.again()
+		if err != nil {
+			data = nil // it was read before, so there is none
+		}
+		c.refuse(d.index, data, reasonProcessing, comments...)
 	}
 	for _, e := range c.bulk {
 		if e.users == 0 {

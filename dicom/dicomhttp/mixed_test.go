@@ -384,7 +384,26 @@ func TestMixedManyInstances(t *testing.T) {
 		w.mixed(409, "application/dicom+json", piece{typ: "application/dicom+json", data: []byte("[" + strings.Repeat(one+",", n-1) + one + "]")})
 		return time.Since(begun)
 	}
-	if few, many := cost(1000), cost(20_000); many > 100*few { // 400 times when each looks at all
-		t.Errorf("1,000 data sets take %v, 20,000 take %v", few, many)
+	if few, many := cost(500), cost(10_000); many > 100*few { // 400 times when each looks at all
+		t.Errorf("500 data sets take %v, 10,000 take %v", few, many)
 	}
+}
+
+// TestMixedTooMany has more small things that wait than a request may have.
+func TestMixedTooMany(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	var sets, refs strings.Builder
+	for i := range 10_001 {
+		fmt.Fprintf(&sets, `,{"7FE00010":{"vr":"OB","BulkDataURI":"%d"}}`, i%3)
+	}
+	for i := range 50_001 {
+		fmt.Fprintf(&refs, `,"%08X":{"vr":"OB","BulkDataURI":"a"}`, 0x00090000+i*0x00020000%0x60000000+i/0x3000*8+1)
+	}
+	for name, text := range map[string]string{"sets": sets.String()[1:], "references": "{" + refs.String()[1:] + "}"} {
+		got := w.mixed(413, "application/dicom+json", piece{"application/dicom+json", "", []byte("[" + text + "]")})
+		if !strings.Contains(got, "wait for bulk data") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	w.want(204, "GET", "/v2/studies")
 }
