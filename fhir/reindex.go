@@ -71,12 +71,21 @@ func (s *Service) IndexOf(ctx context.Context, in *Interaction) ([]IndexEntry, e
 	return entries(&v), nil
 }
 
-// entries writes index entries as a search would name them.
+// entries writes index entries as a search would name them. Those that only chains
+// into contained resources use are left out: no search can name them.
 func entries(v *search.Values) (out []IndexEntry) {
-	add := func(p *search.Param, value string) { out = append(out, IndexEntry{p.Code, value}) }
+	add := func(p *search.Param, value string) {
+		if !strings.Contains(p.Code, "#") {
+			out = append(out, IndexEntry{p.Code, value})
+		}
+	}
 	day := func(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
 	for _, e := range v.Tokens {
-		add(e.Param, e.System+"|"+e.Code)
+		if e.System+e.Code != "" {
+			add(e.Param, e.System+"|"+e.Code)
+		} else if !strings.Contains(e.Param.Code, "#") {
+			out = append(out, IndexEntry{e.Param.Code + ":text", e.Text})
+		}
 	}
 	for _, e := range v.References {
 		if e.URL != "" {
@@ -107,9 +116,11 @@ func entries(v *search.Values) (out []IndexEntry) {
 	for _, e := range v.Composites {
 		var parts []string
 		for i := range e.Parts {
+			var values []string // of one element: any of them
 			for _, x := range entries(&e.Parts[i]) {
-				parts = append(parts, x.Value)
+				values = append(values, x.Value)
 			}
+			parts = append(parts, strings.Join(values, ","))
 		}
 		add(e.Param, strings.Join(parts, "$"))
 	}
