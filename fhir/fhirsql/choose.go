@@ -338,12 +338,16 @@ func (r *run) start(pl *plan, after row, want int) (_ *plan, rows []row, more bo
 	}
 	var end row
 	sparse := true
-	for window := pl.limits.Window; ; {
+	for window := pl.firstWindow(want); ; {
 		if end, err = r.boundary(pl, after, window); err != nil {
 			return nil, nil, false, err
 		}
 		if rows, err = r.rows(pl, after, end, want); err != nil || len(rows) == want {
 			return pl, rows, true, err
+		}
+		if end != nil && window < pl.limits.Window {
+			window = pl.limits.Window // nothing is decided before it
+			continue
 		}
 		if end != nil && !driven.known && cost < probeLast && driven.gathered() == 0 { // how large is it really?
 			n, err := pl.estimate(r.c, driven, probeLast)
@@ -371,6 +375,16 @@ func (r *run) start(pl *plan, after row, want int) (_ *plan, rows []row, more bo
 		return pl.fallback, rows, len(rows) == want, err
 	}
 	return pl, rows, end != nil, nil
+}
+
+// firstWindow is how many rows of a walk are looked at first: where matches are dense
+// they are enough, and to find the end of a window costs as much as a small search.
+// With round trips a second look costs more.
+func (pl *plan) firstWindow(want int) int {
+	if !pl.dialect.pins {
+		return pl.limits.Window
+	}
+	return min(pl.limits.Window, max(200, 4*want))
 }
 
 // boundary returns the row at the end of a window, nil when the walk is shorter.
