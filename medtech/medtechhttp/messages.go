@@ -113,10 +113,14 @@ func fromCSV(body []byte) ([]message, error) {
 	}
 	list := make([]message, 0, bytes.Count(text, []byte{'\n'})+1)
 	var doc resource.Doc
-	for line := range bytes.SplitSeq(text, []byte{'\n'}) {
+	for line := range bytes.SplitSeq(text, []byte{'\n'}) { // problems counts these lines
 		if p := problems[len(list)]; p != "" {
 			list = append(list, message{problem: p})
-		} else if len(line) > 0 && doc.Parse(line, resource.Options{}) == nil {
+		} else if len(line) == 0 { // of a header alone
+			break
+		} else if err := doc.Parse(line, resource.Options{}); err != nil {
+			list = append(list, message{problem: "the record makes no JSON: " + err.Error()})
+		} else {
 			list = append(list, check(doc.Root()))
 		}
 	}
