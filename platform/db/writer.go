@@ -64,6 +64,7 @@ type writer struct {
 	maxBulk    int
 	fast, bulk chan *Work
 	left       []*Work       // bulk work that was taken from the queue and made room for others
+	nLeft      atomic.Int64  // len(left), for Stats
 	lastFast   time.Time     // when interactive work began last
 	lastBulk   time.Time     // when bulk work ended last, or made room
 	cost       time.Duration // of one unit of bulk work lately, COMMIT included
@@ -112,7 +113,7 @@ func (d *DB) OnCommit(f func(commit time.Duration, works int)) { d.w.observe.Sto
 func (d *DB) Stats() WriterStats {
 	w := d.w
 	return WriterStats{
-		Queue: len(w.fast) + len(w.bulk), Commits: w.commits.Load(), Works: w.works.Load(),
+		Queue: len(w.fast) + len(w.bulk) + int(w.nLeft.Load()), Commits: w.commits.Load(), Works: w.works.Load(),
 		Commit: time.Duration(w.commitNS.Load()), Busy: time.Duration(w.busyNS.Load()),
 	}
 }
@@ -245,6 +246,7 @@ func (w *writer) takeBulk() *Work {
 	if len(w.left) > 0 {
 		x := w.left[0]
 		w.left = w.left[1:]
+		w.nLeft.Store(int64(len(w.left)))
 		return x
 	}
 	select {
@@ -253,6 +255,12 @@ func (w *writer) takeBulk() *Work {
 	default:
 		return nil
 	}
+}
+
+// leave puts bulk work back to where it came from.
+func (w *writer) leave(list []*Work) {
+	w.left = append(slices.Clone(list), w.left...)
+	w.nLeft.Store(int64(len(w.left)))
 }
 
 // bulkTime is how long a group of bulk work goes on, so that other nodes of a
@@ -343,7 +351,7 @@ func (w *writer) commit(group []*Work) {
 		for _, x := range group {
 			x.state.CompareAndSwap(taken, waiting)
 		}
-		w.left = append(slices.Clone(group), w.left...)
+		w.leave(group)
 		w.lastBulk = time.Now()
 		return
 	}
@@ -352,7 +360,7 @@ func (w *writer) commit(group []*Work) {
 		took, done, err = w.attempt(&group)
 	}
 	if done < len(group) {
-		w.left = append(slices.Clone(group[done:]), w.left...)
+		w.leave(group[done:])
 		group = group[:done]
 	}
 	if err != nil && len(group) > 1 && (panicked(err) || w.eng.dialect() == Postgres && !w.eng.again(err)) {
