@@ -69,7 +69,7 @@ func (b *Batch) prepare(ctx context.Context, d *resource.Doc, line []byte) (op I
 	}
 	k := Key{Type: typ, ID: root.Get("id").Text()}
 	if !ValidID(k.ID) {
-		return op, typ, fault.At(fault.Invalid, "required", typ+".id", "the resource needs an id of 1 to 64 of A-Z, a-z, 0-9, - and .")
+		return op, typ, fault.At(fault.Invalid, "required", typ+".id", "the id %q is not 1 to 64 of A-Z, a-z, 0-9, - and .", clip(k.ID))
 	}
 	op.Initial, op.Negative = b.mode.Initial, b.mode.Negative
 	meta := root.Get("meta")

@@ -25,7 +25,7 @@ type ImportOp struct {
 	Number   int64     // meta.versionId; 0: the store chooses
 	Time     time.Time // meta.lastUpdated; zero: now
 	Initial  bool      // only what does not exist yet; Number and Time are not looked at
-	Negative bool      // the store may choose numbers below 1
+	Negative bool      // numbers may be below 1, of versions that are not the current one
 }
 
 // Imported is the result of one ImportOp.
@@ -56,7 +56,8 @@ type Placement struct {
 // has the content of op. The rules are those of Azure Health Data Services:
 // the same version again is no change; the same number or the same time with
 // another content is a Conflict; numbers and times must have the same order; a
-// version without a number takes one that is free between its neighbours.
+// version without a number takes one that is free between its neighbours. Other
+// than there, numbers below 1 have the order of their times too, and are never current.
 func Place(versions []Placed, op *ImportOp, now time.Time, same func(i int) (bool, error)) (Placement, error) {
 	p := Placement{Newest: true, Version: max(op.Number, 1), After: FirstSeq, Before: LastSeq}
 	if op.Initial {
@@ -66,6 +67,14 @@ func Place(versions []Placed, op *ImportOp, now time.Time, same func(i int) (boo
 	deletes := op.Kind == OpDelete
 	if !op.Initial && op.Time.UnixMilli() > now.UnixMilli() {
 		return p, fault.At(fault.Invalid, "business-rule", "meta.lastUpdated", "meta.lastUpdated lies in the future")
+	}
+	if op.Number < 0 && !op.Initial {
+		if !op.Negative {
+			return p, conflict("version %d is below 1, which only allowNegativeVersions lets in", op.Number)
+		}
+		if last < 0 {
+			return p, conflict("version %d is below 1, so there has to be a later one already", op.Number)
+		}
 	}
 	if last < 0 {
 		p.Unchanged = deletes && op.Time.IsZero() && op.Number == 0

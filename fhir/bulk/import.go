@@ -371,6 +371,7 @@ func (l *loader) fail(line int64, err error) {
 		}
 		b = append(append(b, `{"severity":`...), strconv.Quote(severity)...)
 		b = resource.AppendString(append(b, `,"code":`...), code)
+		b = append(resource.AppendString(append(b, `,"details":{"text":`...), is.Diagnostics), '}')
 		b = resource.AppendString(append(b, `,"diagnostics":`...), where+": "+is.Diagnostics)
 		if is.Expression != "" {
 			b = append(resource.AppendString(append(b, `,"expression":[`...), is.Expression), ']')
@@ -380,19 +381,22 @@ func (l *loader) fail(line int64, err error) {
 	l.errors.Write(append(b, "]}\n"...))
 }
 
-// Import returns the status of an import.
+// Import returns the status of an import. One that was cancelled is Invalid, as
+// in Azure Health Data Services.
 func (s *Service) Import(ctx context.Context, id, base string) (*Status, error) {
 	if err := s.d.FHIR.Allow(ctx, fhir.VerbImport); err != nil {
 		return nil, err
 	}
-	j, err := s.job(ctx, kindImport, id)
+	j, err := s.anyJob(ctx, kindImport, id)
 	if err != nil {
 		return nil, err
 	}
-	switch j.State {
-	case jobs.Failed:
+	switch {
+	case cancelled(j):
+		return nil, fault.At(fault.Invalid, "processing", "", "User requested cancellation: what was imported before stays")
+	case j.State == jobs.Failed:
 		return nil, fault.New(fault.Internal, "the import failed: %s", j.Error)
-	case jobs.Completed:
+	case j.State == jobs.Completed:
 		m, err := importManifest(j, base)
 		return &Status{Manifest: m, Expires: j.Expires}, err
 	}

@@ -206,9 +206,13 @@ func (k *kit) checkErrors(id string, e ImportOutput) {
 	for _, l := range lines {
 		var o struct {
 			ResourceType string
-			Issue        []struct{ Severity, Code, Diagnostics string }
+			Issue        []struct {
+				Severity, Code, Diagnostics string
+				Details                     struct{ Text string }
+			}
 		}
-		if err := json.Unmarshal(l, &o); err != nil || o.ResourceType != "OperationOutcome" || len(o.Issue) == 0 || !strings.HasPrefix(o.Issue[0].Diagnostics, "line ") {
+		if err := json.Unmarshal(l, &o); err != nil || o.ResourceType != "OperationOutcome" || len(o.Issue) == 0 ||
+			!strings.HasPrefix(o.Issue[0].Diagnostics, "line ") || o.Issue[0].Details.Text == "" || !strings.HasSuffix(o.Issue[0].Diagnostics, ": "+o.Issue[0].Details.Text) {
 			k.Errorf("%s: %v", l, err)
 		}
 	}
@@ -225,7 +229,7 @@ func TestImportRefused(t *testing.T) {
 		params("InitialLoad", "Nonsense:f"):                                                        "Nonsense",
 		params("InitialLoad", `{"name":"colour","valueString":"red"}`, "f"):                        "colour",
 		params("InitialLoad", `{"name":"allowNegativeVersions","valueString":"yes"}`, "f"):         "allowNegativeVersions",
-		params("InitialLoad", `{"name":"processingUnitBytesToRead","valueInteger":0}`, "f"):        "processingUnitBytesToRead",
+		params("InitialLoad", `{"name":"processingUnitBytesToRead","valueInteger":-1}`, "f"):       "processingUnitBytesToRead",
 		params("InitialLoad", `{"name":"input","part":[{"name":"type","valueString":"Patient"}]}`): "no url",
 		params("InitialLoad", `{"name":"input","part":[{"name":"url","valueUri":"f"},{"name":"etag","valueUri":"\"other\""}]}`): "etag",
 		strings.Replace(params("InitialLoad", "f"), "application/fhir+ndjson", "text/csv", 1):                                   "inputFormat",
@@ -319,8 +323,14 @@ func TestImportCancel(t *testing.T) {
 		if j, err := k.jobs.Get(t.Context(), id); err != nil || j.State != jobs.Cancelled {
 			t.Errorf("the job is %s, %v", j.State, err)
 		}
-		if _, err := k.s.Import(t.Context(), id, base); !fault.Is(err, fault.NotFound) {
+		if _, err := k.s.Import(t.Context(), id, base); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "User requested cancellation") {
 			t.Errorf("status: %v", err)
+		}
+		if err := k.s.EndImport(t.Context(), id); err != nil {
+			t.Errorf("cancelled again: %v", err)
+		}
+		if _, err := k.s.ImportErrors(t.Context(), id, "0.ndjson"); !fault.Is(err, fault.NotFound) {
+			t.Errorf("errors: %v", err)
 		}
 	})
 }

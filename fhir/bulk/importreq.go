@@ -135,8 +135,11 @@ func (d *importing) parameter(name string, p resource.Node) (err error) {
 		}
 	case "processingUnitBytesToRead":
 		n, e := strconv.ParseInt(string(p.Get("valueInteger").Raw()), 10, 64)
-		if d.Unit = min(max(n, minUnit), maxUnit); e != nil || n < 1 {
-			err = bad("processingUnitBytesToRead must be a valueInteger above zero")
+		if n == 0 { // as if it were not there
+			n = defaultUnit
+		}
+		if d.Unit = min(max(n, minUnit), maxUnit); e != nil || n < 0 {
+			err = bad("processingUnitBytesToRead must be a valueInteger, and not below zero")
 		}
 	case "input":
 		err = d.input(p)
@@ -176,13 +179,13 @@ func (d *importing) input(p resource.Node) error {
 	return nil
 }
 
-// EndImport cancels an import. One that is finished is a Conflict.
+// EndImport cancels an import. To do so again is no error; one that is finished is a Conflict.
 func (s *Service) EndImport(ctx context.Context, id string) error {
 	if err := s.d.FHIR.Allow(ctx, fhir.VerbImport); err != nil {
 		return err
 	}
-	j, err := s.job(ctx, kindImport, id)
-	if err != nil {
+	j, err := s.anyJob(ctx, kindImport, id)
+	if err != nil || cancelled(j) {
 		return err
 	}
 	if j.State.Finished() {

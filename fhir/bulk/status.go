@@ -49,16 +49,28 @@ type Issue struct {
 // job returns a job of this service, NotFound for any other, and for one that
 // was cancelled or is about to be removed.
 func (s *Service) job(ctx context.Context, kind, id string) (jobs.Job, error) {
+	j, err := s.anyJob(ctx, kind, id)
+	if err == nil && cancelled(j) {
+		err = noJob(kind)
+	}
+	return j, err
+}
+
+// anyJob is job, also for one that was cancelled.
+func (s *Service) anyJob(ctx context.Context, kind, id string) (jobs.Job, error) {
 	j, err := s.d.Jobs.Get(ctx, id)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return j, err
 	}
-	gone := j.Stopping || j.State == jobs.Cancelled || j.State.Finished() && !j.Expires.After(s.d.Now())
-	if err != nil || j.Kind != kind || j.Scope != s.d.Scope || gone {
-		return j, fault.New(fault.NotFound, "there is no such %s", kind)
+	if err != nil || j.Kind != kind || j.Scope != s.d.Scope || j.State.Finished() && !j.Expires.After(s.d.Now()) {
+		return j, noJob(kind)
 	}
 	return j, nil
 }
+
+func cancelled(j jobs.Job) bool { return j.Stopping || j.State == jobs.Cancelled }
+
+func noJob(kind string) error { return fault.New(fault.NotFound, "there is no such %s", kind) }
 
 // Export returns the status of an export. An export that failed answers with
 // its error. base is that of the URLs in the manifest.

@@ -50,6 +50,8 @@ func imports(k kit) {
 		"no free number":          {steps: []step{{"A", 1, 1, "new 1"}, {"C", 3, 2, "changed 2"}, {"B", 2, 0, ""}}, want: "1:A@1 2:C@3"},
 		"before the first":        {steps: []step{{"B", 2, 1, "new 1"}, {"A", 1, 0, ""}}, want: "1:B@2"},
 		"negative":                {steps: []step{{"C", 3, 1, "new 1"}, {"B", 2, 0, "changed -1"}, {"A", 1, 0, "changed -2"}}, want: "-2:A@1 -1:B@2 1:C@3", options: func(o *fhir.ImportOp) { o.Negative = true }},
+		"numbers below 1":         {steps: []step{{"A", 1, -3, ""}, {"C", 3, 1, "new 1"}, {"B", 2, -5, "changed -5"}, {"A", 1, -9, "changed -9"}, {"B", 2, -5, "same -5"}, {"D", 4, -1, ""}}, want: "-9:A@1 -5:B@2 1:C@3", options: func(o *fhir.ImportOp) { o.Negative = true }},
+		"numbers not below 1":     {steps: []step{{"A", 1, -3, ""}, {"B", 2, 1, "new 1"}, {"A", 1, -3, ""}}, want: "1:B@2"},
 		"same time":               {steps: []step{{"B", 1, 2, "new 2"}, {"A", 1, 1, "changed 1"}, {"C", 1, 3, "changed 3"}}, want: "1:A@1 2:B@1 3:C@1"},
 		"deletion":                {steps: []step{{"A", 1, 1, "new 1"}, {"", 2, 2, "deleted 2"}, {"", 2, 2, "same 2"}, {"B", 3, 3, "new 3"}}, want: "1:A@1 2:-@2 3:B@3"},
 		"deletion first":          {steps: []step{{"", 2, 2, "deleted 2"}, {"A", 1, 1, "changed 1"}, {"A", 1, 1, "same 1"}}, want: "1:A@1 2:-@2"},
