@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hygeia-health/hygeia/spec/r4"
 )
@@ -145,6 +146,14 @@ const (
 func (p *parser) parameter(name string, values []string) error {
 	if len(p.res.Used)+len(p.res.Warnings) > maxNames {
 		return &Error{Code: "too-costly", Msg: "the search has too many parameters"}
+	}
+	if !utf8.ValidString(name) {
+		return invalid("", "the name of a parameter is not UTF-8")
+	}
+	for _, v := range values {
+		if !utf8.ValidString(v) { // no stored text has such a value; PostgreSQL refuses it
+			return badValue(name, "the value is not UTF-8")
+		}
 	}
 	base, modifier, _ := strings.Cut(name, ":")
 	if handle := control(base); handle != nil {
