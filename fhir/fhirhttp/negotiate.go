@@ -44,7 +44,7 @@ func (x *exchange) negotiate() error {
 	}
 	x.prefer = prefer{strict: x.h.opt.Strict}
 	for _, v := range x.r.Header["Prefer"] {
-		if err := x.prefer.parse(v); err != nil {
+		if err := x.prefer.parse(v, x.h.opt.AHDS); err != nil {
 			return err
 		}
 	}
@@ -244,8 +244,8 @@ type prefer struct {
 // parse reads one Prefer header. A preference that cannot be met is left aside,
 // as RFC 7240 section 2 demands; there are clients that ask for
 // return=presentation. Only handling is checked: who misspells strict would get
-// the opposite.
-func (p *prefer) parse(h string) error {
+// the opposite. With every it is an error, as for Azure Health Data Services.
+func (p *prefer) parse(h string, every bool) error {
 	for tok := range strings.FieldsFuncSeq(h, func(r rune) bool { return r == ',' || r == ';' }) {
 		name, val, _ := strings.Cut(strings.TrimSpace(tok), "=")
 		val = strings.Trim(strings.TrimSpace(val), `"`)
@@ -258,6 +258,10 @@ func (p *prefer) parse(h string) error {
 				p.returns = returnRepresentation
 			case "operationoutcome":
 				p.returns = returnOutcome
+			default:
+				if every {
+					return fault.At(fault.Invalid, "value", "", "Prefer: return must be minimal, representation or OperationOutcome, not %q", printable(val))
+				}
 			}
 		case "handling":
 			switch val {

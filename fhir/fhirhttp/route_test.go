@@ -129,7 +129,7 @@ func FuzzQuery(f *testing.F) {
 			_ = v.set(&in) // refusing is fine
 		}
 		var p prefer
-		_ = p.parse(preference) // refusing is fine
+		_ = p.parse(preference, true) // refusing is fine
 		x := exchange{}
 		if err := x.accept(accept); err != nil && !fault.Is(err, fault.NotAcceptable) {
 			t.Fatal(err)

@@ -5,7 +5,9 @@ package search
 type span struct {
 	lo, hi int64
 	// finer is true for a literal with digits below the millisecond that are
-	// not zero; lo is then rounded down and hi is rounded up.
+	// not zero; lo is then rounded down and hi is rounded up. Nines up to the tenth
+	// of a microsecond are the last instant of the millisecond, and belong to it:
+	// who writes 23:59:59.9999999 means the end of the day.
 	finer bool
 }
 
@@ -94,10 +96,13 @@ func parseTime[T ~string | ~[]byte](s T, i int, lo int64) (span, bool) {
 // fraction reads the digits after the decimal point and returns the whole
 // milliseconds, whether anything finer was lost, and where it stopped (-1: no digit).
 func fraction[T ~string | ~[]byte](s T, i int) (ms int64, finer bool, end int) {
-	start, unit := i, int64(100)
+	start, unit, nines := i, int64(100), 0
 	for ; i < len(s) && '0' <= s[i] && s[i] <= '9'; i++ {
 		if unit == 0 {
 			finer = finer || s[i] != '0'
+			if s[i] == '9' {
+				nines++
+			}
 			continue
 		}
 		ms += int64(s[i]-'0') * unit
@@ -106,7 +111,7 @@ func fraction[T ~string | ~[]byte](s T, i int) (ms int64, finer bool, end int) {
 	if i == start {
 		return 0, false, -1
 	}
-	return ms, finer, i
+	return ms, finer && (nines < 4 || nines < i-start-3), i
 }
 
 // zone reads the rest of s as a time zone and returns its offset in milliseconds.

@@ -121,7 +121,7 @@ func (p *parser) date(s string) (Value, error) {
 	if op == OpEq && p.opt.DateOverlap {
 		v.Op = OpOverlap
 	}
-	if d.finer && v.Op != OpEq && v.Op != OpNe {
+	if d.finer && v.Op != OpEq && (v.Op != OpNe || p.opt.DateOverlap) {
 		// The instant lies between two milliseconds: above lo and below hi.
 		v.Lo, v.Hi = d.hi, d.lo
 	}
