@@ -47,6 +47,9 @@ func (s *Service) search(ctx context.Context, in *Interaction) (*Response, error
 			return nil, err
 		}
 	}
+	if page.NextIncluded != "" && s.cfg.Compat == CompatAHDS {
+		res.Warnings = append(res.Warnings, search.Warning{Code: "incomplete", Message: "the page does not have all included resources; a link leads to the others"})
+	}
 	if q.IncludeAfter != "" { // further included resources of a page that was sent
 		page.Records, page.Next, page.Total = nil, "", -1
 	}

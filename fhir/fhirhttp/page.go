@@ -162,7 +162,11 @@ func (x *exchange) appendLinks(dst []byte, in *fhir.Interaction, resp *fhir.Resp
 		}
 		used[includesParam] = []string{resp.Page.NextIncluded}
 		path := strings.TrimPrefix(searchPath(in)+"/$"+fhir.OpIncludes, "/")
-		dst = x.appendLink(append(dst, ','), "related", in, path, used)
+		relation := "related"
+		if x.h.opt.AHDS && includesOnly(resp) {
+			relation = "next"
+		}
+		dst = x.appendLink(append(dst, ','), relation, in, path, used)
 		delete(used, includesParam)
 	}
 	if resp.Query != nil && resp.Query.After != "" && !includesOnly(resp) {
