@@ -51,6 +51,9 @@ const (
 	// roundTime is how long a round waits for the one before. Mostly that costs
 	// less than going with few; when it reads something large it is not waited for.
 	roundTime = 2 * time.Millisecond
+	// roundLimit is how long a round may take: it reads a few rows by their keys.
+	// Whose connection hangs is given an answer then.
+	roundLimit = 10 * time.Second
 )
 
 func newRounds() rounds { return rounds{turn: make(chan struct{}, 1)} }
@@ -120,7 +123,9 @@ func (s *Store) catchUp(ctx context.Context, w *want) error {
 	}
 	t.mu.Unlock()
 	// Others wait for this round, so it does not end with one request.
-	r.err = s.db.Read(context.WithoutCancel(ctx), func(c *db.Conn) error {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundLimit)
+	defer cancel()
+	r.err = s.db.Read(within, func(c *db.Conn) error {
 		if len(r.wants) == 0 {
 			return s.follows(c)
 		}

@@ -63,7 +63,7 @@ func newPostgres(address string, opt Options) (*pgEngine, error) {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
 	cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
-		return cancelling(pc)
+		return e.cancelling(pc)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte("hygeia writer of " + e.schema))
@@ -73,9 +73,18 @@ func newPostgres(address string, opt Options) (*pgEngine, error) {
 
 // cancelling asks the server to end a statement whose context has ended, and gives
 // the connection up if it does not.
-func cancelling(pc *pgconn.PgConn) ctxwatch.Handler {
-	return &pgconn.CancelRequestContextWatcherHandler{Conn: pc, DeadlineDelay: 2 * time.Second}
+func (e *pgEngine) cancelling(pc *pgconn.PgConn) ctxwatch.Handler {
+	delay := 2 * time.Second
+	if e.opt.StatementTime > 0 {
+		delay = min(delay, e.opt.StatementTime)
+	}
+	return &pgconn.CancelRequestContextWatcherHandler{Conn: pc, DeadlineDelay: delay}
 }
+
+// silence is how long a writer waits for an answer. The server ends each
+// statement after StatementTime, so that one that has not answered by then is out
+// of reach, or its process hangs.
+func (e *pgEngine) silence() time.Duration { return e.opt.StatementTime + e.opt.StatementTime/4 }
 
 func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 

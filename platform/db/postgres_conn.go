@@ -25,7 +25,8 @@ type pgConn struct {
 	watch *ctxwatch.ContextWatcher // of a use that began with an open pipeline, see interrupt
 
 	pipe   *pgconn.Pipeline
-	queue  []*pgStmt // sent and not answered yet; nil where the rows do not matter
+	late   context.CancelFunc // ends the watch of a writer's pipeline for silence
+	queue  []*pgStmt          // sent and not answered yet; nil where the rows do not matter
 	inTx   bool
 	others bool  // other nodes write, too
 	begun  bool  // turn has begun the transaction
@@ -81,6 +82,9 @@ func (c *pgConn) connect() error {
 // drop ends the connection without a word.
 func (c *pgConn) drop() {
 	c.unwatch()
+	if c.late != nil {
+		c.late()
+	}
 	if c.pc != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_ = c.pc.Close(ctx)
@@ -104,7 +108,7 @@ func (c *pgConn) interrupt(ctx context.Context) {
 	}
 	c.clean = true
 	if c.done != nil && c.pipe != nil && !c.dead() {
-		c.watch = ctxwatch.NewContextWatcher(cancelling(c.pc))
+		c.watch = ctxwatch.NewContextWatcher(c.eng.cancelling(c.pc))
 		c.watch.Watch(until{context.Background(), c.done})
 	}
 }
@@ -181,8 +185,13 @@ func (c *pgConn) fix(text string) (*pgStmt, error) {
 }
 
 const (
-	sqlLock  = "SELECT pg_advisory_xact_lock($1)"
-	sqlGroup = "INSERT INTO hygeia_writer (node, grp, at) VALUES ($1, $2, now()) ON CONFLICT (node) DO UPDATE SET grp=excluded.grp, at=excluded.at"
+	sqlLock = "SELECT pg_advisory_xact_lock($1)"
+	// A process of the server that hung may wake up and find a group before it, with its commit, after
+	// the node has run it again elsewhere: it fails, by a division by zero.
+	sqlGroup = `INSERT INTO hygeia_writer (node, grp, at) VALUES ($1, $2, now()) ON CONFLICT (node) DO UPDATE
+SET grp=CASE WHEN hygeia_writer.grp<excluded.grp THEN excluded.grp ELSE 1/(hygeia_writer.grp-hygeia_writer.grp) END, at=excluded.at`
+	// sqlRefused makes a group that is not there stay away.
+	sqlRefused = "INSERT INTO hygeia_writer (node, grp, at) VALUES (%d, %d, now()) ON CONFLICT (node) DO UPDATE SET grp=excluded.grp, at=excluded.at"
 )
 
 // begin only queues: the first query of the transaction carries it along.
@@ -278,7 +287,8 @@ func (c *pgConn) commit() error {
 }
 
 // outcome finds out whether the transaction whose commit got no answer is
-// there. The lock makes it wait until the old session has ended.
+// there. The lock makes it wait until the old session has ended, if that has begun; if
+// not, it cannot succeed any more.
 func (c *pgConn) outcome() (done, known bool) {
 	group := c.group
 	for end := time.Now().Add(reconnectTime); time.Now().Before(end); time.Sleep(reconnectStep) {
@@ -289,6 +299,9 @@ func (c *pgConn) outcome() (done, known bool) {
 		err := c.simple(fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock(%d)", c.eng.lock), nil)
 		if err == nil {
 			err = c.simple(fmt.Sprintf("SELECT 1 FROM hygeia_writer WHERE node=%d AND grp=%d", c.eng.node, group), &have)
+		}
+		if err == nil && !have {
+			err = c.simple(fmt.Sprintf(sqlRefused, c.eng.node, group), nil)
 		}
 		if err == nil {
 			err = c.simple("COMMIT", nil)
@@ -331,7 +344,11 @@ func (c *pgConn) send(s, into *pgStmt) error {
 		return c.fault("run", context.Canceled)
 	}
 	if c.pipe == nil {
-		c.pipe = c.pc.StartPipeline(c.ctx())
+		ctx := c.ctx()
+		if c.write {
+			ctx, c.late = context.WithTimeout(ctx, c.eng.silence())
+		}
+		c.pipe = c.pc.StartPipeline(ctx)
 	}
 	c.pipe.SendQueryStatement(s.desc, s.params, s.pformats, s.rformats)
 	c.queue = append(c.queue, into)
@@ -353,6 +370,9 @@ func (c *pgConn) sync() error {
 	}
 	pipe, queue := c.pipe, c.queue
 	c.pipe, c.queue = nil, c.queue[:0]
+	if c.write {
+		defer c.late()
+	}
 	first := pipe.Sync()
 	for i := 0; first == nil || isServerError(first); {
 		res, err := pipe.GetResults()
