@@ -210,26 +210,19 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after, end []any) {
 	}
 	out, row := pl.out.yields(a, rid)
 	// Tokens beside tokens need no narrow row: their rows know the patient.
-	keyed := a.patient && (len(pl.sort) == 0 || pl.natural) && !row && !slices.ContainsFunc(pl.filters, func(p *pred) bool { return !p.keyed() })
+	keyed := a.patient && (len(pl.sort) == 0 || pl.natural || !pl.sortsRows()) && !row && !slices.ContainsFunc(pl.filters, func(p *pred) bool { return !p.keyed() })
+	rows := a.table == "res" || row || a.joined || len(pl.filters) > 0 && !keyed || len(pl.sort) > 0 && !pl.natural && pl.sortsRows()
 	b.w("SELECT ")
 	if alone && !a.unique && !pl.driver.inOrder && (len(pl.cols) == 0 || len(pl.sort) > 0) {
 		b.w("DISTINCT ")
 	}
-	if len(pl.sort) > 0 {
-		for i, k := range pl.sort {
-			b.w(k.expr+" AS c"+strconv.Itoa(i)+", ", k.args...)
-		}
-	} else {
-		for _, c := range pl.cols {
-			b.w(c + ", ")
-		}
-	}
+	pl.columns(b, rows)
 	b.w(out + " AS rid FROM ")
 	if a.table == "res" {
 		b.as("res", "r", a.index)
 	} else {
 		b.as(a.table, "k", a.index)
-		if row || a.joined || len(pl.filters) > 0 && !keyed || len(pl.sort) > 0 && !pl.natural {
+		if rows {
 			b.w(" CROSS JOIN res " + b.letter("r"))
 			join = "r.rid=k.rid AND "
 		}
@@ -274,6 +267,29 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after, end []any) {
 			b.w(" AND ("+strings.Join(cols, ",")+")>("+strings.TrimSuffix(strings.Repeat("?,", len(cols)), ",")+")", after...)
 		}
 	}
+}
+
+// columns writes what a page is ordered by; rows says that the narrow row is there.
+func (pl *plan) columns(b *sqlb, rows bool) {
+	if len(pl.sort) == 0 {
+		for _, c := range pl.cols {
+			b.w(c + ", ")
+		}
+		return
+	}
+	for i, k := range pl.sort {
+		if !rows {
+			k.expr = strings.ReplaceAll(k.expr, "r.rid", "k.rid")
+		}
+		b.w(k.expr+" AS c"+strconv.Itoa(i)+", ", k.args...)
+	}
+}
+
+// sortsRows reports whether a sort key asks for more of the narrow row than which it is.
+func (pl *plan) sortsRows() bool {
+	return slices.ContainsFunc(pl.sort, func(k sortKey) bool {
+		return strings.Contains(strings.ReplaceAll(k.expr, "r.rid", ""), "r.")
+	})
 }
 
 // filter writes p as a condition on r.
