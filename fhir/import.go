@@ -37,6 +37,8 @@ type Batch struct {
 	at   []int // the result that each of ops belongs to
 	out  []ImportResult
 	wait func() ([]Imported, error)
+
+	unnumbered bool // one of ops has no number
 }
 
 // NewBatch returns an empty batch.
@@ -52,6 +54,7 @@ func (b *Batch) Add(ctx context.Context, line []byte) {
 	b.out = append(b.out, ImportResult{Type: typ, Err: clean(err)})
 	if err == nil {
 		b.ops, b.at = append(b.ops, op), append(b.at, len(b.out)-1)
+		b.unnumbered = b.unnumbered || op.Number == 0
 	}
 }
 
@@ -128,6 +131,7 @@ func parseError(err error) error {
 // Store begins to write the batch. Batches of several calls are written in the
 // order of the calls.
 func (b *Batch) Store(ctx context.Context) {
+	b.arrange(ctx)
 	switch im, ok := b.s.store.(Importer); {
 	case !ok:
 		err := fault.New(fault.NotImplemented, "this store cannot import")
@@ -175,6 +179,6 @@ func (b *Batch) Reset() {
 	}
 	clear(b.ops)
 	clear(b.out)
-	b.ops, b.at, b.out = b.ops[:0], b.at[:0], b.out[:0]
+	b.ops, b.at, b.out, b.unnumbered = b.ops[:0], b.at[:0], b.out[:0], false
 	b.ws.slab.recycle()
 }

@@ -253,6 +253,63 @@ func many(n int) string {
 	return b.String()
 }
 
+// Versions without a number find their places in whatever order they stand
+// beside each other.
+func TestImportOrder(t *testing.T) {
+	line := func(version string, year int, text string) string {
+		meta := []string{`"source":"x"`}
+		if version != "" {
+			meta = append(meta, `"versionId":"`+version+`"`)
+		}
+		if year != 0 {
+			meta = append(meta, fmt.Sprintf(`"lastUpdated":"%d-01-01T00:00:00Z"`, year))
+		}
+		return `{"resourceType":"Basic","id":"b","meta":{` + strings.Join(meta, ",") + `},"code":{"text":"` + text + `"}}` + "\n"
+	}
+	for name, c := range map[string]struct {
+		files  []string
+		errors int64
+		want   string // the history, newest first
+	}{
+		"newest first":              {[]string{line("", 2003, "c") + line("", 2002, "b") + line("", 2001, "a")}, 0, "3@2003 2@2002 1@2001"},
+		"a number behind":           {[]string{line("", 2002, "b") + line("1", 2001, "a") + line("3", 2003, "c")}, 0, "3@2003 2@2002 1@2001"},
+		"no number free":            {[]string{line("1", 2001, "a") + line("", 2002, "b") + line("2", 2003, "c")}, 1, "2@2003 1@2001"},
+		"in a gap of what is there": {[]string{line("1", 2001, "a") + line("10", 2004, "d"), line("", 2002, "b") + line("", 2003, "c")}, 0, "10@2004 9@2003 8@2002 1@2001"},
+		"now, and the same before":  {[]string{line("", 0, "a") + line("", 2001, "a")}, 0, "1@2001"},
+		"now, and before":           {[]string{line("", 0, "b") + line("", 2001, "a")}, 0, "2@now 1@2001"},
+	} {
+		src := &shelf{files: map[string]string{}}
+		k := open(t, func(d *Deps) { d.Sources = src })
+		refused := int64(0)
+		for i, text := range c.files {
+			file := fmt.Sprint("f", i)
+			src.files[file] = text
+			id, err := k.importOf(params("IncrementalLoad", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range k.waitImport(id).Error {
+				refused += e.Count
+			}
+		}
+		page, err := k.store.History(t.Context(), fhir.HistoryQuery{Type: "Basic", ID: "b", Count: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range page.Records {
+			at := fmt.Sprint(v.Version, "@now")
+			if y := v.Seq.Time().UTC().Year(); y < 2010 {
+				at = fmt.Sprint(v.Version, "@", y)
+			}
+			got = append(got, at)
+		}
+		if strings.Join(got, " ") != c.want || refused != c.errors {
+			t.Errorf("%s: %s and %d errors, want %s and %d", name, got, refused, c.want, c.errors)
+		}
+	}
+}
+
 // A file is cut at any byte; every line is imported once.
 func TestImportParts(t *testing.T) {
 	src := &shelf{files: map[string]string{"f": many(1500)}}
