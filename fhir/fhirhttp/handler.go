@@ -188,8 +188,15 @@ func kept(b []byte) []byte {
 	if cap(b) > keepBuffer {
 		return nil
 	}
+	if overwrite {
+		clear(b[:cap(b)])
+	}
 	return b[:0]
 }
+
+// overwrite makes the memory of a request useless at its end, as the next one will
+// sooner or later: tests see who still looks at it.
+var overwrite bool
 
 // serve answers the request, or returns why not.
 func (x *exchange) serve() error {

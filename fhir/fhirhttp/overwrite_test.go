@@ -1,0 +1,3 @@
+package fhirhttp
+
+func init() { overwrite = true }
