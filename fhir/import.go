@@ -129,9 +129,12 @@ func parseError(err error) error {
 }
 
 // Store begins to write the batch. Batches of several calls are written in the
-// order of the calls.
-func (b *Batch) Store(ctx context.Context) {
-	b.arrange(ctx)
+// order of the calls. When the order of the lines depends on what is stored, settle
+// is called, which waits for the batches before; its error ends the call.
+func (b *Batch) Store(ctx context.Context, settle func() error) error {
+	if err := b.arrange(ctx, settle); err != nil {
+		return err
+	}
 	switch im, ok := b.s.store.(Importer); {
 	case !ok:
 		err := fault.New(fault.NotImplemented, "this store cannot import")
@@ -152,6 +155,7 @@ func (b *Batch) Store(ctx context.Context) {
 			return done, err
 		}
 	}
+	return nil
 }
 
 // Wait returns one result per line when the batch is stored; they hold until

@@ -3,6 +3,7 @@ package fhir
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 )
@@ -12,19 +13,28 @@ import (
 // those with a number first, as they come; then those that are older than what
 // there is, the newest first, because each takes the number below its later
 // neighbour; then the others by their times. A version without a time is made now.
-func (b *Batch) arrange(ctx context.Context) {
+// What there is has to include the batches before, so settle is called first.
+func (b *Batch) arrange(ctx context.Context, settle func() error) error {
 	if b.mode.Initial || !b.unnumbered {
-		return // the first one counts, or all know their places
+		return nil // the first one counts, or all know their places
 	}
 	of := map[Key][]int{}
 	for i := range b.ops {
 		of[b.ops[i].Key] = append(of[b.ops[i].Key], i)
 	}
-	for k, at := range of {
-		if len(at) > 1 {
-			b.order(at, b.newest(ctx, k, at))
-		}
+	maps.DeleteFunc(of, func(_ Key, at []int) bool {
+		return len(at) == 1 || !slices.ContainsFunc(at, func(i int) bool { return b.ops[i].Number == 0 })
+	})
+	if len(of) == 0 {
+		return nil
 	}
+	if err := settle(); err != nil {
+		return err
+	}
+	for k, at := range of {
+		b.order(at, b.newest(ctx, k, at))
+	}
+	return nil
 }
 
 // newest returns the time of the newest version of k that is stored, or of

@@ -190,20 +190,30 @@ func (l *loader) run(ctx context.Context) error {
 			}
 		}
 		x := l.free[len(l.free)-1]
+		l.free = l.free[:len(l.free)-1]
 		var err error
 		if more, err = l.fill(ctx, x); err != nil {
 			return err
 		}
-		l.free, l.busy = l.free[:len(l.free)-1], append(l.busy, x)
+		if err := x.batch.Store(ctx, func() error { return l.settleAll(ctx) }); err != nil {
+			return err
+		}
+		l.busy = append(l.busy, x)
 		l.bytes += len(x.arena)
-		x.batch.Store(ctx)
 	}
+	if err := l.settleAll(ctx); err != nil {
+		return err
+	}
+	return l.save(ctx)
+}
+
+func (l *loader) settleAll(ctx context.Context) error {
 	for len(l.busy) > 0 {
 		if err := l.settle(ctx); err != nil {
 			return err
 		}
 	}
-	return l.save(ctx)
+	return nil
 }
 
 // open opens the file where the part goes on. A part that begins inside the

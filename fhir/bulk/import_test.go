@@ -271,15 +271,17 @@ func TestImportOrder(t *testing.T) {
 		errors int64
 		want   string // the history, newest first
 	}{
-		"newest first":              {[]string{line("", 2003, "c") + line("", 2002, "b") + line("", 2001, "a")}, 0, "3@2003 2@2002 1@2001"},
-		"a number behind":           {[]string{line("", 2002, "b") + line("1", 2001, "a") + line("3", 2003, "c")}, 0, "3@2003 2@2002 1@2001"},
-		"no number free":            {[]string{line("1", 2001, "a") + line("", 2002, "b") + line("2", 2003, "c")}, 1, "2@2003 1@2001"},
-		"in a gap of what is there": {[]string{line("1", 2001, "a") + line("10", 2004, "d"), line("", 2002, "b") + line("", 2003, "c")}, 0, "10@2004 9@2003 8@2002 1@2001"},
-		"now, and the same before":  {[]string{line("", 0, "a") + line("", 2001, "a")}, 0, "1@2001"},
-		"now, and before":           {[]string{line("", 0, "b") + line("", 2001, "a")}, 0, "2@now 1@2001"},
+		"newest first":               {[]string{line("", 2003, "c") + line("", 2002, "b") + line("", 2001, "a")}, 0, "3@2003 2@2002 1@2001"},
+		"a number behind":            {[]string{line("", 2002, "b") + line("1", 2001, "a") + line("3", 2003, "c")}, 0, "3@2003 2@2002 1@2001"},
+		"no number free":             {[]string{line("1", 2001, "a") + line("", 2002, "b") + line("2", 2003, "c")}, 1, "2@2003 1@2001"},
+		"in a gap of what is there":  {[]string{line("1", 2001, "a") + line("10", 2004, "d"), line("", 2002, "b") + line("", 2003, "c")}, 0, "10@2004 9@2003 8@2002 1@2001"},
+		"in a gap of a batch before": {[]string{line("10", 2004, "d") + many(batchLines-1) + line("", 2002, "b") + line("", 2003, "c")}, 0, "10@2004 9@2003 8@2002"},
+		"now, and the same before":   {[]string{line("", 0, "a") + line("", 2001, "a")}, 0, "1@2001"},
+		"now, and before":            {[]string{line("", 0, "b") + line("", 2001, "a")}, 0, "2@now 1@2001"},
 	} {
 		src := &shelf{files: map[string]string{}}
 		k := open(t, func(d *Deps) { d.Sources = src })
+		k.store.late = true
 		refused := int64(0)
 		for i, text := range c.files {
 			file := fmt.Sprint("f", i)

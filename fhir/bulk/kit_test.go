@@ -39,6 +39,7 @@ type analyzing struct {
 	*fhirtest.Memory
 	calls      atomic.Int32
 	bytes, top atomic.Int64
+	late       bool // nothing is there before it is waited for
 }
 
 func (a *analyzing) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.Imported, error) {
@@ -47,7 +48,10 @@ func (a *analyzing) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]f
 		n += int64(len(ops[i].Stored))
 	}
 	a.top.Store(max(a.top.Load(), a.bytes.Add(n)))
-	wait := a.Memory.Import(ctx, ops)
+	wait := func() ([]fhir.Imported, error) { return a.Memory.Import(ctx, ops)() }
+	if !a.late {
+		wait = a.Memory.Import(ctx, ops)
+	}
 	return func() ([]fhir.Imported, error) {
 		a.bytes.Add(-n)
 		return wait()
