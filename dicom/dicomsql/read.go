@@ -77,8 +77,8 @@ func (s *Store) find(ctx context.Context, part dicom.Partition, u dicom.UIDs, ta
 	err := s.db.Read(ctx, func(c *db.Conn) error {
 		list = nil
 		err := c.Query(text+" AND i.uid = $4", scan, int64(part), u.Study, u.Series, u.SOP)
-		if err != nil || len(list) == 0 || !series {
-			return err
+		if err != nil || len(list) == 0 || !series || len(list[0].table) > maxRecentTable {
+			return err // where tables are too large to be remembered, every frame comes here
 		}
 		return c.Query(text+" AND i.iid > $4 ORDER BY i.iid LIMIT 0+$5", scan, int64(part), u.Study, u.Series, int64(list[0].in.Version), ahead)
 	})

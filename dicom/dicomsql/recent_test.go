@@ -115,6 +115,35 @@ func TestRecentAhead(t *testing.T) {
 	}
 }
 
+// TestRecentLarge reads frame tables that are too large to be remembered, as of slides: those of
+// the instances after it are not read for each frame.
+func TestRecentLarge(t *testing.T) {
+	s, err := dicomsql.Open(t.Context(), t.TempDir()+"/x.db", dicomsql.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var recs []*dicom.Record
+	for n := range 100 {
+		r := record("1.2", fmt.Sprintf("1.2.3.%d", n), 1)
+		r.Frames = bytes.Repeat([]byte{byte(n)}, 20_000)
+		recs = append(recs, r)
+	}
+	if err := put(t, s, false, recs...); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		for range 2 {
+			if _, table, err := s.Frames(t.Context(), 1, recs[n].UIDs); err != nil || !bytes.Equal(table, recs[n].Frames) {
+				t.Fatalf("%d bytes: %v", len(table), err)
+			}
+		}
+		if got := s.Remembered(); got != n+1 {
+			t.Errorf("after %d instances %d are remembered", n+1, got)
+		}
+	}
+}
+
 // TestRecentRace has readers beside one who replaces an instance and deletes it:
 // what was acknowledged before a read began is what it sees.
 func TestRecentRace(t *testing.T) {
