@@ -287,8 +287,8 @@ func (p *putting) saveStudy(g *group) error {
 // saveWords brings the words of the names of a study up to date.
 func (p *putting) saveWords(g *group) error {
 	for field, name := range wordFields {
-		words := dicom.NameWords(g.values[columnIndex(dicom.LevelStudy, name)])
-		if len(words) == 0 {
+		value := g.values[columnIndex(dicom.LevelStudy, name)]
+		if value == "" {
 			continue // the name stays
 		}
 		if !g.fresh {
@@ -296,6 +296,7 @@ func (p *putting) saveWords(g *group) error {
 				return err
 			}
 		}
+		words := dicom.NameWords(value)
 		slices.Sort(words)
 		for _, w := range slices.Compact(words) {
 			if err := p.c.Exec("INSERT INTO word (field, pid, word, sid) VALUES ($1, $2, $3, $4)", field, g.part, w, g.id); err != nil {

@@ -17,6 +17,30 @@ func column(name string, level dicom.Level) int {
 	return slices.IndexFunc(dicom.Columns[:], func(c dicom.Column) bool { return c.Name == name && c.Level == level })
 }
 
+// TestNameWithoutWords has a name replaced by one that has no word: nothing of the
+// former one is found any more.
+func TestNameWithoutWords(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, path string) {
+		s, err := dicomsql.Open(t.Context(), path, dicomsql.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		name := column("patient_name", dicom.LevelStudy)
+		for i, value := range []string{"doe^john", "-"} {
+			r := record("1.2", "1.2.3", 100)
+			r.Values[name], r.Study = value, dicom.Attributes{0, 0, 0, byte(i), 2, '{', '}'}
+			if err := put(t, s, true, r); err != nil {
+				t.Fatal(err)
+			}
+			words := []dicom.Filter{{Column: name, Level: dicom.LevelStudy, Kind: dicom.KindName, Words: []string{"doe"}}}
+			if got := matches(t, s, &dicom.Query{Partition: 1, Filters: words, Limit: 10}); len(got) != 1-i {
+				t.Errorf("named %s: %v", value, got)
+			}
+		}
+	})
+}
+
 // TestSearchPlans asks the same in all ways in which it can be carried out, and
 // compares with what a look at all instances finds.
 func TestSearchPlans(t *testing.T) {
