@@ -180,6 +180,9 @@ func (p *parser) elements(name string, values []string) error {
 			if e = strings.TrimSpace(e); e != "" && !slices.Contains(p.res.Elements, e) {
 				p.res.Elements = append(p.res.Elements, e)
 			}
+			if len(p.res.Elements) > maxNames {
+				return &Error{Param: name, Code: "too-costly", Msg: fmt.Sprintf("it names more than %d elements", maxNames)}
+			}
 		}
 	}
 	if len(p.res.Elements) == 0 {

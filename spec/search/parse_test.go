@@ -2,6 +2,7 @@ package search_test
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -169,6 +170,22 @@ func TestParseErrors(t *testing.T) {
 				t.Errorf("%s (%v), want %s", got, e, want)
 			}
 		})
+	}
+}
+
+// TestParseManyElements has more names than a search may have: each is looked for
+// in every type, and told of when it is not known.
+func TestParseManyElements(t *testing.T) {
+	names := "id"
+	for i := range 200 {
+		if _, _, err := parse(t, "Patient?_elements="+names, search.ParseOptions{}); err != nil {
+			t.Fatalf("%d names: %v", i+1, err)
+		}
+		names += fmt.Sprint(",e", i)
+	}
+	_, _, err := parse(t, "Patient?_elements="+names, search.ParseOptions{})
+	if e, ok := errors.AsType[*search.Error](err); !ok || e.Code != "too-costly" {
+		t.Errorf("201 names: %v", err)
 	}
 }
 
