@@ -87,7 +87,8 @@ type composing struct {
 	drafts []*draft           // in their order
 	bulk   map[string]*entity // by URI
 	read   int                // bytes of metadata
-	refs   int                // BulkDataURIs of drafts that wait
+	waits  int                // drafts that wait
+	refs   int                // their BulkDataURIs
 	held   int64              // bytes of bulk data in memory
 }
 
@@ -259,7 +260,8 @@ func (c *composing) draft(ctx context.Context, object []byte) error {
 		return nil
 	}
 	d.frames = framesOf(data)
-	if c.refs += len(d.refs); c.refs > maxRefs || len(c.drafts) == maxDrafts {
+	c.waits++
+	if c.refs += len(d.refs); c.refs > maxRefs || c.waits > maxDrafts {
 		return fault.New(fault.TooLarge, "More than %d instances, or %d references, of the request wait for bulk data.", maxDrafts, maxRefs)
 	}
 	for i := range d.refs {
@@ -361,6 +363,7 @@ func (c *composing) release(d *draft) {
 			delete(c.bulk, uri)
 		}
 	}
+	c.waits--
 	c.refs -= len(d.refs)
 	d.data, d.text, d.refs, d.got = nil, nil, nil, 0
 }

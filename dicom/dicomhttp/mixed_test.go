@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -406,4 +407,10 @@ func TestMixedTooMany(t *testing.T) {
 		}
 	}
 	w.want(204, "GET", "/v2/studies")
+	var pieces []piece // of which one waits at a time
+	for i := range 10_001 {
+		pieces = append(pieces, piece{"application/dicom+json", "", fmt.Appendf(nil, `[{"7FE00010":{"vr":"OB","BulkDataURI":"%d"}}]`, i)},
+			piece{"application/octet-stream", strconv.Itoa(i), []byte("xx")})
+	}
+	w.mixed(409, "application/dicom+json", pieces...)
 }
