@@ -38,7 +38,7 @@ type Batch struct {
 	out  []ImportResult
 	wait func() ([]Imported, error)
 
-	unnumbered bool // one of ops has no number
+	unnumbered bool // one of ops has no number, or one below 1
 }
 
 // NewBatch returns an empty batch.
@@ -54,7 +54,7 @@ func (b *Batch) Add(ctx context.Context, line []byte) {
 	b.out = append(b.out, ImportResult{Type: typ, Err: clean(err)})
 	if err == nil {
 		b.ops, b.at = append(b.ops, op), append(b.at, len(b.out)-1)
-		b.unnumbered = b.unnumbered || op.Number == 0
+		b.unnumbered = b.unnumbered || op.Number <= 0
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 
 // arrange puts the versions of one resource that stand in the batch into an
 // order in which each finds its place, as Azure Health Data Services does:
-// those with a number first, as they come; then those that are older than what
+// those with a number first, as they come, but those below 1, which belong before
+// a later one, after the others; then those that are older than what
 // there is, the newest first, because each takes the number below its later
 // neighbour; then the others by their times. A version without a time is made now.
 // What there is has to include the batches before, so settle is called first.
@@ -23,7 +24,7 @@ func (b *Batch) arrange(ctx context.Context, settle func() error) error {
 		of[b.ops[i].Key] = append(of[b.ops[i].Key], i)
 	}
 	maps.DeleteFunc(of, func(_ Key, at []int) bool {
-		return len(at) == 1 || !slices.ContainsFunc(at, func(i int) bool { return b.ops[i].Number == 0 })
+		return len(at) == 1 || !slices.ContainsFunc(at, func(i int) bool { return b.ops[i].Number <= 0 })
 	})
 	if len(of) == 0 {
 		return nil
@@ -55,13 +56,16 @@ func (b *Batch) newest(ctx context.Context, k Key, at []int) (t time.Time) {
 func (b *Batch) order(at []int, newest time.Time) {
 	const (
 		numbered = iota
+		below // 1
 		older
 		now
 	)
 	class := func(op *ImportOp) int {
 		switch {
-		case op.Number != 0:
+		case op.Number > 0:
 			return numbered
+		case op.Number < 0:
+			return below
 		case !op.Time.IsZero() && op.Time.Before(newest):
 			return older
 		}
@@ -72,7 +76,7 @@ func (b *Batch) order(at []int, newest time.Time) {
 		x, y := &b.ops[i], &b.ops[j]
 		c := class(x)
 		switch d := cmp.Compare(c, class(y)); {
-		case d != 0 || c == numbered:
+		case d != 0 || c <= below:
 			return d
 		case c == older:
 			return y.Time.Compare(x.Time)

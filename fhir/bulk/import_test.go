@@ -276,6 +276,7 @@ func TestImportOrder(t *testing.T) {
 		"no number free":             {[]string{line("1", 2001, "a") + line("", 2002, "b") + line("2", 2003, "c")}, 1, "2@2003 1@2001"},
 		"in a gap of what is there":  {[]string{line("1", 2001, "a") + line("10", 2004, "d"), line("", 2002, "b") + line("", 2003, "c")}, 0, "10@2004 9@2003 8@2002 1@2001"},
 		"in a gap of a batch before": {[]string{line("10", 2004, "d") + many(batchLines-1) + line("", 2002, "b") + line("", 2003, "c")}, 0, "10@2004 9@2003 8@2002"},
+		"numbers below 1 in front":   {[]string{line("-5", 2001, "a") + line("-2", 2002, "b") + line("1", 2003, "c")}, 0, "1@2003 -2@2002 -5@2001"},
 		"now, and the same before":   {[]string{line("", 0, "a") + line("", 2001, "a")}, 0, "1@2001"},
 		"now, and before":            {[]string{line("", 0, "b") + line("", 2001, "a")}, 0, "2@now 1@2001"},
 	} {
@@ -286,7 +287,7 @@ func TestImportOrder(t *testing.T) {
 		for i, text := range c.files {
 			file := fmt.Sprint("f", i)
 			src.files[file] = text
-			id, err := k.importOf(params("IncrementalLoad", file))
+			id, err := k.importOf(params("IncrementalLoad", `{"name":"allowNegativeVersions","valueBoolean":true}`, file))
 			if err != nil {
 				t.Fatal(err)
 			}
