@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -39,6 +40,62 @@ func panicOfOneWork(t *testing.T, path string) {
 	}
 	if n := count(t, d); n != works-works/10 {
 		t.Errorf("%d rows, want %d", n, works-works/10)
+	}
+}
+
+func TestPanicOfBulk(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		dbtest.Each(t, func(t *testing.T, path string) { panicOfBulk(t, path, busy) })
+	}
+}
+
+// What shared a transaction with bulk work that panics is done once, in the order in
+// which it was submitted, while more bulk work waits, and interactive work if busy.
+func panicOfBulk(t *testing.T, path string, busy bool) {
+	d := quiet(t, path)
+	var order []int // as the writer ran them last
+	var quick *db.Work
+	if busy {
+		quick = &db.Work{Do: func(*db.Conn) error { return nil }}
+	}
+	submitted := make(chan struct{})
+	list := make([]*db.Work, 12) // eight make a group
+	for i := range list {
+		list[i] = &db.Work{Bulk: true, Size: 500, Do: func(c *db.Conn) error {
+			if i == 0 {
+				<-submitted
+			}
+			err := db.Insert(c, "INSERT INTO n (v)", 1, []int64{int64(i)}, func(s *db.Stmt, at int, v *int64) { s.Int(at, *v) })
+			if err != nil {
+				return err
+			}
+			order = append(slices.DeleteFunc(order, func(n int) bool { return n == i }), i)
+			if i == 7 {
+				if quick != nil {
+					if err := d.Submit(quick); err != nil {
+						t.Error(err)
+					}
+					quick = nil
+				}
+				panic("a defect")
+			}
+			return nil
+		}}
+		if err := d.Submit(list[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(submitted)
+	for i, w := range list {
+		if err := w.Wait(t.Context()); (err != nil) != (i == 7) {
+			t.Errorf("work %d: %v", i, err)
+		}
+	}
+	if n := count(t, d); n != 11 {
+		t.Errorf("%d rows, want 11", n)
+	}
+	if !slices.IsSorted(order) {
+		t.Errorf("done in the order %v", order)
 	}
 }
 

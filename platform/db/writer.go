@@ -67,6 +67,7 @@ type writer struct {
 	nLeft      atomic.Int64  // len(left), for Stats
 	lastFast   time.Time     // when interactive work began last
 	lastBulk   time.Time     // when bulk work ended last, or made room
+	alone      bool          // the works of a group that failed run one by one
 	cost       time.Duration // of one unit of bulk work lately, COMMIT included
 	stop       chan struct{}
 	stopped    chan struct{}
@@ -320,7 +321,7 @@ var errMakeRoom = errors.New("db: interactive work waits")
 // back it has to clean up, and a short group is soon over: it would be taken
 // back again and again.
 func (w *writer) room(group []*Work) func() bool {
-	if !group[0].Bulk || w.eng.dialect() != SQLite || time.Since(w.lastFast) < recent {
+	if !group[0].Bulk || w.alone || w.eng.dialect() != SQLite || time.Since(w.lastFast) < recent {
 		return nil
 	}
 	return func() bool { return len(w.fast) > 0 }
@@ -364,9 +365,11 @@ func (w *writer) commit(group []*Work) {
 		group = group[:done]
 	}
 	if err != nil && len(group) > 1 && (panicked(err) || w.eng.dialect() == Postgres && !w.eng.again(err)) {
+		w.alone = true // and in their order: nothing joins one, and none makes room
 		for i := range group {
 			w.commit(group[i : i+1])
 		}
+		w.alone = false
 		return
 	}
 	if err != nil {
@@ -455,7 +458,7 @@ func (w *writer) do(group *[]*Work) (int, error) {
 // What a shared database needs was read at the beginning of the group.
 func (w *writer) join(group *[]*Work) bool {
 	before := len(*group)
-	if (*group)[0].Bulk && w.eng.dialect() == SQLite && len(w.fast) == 0 {
+	if (*group)[0].Bulk && !w.alone && w.eng.dialect() == SQLite && len(w.fast) == 0 {
 		*group = w.gather(*group)
 	}
 	return len(*group) > before
