@@ -71,3 +71,52 @@ func TestHangingSession(t *testing.T) {
 		t.Errorf("stored %v, %v", list, err)
 	}
 }
+
+// TestHangingTransaction: the process hangs in the middle of a transaction, when it is
+// asked for a statement that it does not know yet.
+func TestHangingTransaction(t *testing.T) {
+	d, err := db.Open(dbtest.Postgres(t), db.Options{StatementTime: 400 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	write := func(f func(c *db.Conn) error) error { return d.Write(t.Context(), &db.Work{Do: f}) }
+	if err := write(func(c *db.Conn) error { return c.Script("CREATE TABLE hung (v BIGINT)") }); err != nil {
+		t.Fatal(err)
+	}
+	for name, ask := range map[string]func(*db.Conn) error{
+		"statement": func(c *db.Conn) error { return c.Exec("INSERT INTO hung (v) VALUES ($1)", 1) },
+		"script":    func(c *db.Conn) error { return c.Script("INSERT INTO hung (v) VALUES (1)") },
+	} {
+		pid, goOn := 0, func() {}
+		err := write(func(c *db.Conn) error {
+			if pid != 0 { // again, when the one that hangs was given up; it has the lock
+				goOn()
+				return ask(c)
+			}
+			if err := c.Query("SELECT pg_backend_pid()", func(s *db.Stmt) error { pid = int(s.ColInt(0)); return nil }); err != nil {
+				return err
+			}
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				return ask(c) // the processes of the server belong to somebody else
+			}
+			goOn = sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+			late := time.AfterFunc(5*time.Second, func() {
+				t.Errorf("%s: it is still waited for", name)
+				goOn()
+			})
+			defer late.Stop()
+			return ask(c)
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var n int64
+	err = write(func(c *db.Conn) error {
+		return c.Query("SELECT count(*) FROM hung", func(s *db.Stmt) error { n = s.ColInt(0); return nil })
+	})
+	if err != nil || n != 2 {
+		t.Errorf("%d rows, want 2; %v", n, err)
+	}
+}

@@ -25,7 +25,7 @@ type pgConn struct {
 	watch *ctxwatch.ContextWatcher // of a use that began with an open pipeline, see interrupt
 
 	pipe   *pgconn.Pipeline
-	late   context.CancelFunc // ends the watch of a writer's pipeline for silence
+	late   context.CancelFunc // ends the watch of the pipeline for silence
 	queue  []*pgStmt          // sent and not answered yet; nil where the rows do not matter
 	inTx   bool
 	others bool  // other nodes write, too
@@ -58,6 +58,14 @@ func (c *pgConn) ctx() context.Context {
 		return context.Background()
 	}
 	return until{context.Background(), c.done}
+}
+
+// within is the context of what is asked now: a writer gives up a server that is silent.
+func (c *pgConn) within() (context.Context, context.CancelFunc) {
+	if c.write {
+		return context.WithTimeout(c.ctx(), c.eng.silence())
+	}
+	return c.ctx(), func() {}
 }
 
 func (c *pgConn) connect() error {
@@ -141,7 +149,9 @@ func (c *pgConn) simple(text string, any *bool) error {
 	if c.dead() {
 		return c.fault("script", errors.New("the connection is closed"))
 	}
-	r, err := c.pc.Exec(c.ctx(), text).ReadAll()
+	ctx, cancel := c.within()
+	defer cancel()
+	r, err := c.pc.Exec(ctx, text).ReadAll()
 	if err != nil {
 		return c.fault("script", fmt.Errorf("%w in %s", err, text))
 	}
@@ -344,10 +354,8 @@ func (c *pgConn) send(s, into *pgStmt) error {
 		return c.fault("run", context.Canceled)
 	}
 	if c.pipe == nil {
-		ctx := c.ctx()
-		if c.write {
-			ctx, c.late = context.WithTimeout(ctx, c.eng.silence())
-		}
+		var ctx context.Context
+		ctx, c.late = c.within()
 		c.pipe = c.pc.StartPipeline(ctx)
 	}
 	c.pipe.SendQueryStatement(s.desc, s.params, s.pformats, s.rformats)
@@ -370,9 +378,7 @@ func (c *pgConn) sync() error {
 	}
 	pipe, queue := c.pipe, c.queue
 	c.pipe, c.queue = nil, c.queue[:0]
-	if c.write {
-		defer c.late()
-	}
+	defer c.late()
 	first := pipe.Sync()
 	for i := 0; first == nil || isServerError(first); {
 		res, err := pipe.GetResults()
@@ -451,12 +457,14 @@ func (s *pgStmt) prepare() error {
 	}
 	c.names++
 	name := "s" + strconv.Itoa(c.names)
-	desc, err := c.pc.Prepare(c.ctx(), name, s.text, nil)
+	ctx, cancel := c.within()
+	defer cancel()
+	desc, err := c.pc.Prepare(ctx, name, s.text, nil)
 	if err != nil && !isServerError(err) && c.revive() == nil {
 		if err := c.sync(); err != nil {
 			return err
 		}
-		desc, err = c.pc.Prepare(c.ctx(), name, s.text, nil)
+		desc, err = c.pc.Prepare(ctx, name, s.text, nil)
 	}
 	if err != nil {
 		return c.fault("prepare", fmt.Errorf("%w in %s", err, s.text))
