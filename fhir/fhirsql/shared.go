@@ -122,6 +122,14 @@ func (s *Store) follow(c *db.Conn) error {
 	return nil
 }
 
+// regain is catchUp for a new grant. Rows of the index that another node made of what
+// there was already are not in the change sequence: what was counted before is forgotten.
+func (s *Store) regain(ctx context.Context) error {
+	err := s.catchUp(ctx, nil)
+	s.cache.drop([]fhir.Key{})
+	return err
+}
+
 // maxFollow is how many changes are looked at one by one; behind more the
 // cache starts anew.
 const maxFollow = 2000

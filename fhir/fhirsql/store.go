@@ -125,7 +125,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 	s.edition.held.Store(-1)
 	if s.shared = d.Dialect() == db.Postgres; s.shared {
 		d.OnBegin(s.beginShared)
-		s.trust = d.Trust(func(ctx context.Context) error { return s.catchUp(ctx, nil) })
+		s.trust = d.Trust(s.regain)
 	}
 	d.OnFlush(s.beforeCommit)
 	d.OnEnd(func(committed bool) {

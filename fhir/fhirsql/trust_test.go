@@ -123,6 +123,54 @@ func TestTrustedAnswers(t *testing.T) {
 	t.Logf("%d reads and %d searches with a grant", p.reads.Load(), p.searches.Load())
 }
 
+// TestTrustedTotals: what another node indexes anew counts in the totals of a node
+// that had remembered one, though no resource changes.
+func TestTrustedTotals(t *testing.T) {
+	path := dbtest.Postgres(t)
+	eager := db.Options{Trust: db.TrustOptions{Time: 200 * time.Millisecond, Quiet: time.Microsecond, Uses: 1}}
+	var nodes [2]*Store
+	for i := range nodes {
+		s, err := Open(t.Context(), path, search.Default(), Options{DB: eager})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		nodes[i] = s
+	}
+	k := fhir.Key{Type: "Patient", ID: "x"}
+	if _, err := nodes[1].Apply(t.Context(), put(t, search.Default(), k.ID, `{"resourceType":"Patient","name":[{"family":"Lost"}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	err := nodes[1].reindexing(t.Context(), 1, func(c *db.Conn) error { return c.Exec("DELETE FROM str") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := func() int64 { // as it is remembered
+		t.Helper()
+		for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(time.Millisecond) {
+			grant, epoch := nodes[0].trust.Grant(), nodes[0].cache.now()
+			page, err := nodes[0].Search(t.Context(), asked(t, "family=Lost&_total=accurate"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if grant != 0 && nodes[0].trust.Grant() == grant && nodes[0].cache.still(epoch) {
+				return page.Total
+			}
+		}
+		t.Fatal("there is no grant")
+		return 0
+	}
+	if n := total(); n != 0 {
+		t.Fatalf("%d matches without rows", n)
+	}
+	if err := nodes[1].ReindexOne(t.Context(), k); err != nil {
+		t.Fatal(err)
+	}
+	if n := total(); n != 1 {
+		t.Errorf("%d matches, want 1", n)
+	}
+}
+
 // TestSharedCache: a version is found by its place in the sequence, and bodies are
 // sought in the cache where most were found.
 func TestSharedCache(t *testing.T) {
