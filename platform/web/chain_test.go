@@ -292,9 +292,7 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// TestStall lets a client ask for a large answer and not read it, then one that
-// reads slowly: each piece in time, the whole long after.
-// A request that is refused unread on a connection that its client closes is
+// TestRefusedBody: a request that is refused unread on a connection that its client closes is
 // answered, not reset.
 func TestRefusedBody(t *testing.T) {
 	srv := httptest.NewServer(web.Chain(http.NotFoundHandler(), web.Options{MaxBody: 1 << 20}))
@@ -318,6 +316,8 @@ func TestRefusedBody(t *testing.T) {
 	}
 }
 
+// TestStall lets a client ask for a large answer and not read it, then one that
+// reads slowly: each piece in time, the whole long after.
 func TestStall(t *testing.T) { synctest.Test(t, stall) }
 
 func stall(t *testing.T) {
