@@ -42,7 +42,6 @@ type DB struct {
 	slots   chan struct{} // one token per reader that may be in use
 	idle    idle
 	version *atomic.Int64 // of the file, see fileVersion
-	held    atomic.Bool   // readers may have left transactions open, and letGo will come
 	w       *writer
 	trust   *Trust // nil if nobody asked for it
 	closing sync.Once
@@ -54,6 +53,7 @@ type DB struct {
 type idle struct {
 	mu   sync.Mutex
 	list []*Conn
+	ends bool // letGo will come
 }
 
 // Open opens or creates a database and starts its writer. The name is the path
@@ -159,9 +159,6 @@ func (d *DB) ReadTx(ctx context.Context, f func(*Conn) error) error {
 		c.c.interrupt(nil)
 		if err == nil && c.kind == SQLite && now%2 == 0 && d.version.Load() == now {
 			c.held, c.at = true, now
-			if d.held.CompareAndSwap(false, true) {
-				time.AfterFunc(idleTime, d.letGo)
-			}
 			return nil
 		}
 		if e := c.c.commit(); err == nil {
@@ -207,6 +204,10 @@ func (d *DB) giveBack(c *Conn, good bool) {
 	} else {
 		d.idle.mu.Lock()
 		d.idle.list = append(d.idle.list, c)
+		if c.held && !d.idle.ends {
+			d.idle.ends = true
+			time.AfterFunc(idleTime, d.letGo)
+		}
 		d.idle.mu.Unlock()
 	}
 	d.slots <- struct{}{}
@@ -249,7 +250,9 @@ const renewTime = 100 * time.Millisecond
 const idleTime = time.Second
 
 func (d *DB) letGo() {
-	d.held.Store(false)
+	d.idle.mu.Lock()
+	d.idle.ends = false
+	d.idle.mu.Unlock()
 	d.renew()
 }
 
