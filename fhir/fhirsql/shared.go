@@ -308,9 +308,6 @@ func (s *Store) endShared(committed bool) {
 	clear(s.ahead.places)
 	clear(s.ahead.untyped)
 	s.ahead.untyped = s.ahead.untyped[:0]
-	if !committed { // a commit that was not answered may still come to be
-		s.trust.Drop()
-	}
 	if !s.shared || !s.opened || !committed {
 		return
 	}

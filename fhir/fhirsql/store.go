@@ -132,6 +132,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		if committed {
 			s.afterCommit()
 		} else {
+			s.trust.Drop() // a commit that was not answered may still come to be
 			s.afterRollback()
 		}
 		s.cache.settle()
