@@ -56,7 +56,7 @@ func (b *Batch) newest(ctx context.Context, k Key, at []int) (t time.Time) {
 func (b *Batch) order(at []int, newest time.Time) {
 	const (
 		numbered = iota
-		below // 1
+		below    // 1
 		older
 		now
 	)
