@@ -116,35 +116,6 @@ func TestExtractUnknownType(t *testing.T) {
 	}
 }
 
-// TestExtractKeepsNothing checks that what outlives a resource is not in its memory,
-// which the next one overwrites.
-func TestExtractKeepsNothing(t *testing.T) {
-	const contained = `{"resourceType":"Basic","contained":[{"resourceType":"SubstanceNucleicAcid","id":"1"}],"code":{"text":"x"}}`
-	mark := func(src []byte) *search.Param {
-		var doc resource.Doc
-		if err := doc.Parse(src, resource.Options{}); err != nil {
-			t.Fatal(err)
-		}
-		var v search.Values
-		if err := search.Default().Extract(doc.Root(), nil, &v); err != nil {
-			t.Fatal(err)
-		}
-		for _, x := range v.Tokens {
-			if strings.HasSuffix(x.Param.Code, "#SubstanceNucleicAcid") {
-				return x.Param
-			}
-		}
-		t.Fatal("the contained resource has no entry")
-		return nil
-	}
-	src := []byte(contained)
-	first := mark(src)
-	clear(src)
-	if again := mark([]byte(contained)); again != first {
-		t.Error("the same type has another parameter after the memory of the first resource was overwritten")
-	}
-}
-
 // TestExtractIntoUsed checks that the memory of an earlier resource leaves nothing behind.
 func TestExtractIntoUsed(t *testing.T) {
 	bp := readFixture(t, "synthea-Observation-bp")
