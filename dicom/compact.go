@@ -3,6 +3,7 @@ package dicom
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -12,8 +13,9 @@ import (
 // the space of deleted ones in shared blobs comes back.
 type Compactor interface {
 	// Sparse returns blobs of which more than three quarters belong to nobody any
-	// more; none when another process looks after them.
-	Sparse(ctx context.Context, limit int) ([]int64, error)
+	// more, by their numbers, from a number on; none when another
+	// process looks after them.
+	Sparse(ctx context.Context, from int64, limit int) ([]int64, error)
 	// Files returns the files in a blob, those that bulk updates replaced included.
 	Files(ctx context.Context, object int64) ([]StoredFile, error)
 	// Move says of files that they are elsewhere, and returns for how many it is
@@ -35,24 +37,38 @@ const compactBatch = 16
 
 // Compact moves what is left in blobs that are mostly dead and returns how many
 // files it was. Their blobs are removed by the next Clean, so that who was just
-// about to read them still can.
+// about to read them still can. A blob that cannot be compacted does not stand in
+// front of the others: the next call goes on behind those of this one.
 func (s *Service) Compact(ctx context.Context) (int, error) {
-	list, err := s.store.Sparse(ctx, compactBatch)
+	list, err := s.store.Sparse(ctx, s.toCompact.Load(), compactBatch)
 	if err != nil {
 		return 0, err
 	}
+	if len(list) < compactBatch {
+		s.toCompact.Store(0) // from the beginning again
+	} else {
+		s.toCompact.Store(list[len(list)-1] + 1)
+	}
 	n := 0
+	var first error
 	for _, object := range list {
 		if s.pack.inUse(object) {
 			continue
 		}
 		moved, err := s.compact(ctx, object)
-		if n += moved; err != nil {
-			return n, err
+		n += moved
+		if err != nil && first == nil {
+			first = fmt.Errorf("blob %d: %w", object, err)
+		}
+		if ctx.Err() != nil || passing(err) {
+			break
 		}
 	}
-	return n, nil
+	return n, first
 }
+
+// passing reports whether an error is one of a store as a whole.
+func passing(err error) bool { return fault.Is(err, fault.Transient) || fault.Is(err, fault.Throttled) }
 
 // compact moves the files of a blob. They are few: a blob of several files is small.
 func (s *Service) compact(ctx context.Context, object int64) (int, error) {

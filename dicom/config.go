@@ -27,5 +27,8 @@ func (c *Config) defaults() {
 	def(&c.Buffer, 64<<20)
 }
 
+// maxUndeleted is how many blobs may withstand before one look for them ends.
+const maxUndeleted = 100
+
 // cleanEvery is how often blobs that nothing refers to are removed.
 const cleanEvery = time.Minute

@@ -11,6 +11,7 @@ import (
 	mathrand "math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/auth"
@@ -60,8 +61,9 @@ type Service struct {
 	places  Containers
 	newID   func() string // of operations
 
-	changing   sync.Mutex // held while tags change
-	converting sync.Mutex // held while a picture is in memory
+	toCompact  atomic.Int64 // the first blob that the next Compact looks at
+	changing   sync.Mutex   // held while tags change
+	converting sync.Mutex   // held while a picture is in memory
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
@@ -203,14 +205,23 @@ func (s *Service) Clean(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	gone := list[:0]
+	var first error
+	stay := 0
 	for _, n := range list {
 		s.handles.drop(n)
-		if err := s.blobs.Delete(ctx, objectKey(n)); err != nil {
-			return len(gone), errors.Join(err, s.store.Forget(ctx, gone))
+		err := s.blobs.Delete(ctx, objectKey(n))
+		if err == nil {
+			gone = append(gone, n)
+			continue
 		}
-		gone = append(gone, n)
+		if stay++; stay == 1 {
+			first = fmt.Errorf("blob %d: %w", n, err)
+		}
+		if ctx.Err() != nil || passing(err) || stay >= maxUndeleted {
+			break // else it is not the blob store but the blob
+		}
 	}
-	return len(gone), s.store.Forget(ctx, gone)
+	return len(gone), errors.Join(first, s.store.Forget(ctx, gone))
 }
 
 // partitions remembers the numbers of partitions, which never change.

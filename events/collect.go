@@ -193,7 +193,8 @@ func (s *Service) collect(ctx context.Context) {
 	sources := maps.Clone(s.sources)
 	s.mu.Unlock()
 	for name, src := range sources {
-		if err := s.collectFrom(ctx, name, src); err != nil && ctx.Err() == nil {
+		err := fault.Guard("events: collect", func() error { return s.collectFrom(ctx, name, src) })
+		if err != nil && ctx.Err() == nil {
 			s.log.Warn("events cannot be collected now", slog.String("service", name), slog.Any("err", err))
 		}
 	}

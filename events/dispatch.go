@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // Bounds of a dispatcher.
@@ -392,7 +394,14 @@ func (d *dispatcher) send(ctx context.Context, items []*item) {
 	for i, it := range items {
 		dl.events[i], dl.tries[i] = it.event, it.attempts
 	}
-	answers := d.carrier.send(ctx, &dl, d.s.now())
+	answers := []answer{{outcome: GenericError}} // of a defect: an attempt like others, so that there is an end to them
+	err := fault.Guard("events: send", func() error {
+		answers = d.carrier.send(ctx, &dl, d.s.now())
+		return nil
+	})
+	if err != nil {
+		d.s.log.LogAttrs(ctx, slog.LevelError, "sending events failed", slog.String("subscription", d.sub.Name), slog.Any("err", err))
+	}
 	failed := slices.ContainsFunc(answers, func(a answer) bool { return a.outcome != Delivered })
 	d.results <- result{items: items, answers: answers, at: d.s.now(), gone: ctx.Err() != nil && failed}
 }

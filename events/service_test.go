@@ -158,6 +158,24 @@ func TestGivingUp(t *testing.T) {
 	}
 }
 
+// TestDefectiveSender: an attempt that meets a defect is one like others.
+func TestDefectiveSender(t *testing.T) {
+	simulate(t, func(t *testing.T, r *room) {
+		var in inbox
+		r.web.set("good", in.hook(200))
+		r.web.set("a", welcome(func(*http.Request, []byte) (int, string, http.Header) { panic("a defect") }))
+		r.put(t, "sub-a", to("a", `,"retryPolicy":{"maxDeliveryAttempts":2}`))
+		r.put(t, "sub-good", to("good", ""))
+		r.src.add(events.FHIRCreated, "Patient/p1", 1)
+		r.Wake()
+		wait(2 * time.Hour)
+		list, err := r.Letters(t.Context(), "sub-a", 0, 10)
+		if err != nil || len(list) != 1 || list[0].Try.Attempts != 2 || list[0].Try.Outcome != events.GenericError || in.count() != 1 {
+			t.Errorf("%+v, %v; the other had %d", list, err, in.count())
+		}
+	})
+}
+
 // TestDeadNeighbour has a hundred subscriptions, one of which never answers.
 func TestDeadNeighbour(t *testing.T) {
 	simulate(t, func(t *testing.T, r *room) {

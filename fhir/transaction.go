@@ -210,7 +210,9 @@ func (t *transaction) prepare(ctx context.Context) error {
 			if i >= len(todo) {
 				return
 			}
-			if e := todo[i]; e.prepare(ctx, t.s, t.refs, &ws) != nil {
+			e := todo[i]
+			if err := fault.Guard("fhir: prepare", func() error { return e.prepare(ctx, t.s, t.refs, &ws) }); err != nil {
+				e.err = err
 				failed.Store(true)
 			}
 		}

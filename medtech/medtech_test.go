@@ -26,13 +26,14 @@ import (
 
 // fhirService is a medtech.Destination in memory that can fail.
 type fhirService struct {
-	mu      sync.Mutex
-	all     map[string]medtech.Resource // Type/id
-	writes  int
-	down    error                   // answers every call when set
-	refuse  func(medtech.Put) error // decides about one resource
-	meddle  func(f *fhirService)    // runs once before the next write
-	history []string                // Type/id/version of every write
+	mu        sync.Mutex
+	all       map[string]medtech.Resource // Type/id
+	writes    int
+	down      error                     // answers every call when set
+	refuse    func(medtech.Put) error   // decides about one resource
+	refuseAll func([]medtech.Put) error // decides about all of a call
+	meddle    func(f *fhirService)      // runs once before the next write
+	history   []string                  // Type/id/version of every write
 }
 
 func newFHIR() *fhirService { return &fhirService{all: map[string]medtech.Resource{}} }
@@ -74,6 +75,11 @@ func (f *fhirService) Write(_ context.Context, list []medtech.Put) ([]error, err
 	defer f.mu.Unlock()
 	if f.down != nil {
 		return nil, f.down
+	}
+	if f.refuseAll != nil {
+		if err := f.refuseAll(list); err != nil {
+			return nil, err
+		}
 	}
 	if m := f.meddle; m != nil {
 		f.meddle = nil
@@ -564,4 +570,76 @@ func TestMappingVersions(t *testing.T) {
 	if err != nil || got.Version != 2 || !strings.Contains(string(got.Text), "pulse") {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+// poisoned is a message that the destination cannot take, now or ever.
+const poisoned = `{"d":"d1","p":"p1","t":"2020-01-01T00:00:01Z","hr":666}`
+
+// poison makes the destination fail with that message; f says how.
+func (r *rig) poison(f func() error) {
+	r.fhir.set(func(s *fhirService) {
+		s.refuseAll = func(list []medtech.Put) error {
+			for _, p := range list {
+				if strings.Contains(string(p.Text), `"value":666`) {
+					return f()
+				}
+			}
+			return nil
+		}
+	})
+}
+
+// TestPoison: a message that meets a defect becomes a dead letter; those beside and
+// after it are stored. It is so for a replay, too.
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]func() error{
+		"panic": func() error { panic("defect") },
+		"error": func() error { return fault.New(fault.Internal, "defect") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, medtech.Config{})
+			r.poison(f)
+			r.send(`{"d":"d1","p":"p1","t":"2020-01-01T00:00:00Z","hr":60}`, poisoned, `{"d":"d1","p":"p1","t":"2020-01-01T00:00:02Z","hr":62}`)
+			r.send(`{"d":"d1","p":"p1","t":"2020-01-01T00:00:03Z","hr":63}`)
+			stored := []string{"Patient/p1 2020-01-01T00:00:00Z 60 v1", "Patient/p1 2020-01-01T00:00:02Z 62 v1", "Patient/p1 2020-01-01T00:00:03Z 63 v1"}
+			r.want(stored...)
+			dead := func() {
+				t.Helper()
+				l := r.letters(medtech.DeadLetterQuery{State: medtech.LetterOpen})
+				if len(l) != 1 || l[0].Offset != 2 || l[0].Stage != medtech.StageFHIR || l[0].Class != medtech.MeasurementProcessing || l[0].Message == "" {
+					t.Fatalf("%+v", l)
+				}
+			}
+			dead()
+			if _, err := r.s.Discard(t.Context(), medtech.DeadLetterQuery{}); err != nil {
+				t.Fatal(err)
+			}
+			rep, err := r.s.StartReplay(t.Context(), medtech.ReplayRange{FromOffset: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rep = r.replayed(rep.ID); rep.State != medtech.ReplayDone || rep.Messages != 4 || rep.Failed != 1 {
+				t.Errorf("%+v", rep)
+			}
+			dead()
+			r.want(stored...)
+		})
+	}
+}
+
+// TestBrokenDestination: an internal error of all is not the fault of the messages
+// for a while.
+func TestBrokenDestination(t *testing.T) {
+	t.Parallel()
+	r := start(t, medtech.Config{})
+	r.fhir.set(func(f *fhirService) { f.down = fault.New(fault.Internal, "damaged") })
+	r.send(`{"d":"d1","p":"p1","t":"2020-01-01T00:00:00Z","hr":60}`, `{"d":"d1","p":"p1","t":"2020-01-01T00:00:01Z","hr":61}`)
+	time.Sleep(1200 * time.Millisecond) // beyond the tries of a batch as a whole
+	if l := r.letters(medtech.DeadLetterQuery{}); len(l) != 0 {
+		t.Errorf("%+v", l)
+	}
+	r.fhir.set(func(f *fhirService) { f.down = nil })
+	r.want("Patient/p1 2020-01-01T00:00:00Z 60 v1", "Patient/p1 2020-01-01T00:00:01Z 61 v1")
 }

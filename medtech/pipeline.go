@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech/mapping"
-	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // batch is a run of messages on their way through the stages.
@@ -117,13 +116,13 @@ func (s *Service) idle(ctx context.Context) bool {
 }
 
 // finish persists a batch and moves the offset. It tries until the destination
-// and the store answer; false when the service stops before.
+// and the store answer, see attempt; false when the service stops before.
 func (s *Service) finish(ctx context.Context, b *batch) bool {
 	wait := firstRetry
 	known := len(b.dead)
-	for {
+	for try := 0; ; try++ {
 		b.dead = b.dead[:known]
-		err := fault.Guard("medtech: persist", func() error { return s.persistBatch(ctx, b, nil) })
+		err := s.attempt(ctx, b, try)
 		if err == nil && len(b.dead) > 0 {
 			err = s.store.Finish(ctx, Finished{Done: b.done(), Dead: b.dead})
 		}

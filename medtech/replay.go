@@ -137,6 +137,10 @@ func (s *Service) runReplays(ctx context.Context) {
 		list, err := s.store.Replays(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.log.LogAttrs(ctx, slog.LevelError, "reading replays failed", slog.Any("err", err))
+			if !pause(ctx, lastRetry) {
+				return
+			}
+			continue
 		}
 		for i := len(list) - 1; i >= 0; i-- {
 			if list[i].State == ReplayRunning {
@@ -153,15 +157,16 @@ func (s *Service) runReplays(ctx context.Context) {
 
 // runReplay does one replay to its end, or until it is cancelled.
 func (s *Service) runReplay(ctx context.Context, id int64) {
-	wait := firstRetry
+	wait, try := firstRetry, 0
 	for ctx.Err() == nil {
-		more, err := s.replayBatch(ctx, id)
+		more, err := s.replayBatch(ctx, id, try)
 		switch {
 		case err == nil && !more:
 			return
 		case err == nil:
-			wait = firstRetry
+			wait, try = firstRetry, 0
 		default:
+			try++
 			s.log.LogAttrs(ctx, slog.LevelWarn, "a replay failed and is tried again", slog.Int64("replay", id), slog.Any("err", err))
 			if !pause(ctx, wait) {
 				return
@@ -171,8 +176,8 @@ func (s *Service) runReplay(ctx context.Context, id int64) {
 	}
 }
 
-// replayBatch does the next messages of a replay.
-func (s *Service) replayBatch(ctx context.Context, id int64) (more bool, err error) {
+// replayBatch does the next messages of a replay; try counts from 0.
+func (s *Service) replayBatch(ctx context.Context, id int64, try int) (more bool, err error) {
 	r, err := s.replay(ctx, id)
 	if err != nil || r.State != ReplayRunning {
 		return false, err
@@ -182,7 +187,7 @@ func (s *Service) replayBatch(ctx context.Context, id int64) (more bool, err err
 		return false, err
 	}
 	if b != nil {
-		if err := s.persistBatch(ctx, b, nil); err != nil {
+		if err := s.attempt(ctx, b, try); err != nil {
 			return false, err
 		}
 		r.Messages += int64(len(b.raws))

@@ -217,7 +217,7 @@ func (d *destination) each(n int, f func(i int) error) error {
 	for w := range workers {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && errs[w] == nil; i = int(next.Add(1)) - 1 {
-				errs[w] = f(i)
+				errs[w] = fault.Guard("server: destination", func() error { return f(i) })
 			}
 		})
 	}

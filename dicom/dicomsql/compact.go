@@ -9,7 +9,7 @@ import (
 
 // Sparse implements dicom.Compactor. Of several processes the one that reserved
 // numbers last does it, so that no two copy the same files; anybody while none has.
-func (s *Store) Sparse(ctx context.Context, limit int) (list []int64, err error) {
+func (s *Store) Sparse(ctx context.Context, from int64, limit int) (list []int64, err error) {
 	node := s.objects.name()
 	err = s.db.ReadTx(ctx, func(c *db.Conn) error {
 		list = nil
@@ -21,10 +21,10 @@ func (s *Store) Sparse(ctx context.Context, limit int) (list []int64, err error)
 		if err != nil || !mine {
 			return err
 		}
-		return c.Query("SELECT id FROM obj WHERE live > 0 AND dead > 3 * live ORDER BY id LIMIT $1+0", func(st *db.Stmt) error {
+		return c.Query("SELECT id FROM obj WHERE live > 0 AND dead > 3 * live AND id >= $1 ORDER BY id LIMIT $2+0", func(st *db.Stmt) error {
 			list = append(list, st.ColInt(0))
 			return nil
-		}, limit)
+		}, from, limit)
 	})
 	return list, err
 }

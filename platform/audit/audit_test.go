@@ -315,6 +315,47 @@ func TestRetain(t *testing.T) {
 	}
 }
 
+// fullArchive takes nothing more.
+type fullArchive struct{ blob.Store }
+
+func (fullArchive) Put(context.Context, string, io.Reader, blob.PutOptions) (blob.Info, error) {
+	return blob.Info{}, errors.New("full")
+}
+
+// TestRetainFull: what is old leaves an archive that takes nothing new, and what
+// cannot go there stays.
+func TestRetainFull(t *testing.T) {
+	dir := t.TempDir()
+	folder, err := blob.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	if _, err := folder.Put(ctx, "00000000.log.gz", strings.NewReader("old"), blob.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	l := open(t, dir, audit.Options{SegmentSize: 1, Now: func() time.Time { return now }})
+	for i := range 3 {
+		if err := l.Append(ctx, true, record(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(2000 * time.Hour)
+	if err := l.Retain(ctx, fullArchive{folder}, 24*time.Hour, 1000*time.Hour); err == nil {
+		t.Error("no error")
+	}
+	for info := range folder.List(ctx, "") {
+		t.Errorf("%s is still there", info.Key)
+	}
+	if rep, err := audit.Verify(dir); err != nil || rep.First != 1 {
+		t.Errorf("got %+v, %v", rep, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSegmentTime begins a new file when the first record of the old one is old
 // enough, also after a restart.
 func TestSegmentTime(t *testing.T) {

@@ -3,6 +3,7 @@ package audit
 import (
 	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,8 +14,14 @@ import (
 
 // Retain moves files whose last record is older than hot into the archive,
 // compressed, and deletes from it what is older than keep. The file in use
-// stays. A file is only removed when its archive is durable.
+// stays. A file is only removed when its archive is durable. Files follow each
+// other into the archive: one that cannot go there stays with those after it.
 func (l *Log) Retain(ctx context.Context, archive blob.Store, hot, keep time.Duration) error {
+	return errors.Join(l.archive(ctx, archive, hot), l.expire(ctx, archive, keep))
+}
+
+// archive moves files whose last record is older than hot.
+func (l *Log) archive(ctx context.Context, archive blob.Store, hot time.Duration) error {
 	list, err := segments(l.dir)
 	if err != nil {
 		return err
@@ -36,6 +43,12 @@ func (l *Log) Retain(ctx context.Context, archive blob.Store, hot, keep time.Dur
 			return err
 		}
 	}
+	return nil
+}
+
+// expire deletes what is older than keep.
+func (l *Log) expire(ctx context.Context, archive blob.Store, keep time.Duration) error {
+	now := l.opt.Now()
 	var old []string
 	for info, err := range archive.List(ctx, "") {
 		if err != nil {
