@@ -38,6 +38,11 @@ type references struct {
 type target struct {
 	Key
 	json []byte
+
+	// canonical is set when the fullUrl is the url that the resource itself has,
+	// as in packages of definitions. In an element that is not a Reference it then
+	// names what is defined, as the system of a code does, and stays.
+	canonical bool
 }
 
 // conditional is a search URL that was, or is being, resolved.
@@ -60,12 +65,14 @@ func newTarget(k Key) target {
 	return target{Key: k, json: resource.AppendString(nil, k.String())}
 }
 
-// add makes fullURL a name of k.
-func (r *references) add(fullURL string, k Key) {
+// add makes fullURL a name of k, whose body may be absent.
+func (r *references) add(fullURL string, k Key, body resource.Node) {
 	if r.targets == nil {
 		r.targets = map[string]target{}
 	}
-	r.targets[fullURL] = newTarget(k)
+	t := newTarget(k)
+	t.canonical = body.Kind() == resource.Object && body.Get("url").Is(fullURL)
+	r.targets[fullURL] = t
 	if strings.HasPrefix(fullURL, "urn:") {
 		r.urn = true
 	} else if strings.Contains(fullURL, "://") {
@@ -141,6 +148,8 @@ func (w *walk) children(n resource.Node) error {
 				if err := w.reference(c); err != nil {
 					return err
 				}
+			} else if c.KeyIs("div") && n.KeyIs("text") {
+				w.narrative(c)
 			} else if w.r.mayName(c.Raw()) {
 				w.uri(c)
 			}
@@ -186,14 +195,15 @@ func (w *walk) reference(c resource.Node) error {
 }
 
 // uri handles an element that holds a fullUrl and is not a Reference: it is
-// rewritten if its type is uri or one derived from it (R4 section 3.1.0.11.2).
+// rewritten if its type is uri or one derived from it, but not canonical (R4
+// section 3.1.0.11.2).
 func (w *walk) uri(c resource.Node) {
 	t, ok := w.r.targets[string(c.Bytes())]
-	if !ok {
+	if !ok || t.canonical {
 		return
 	}
 	switch elementType(c) {
-	case "uri", "url", "canonical", "oid", "uuid":
+	case "uri", "url", "oid", "uuid":
 		w.edit(c, t)
 		w.uris = true
 	}

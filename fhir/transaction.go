@@ -10,6 +10,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/r4"
+	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
 // Transaction does all interactions together or none (R4 section 3.1.0.11.2).
@@ -130,7 +131,7 @@ func (t *transaction) name(context.Context) error {
 		if _, taken := t.refs.targets[full]; taken {
 			return t.blame(e, fault.At(fault.Invalid, "duplicate", "", "the fullUrl %q is used by two entries", clip(full)))
 		}
-		t.refs.add(full, e.key)
+		t.refs.add(full, e.key, e.in.Body)
 		if rel := relativeForm(full); rel != "" && rel != e.key.String() {
 			if relative == nil {
 				relative = map[string]Key{}
@@ -146,7 +147,7 @@ func (t *transaction) name(context.Context) error {
 	}
 	for rel, k := range relative {
 		if _, taken := t.refs.targets[rel]; !taken {
-			t.refs.add(rel, k)
+			t.refs.add(rel, k, resource.Node{})
 		}
 	}
 	return nil

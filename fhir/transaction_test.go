@@ -109,7 +109,8 @@ func TestTransactionReferences(t *testing.T) {
 	pat, org, abs, doc := "urn:uuid:05efabf0-4be2-4561-91ce-51548425acb9", "urn:oid:1.2.3", "http://other.test/fhir/Practitioner/7", "urn:uuid:3f1b3a60-0000-4000-8000-000000000001"
 	body := `{"resourceType":"Observation","status":"final","code":{"text":"` + pat + `"},
 		"contained":[{"resourceType":"Device","id":"d","patient":{"reference":"` + pat + `"}}],
-		"extension":[{"url":"http://x.test/e","valueReference":{"reference":"` + org + `"}},{"url":"http://x.test/u","valueUri":"` + pat + `"},{"url":"http://x.test/s","valueString":"` + pat + `"}],
+		"extension":[{"url":"http://x.test/e","valueReference":{"reference":"` + org + `"}},{"url":"http://x.test/u","valueUri":"` + pat + `"},{"url":"http://x.test/s","valueString":"` + pat + `"},{"url":"http://x.test/c","valueCanonical":"` + pat + `"}],
+		"text":{"status":"generated","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\"><a href=\"` + pat + `#x\">` + pat + `</a></div>"},
 		"identifier":[{"system":"` + pat + `","value":"` + pat + `"}],
 		"subject":{"reference":"` + pat + `"},
 		"performer":[{"reference":"` + abs + `"},{"reference":"Practitioner/7"},{"reference":"urn:uuid:00000000-0000-0000-0000-000000000000"},{"reference":"http://foreign.test/Patient/1"}],
@@ -127,7 +128,9 @@ func TestTransactionReferences(t *testing.T) {
 	}
 	want := map[string]string{
 		"subject.reference": p, "contained.0.patient.reference": p, "extension.0.valueReference.reference": "Organization/o1",
-		"extension.1.valueUri": p, "extension.2.valueString": pat, "identifier.0.system": p, "identifier.0.value": pat, "code.text": pat,
+		"extension.1.valueUri": p, "extension.2.valueString": pat, "extension.3.valueCanonical": pat,
+		"text.div":            `<div xmlns="http://www.w3.org/1999/xhtml"><a href="` + p + `#x">` + pat + `</a></div>`,
+		"identifier.0.system": p, "identifier.0.value": pat, "code.text": pat,
 		"performer.0.reference": q, "performer.1.reference": q,
 		"performer.2.reference": "urn:uuid:00000000-0000-0000-0000-000000000000", "performer.3.reference": "http://foreign.test/Patient/1",
 		"device.reference": "#d",
@@ -141,6 +144,28 @@ func TestTransactionReferences(t *testing.T) {
 		"Observation?subject=" + p: 1, "Patient?organization=Organization/o1": 1, "Organization?partof=Organization/o1": 1, "Observation?performer=" + q: 1,
 		"Patient?link=" + p: 1, "Observation?identifier=" + p + "|": 1,
 	} {
+		if g := r.count(target); g != n {
+			t.Errorf("%s: %d found, want %d", target, g, n)
+		}
+	}
+}
+
+// TestTransactionOfDefinitions: a fullUrl that is the canonical url of its
+// resource stays what it is wherever it stands for the definition.
+func TestTransactionOfDefinitions(t *testing.T) {
+	r := newRig(t, fhir.Config{})
+	const u = "http://x.test/fhir/CodeSystem/c1"
+	set := `{"resourceType":"ValueSet","url":"http://x.test/fhir/ValueSet/v1","status":"active","compose":{"include":[{"system":"` + u + `"}]},` +
+		`"text":{"status":"generated","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\"><a href=\"` + u + `\">c</a></div>"}}`
+	resp := r.tx(
+		entry{"PUT", "CodeSystem/c1", u, `{"resourceType":"CodeSystem","id":"c1","url":"` + u + `","status":"active","content":"complete"}`, "", ""},
+		entry{"POST", "ValueSet", "http://x.test/fhir/ValueSet/v1", set, "", ""},
+		entry{"POST", "Basic", "", `{"resourceType":"Basic","code":{"coding":[{"system":"` + u + `","code":"a"}]},"subject":{"reference":"` + u + `"}}`, "", ""},
+	)
+	if got := r.stored(resp[1].Record); !strings.HasSuffix(got, set[len(`{"resourceType":"ValueSet",`):]) {
+		t.Errorf("the value set became %s", got)
+	}
+	for target, n := range map[string]int{"CodeSystem?url=" + u: 1, "Basic?code=" + u + "|a": 1, "Basic?subject=CodeSystem/c1": 1} {
 		if g := r.count(target); g != n {
 			t.Errorf("%s: %d found, want %d", target, g, n)
 		}

@@ -38,7 +38,7 @@ func (x *exchange) rawBinary(rec *fhir.Record) error {
 	head["Etag"] = []string{string(appendETag(nil, rec.Version))}
 	head["Last-Modified"] = []string{rec.Seq.Time().Format(http.TimeFormat)}
 	head["X-Content-Type-Options"] = []string{"nosniff"}
-	head["Content-Security-Policy"] = []string{"sandbox"}
+	head["Content-Security-Policy"] = []string{"sandbox; frame-ancestors 'none'"}
 	x.finish(http.StatusOK, x.out)
 	return nil
 }

@@ -39,6 +39,11 @@ func (x *exchange) bundleType(n resource.Node) (bool, error) {
 	if !n.Get("resourceType").Is("Bundle") {
 		return false, fault.At(fault.Invalid, "invalid", "", "only a Bundle can be posted to the base of the service")
 	}
+	for c := n.First(); c.Valid(); c = c.Next() {
+		if err := known(c, "Bundle"); err != nil {
+			return false, err
+		}
+	}
 	typ := n.Get("type")
 	switch {
 	case !typ.Valid():

@@ -1,12 +1,14 @@
 package fhirhttp
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
+	"github.com/hygeia-health/hygeia/spec/r4"
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
@@ -33,6 +35,10 @@ func (x *exchange) readEntry(n resource.Node, e *entry) error {
 			in.Body = c
 		case c.KeyIs("request"):
 			request = c
+		default:
+			if err := known(c, "Bundle.entry"); err != nil {
+				return err
+			}
 		}
 	}
 	if request.Kind() != resource.Object {
@@ -49,6 +55,16 @@ func (x *exchange) readEntry(n resource.Node, e *entry) error {
 		return &f
 	}
 	return checkEntryBody(n, in)
+}
+
+// known refuses a member that the type has not: an ifNoneExist that is spelt
+// wrongly would make a condition into none.
+func known(member resource.Node, typ string) error {
+	name := bytes.TrimPrefix(member.Key(), []byte("_"))
+	if _, _, ok := r4.Lookup(typ).Element(name); ok || typ == "Bundle" && string(name) == "resourceType" {
+		return nil
+	}
+	return fault.At(fault.Invalid, "structure", member.Path(), "%s has no element %q", typ, printable(string(member.Key())))
 }
 
 // firstCode keeps the issue type of an error that gets other words.
@@ -70,6 +86,9 @@ func clip(s string) string {
 // readRequest reads Bundle.entry.request.
 func (x *exchange) readRequest(n resource.Node, in *fhir.Interaction) (method, url string, err error) {
 	for c := n.First(); c.Valid(); c = c.Next() {
+		if err := known(c, "Bundle.entry.request"); err != nil {
+			return "", "", err
+		}
 		if c.Kind() != resource.String {
 			if c.Key()[0] == '_' || c.KeyIs("extension") || c.KeyIs("modifierExtension") {
 				continue

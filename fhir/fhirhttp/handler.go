@@ -121,9 +121,24 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.begun = time.Now()
 	}
 	defer x.end()
+	x.caching()
 	if err := x.serve(); err != nil {
 		x.fail(err)
 	}
+}
+
+// private makes a cache ask again before it gives out an answer. Without it a
+// browser may guess from Last-Modified how long a resource stays as it is (RFC
+// 9111 section 4.2.2); with the ETag, asking again costs a 304.
+var private = []string{"private, no-cache"}
+
+// caching says what caches may do with an answer. X-Frame-Options makes room for
+// it, because a map of eight headers is one allocation and a ninth costs more:
+// what FHIR answers shows in no frame, and a raw Binary has its own policy.
+func (x *exchange) caching() {
+	head := x.w.Header()
+	delete(head, "X-Frame-Options")
+	head["Cache-Control"] = private
 }
 
 // exchange is one request and its answer. Its buffers are used again.

@@ -292,6 +292,9 @@ func (x *exchange) setConditions() error {
 	if v := h["If-None-Match"]; len(v) > 0 {
 		x.in.IfNoneMatch = strings.Join(v, ",")
 	}
+	if _, ok := h["If-Unmodified-Since"]; ok && x.in.Method != http.MethodGet {
+		return fault.At(fault.Invalid, "not-supported", "", "If-Unmodified-Since is not offered; send If-Match with the version")
+	}
 	if v := h["If-Modified-Since"]; len(v) > 0 {
 		// RFC 9110 section 13.1.3: an invalid date must be ignored.
 		if t, err := http.ParseTime(v[0]); err == nil {
@@ -309,6 +312,8 @@ func checkConditions(in *fhir.Interaction) error {
 		return fault.At(fault.Invalid, "not-supported", "", "If-None-Match is for reads only")
 	case in.HasIfNoneExist && in.Verb != fhir.VerbCreate:
 		return fault.At(fault.Invalid, "not-supported", "", "If-None-Exist is for creates only")
+	case in.IfMatch != "" && in.Verb == fhir.VerbCreate:
+		return fault.At(fault.Invalid, "not-supported", "", "If-Match is not possible on a create")
 	case in.IfMatch != "" && in.Verb == fhir.VerbDelete && in.Conditional:
 		return fault.At(fault.Invalid, "not-supported", "", "If-Match is not possible on a conditional delete")
 	}

@@ -95,11 +95,14 @@ func TestInstance(t *testing.T) {
 		}},
 		{name: "conditional read", steps: []step{
 			{do: "PUT /Patient/p1", body: pat, status: 201},
-			{do: "GET /Patient/p1", headers: []string{"If-None-Match", `W/"1"`}, status: 304, header: map[string]string{"ETag": `W/"1"`, "Content-Length": ""}},
+			{do: "GET /Patient/p1", headers: []string{"If-None-Match", `W/"1"`}, status: 304, header: map[string]string{"ETag": `W/"1"`, "Content-Length": "", "Cache-Control": "private, no-cache"}},
 			{do: "GET /Patient/p1", headers: []string{"If-None-Match", `W/"2"`}, status: 200},
 			{do: "GET /Patient/p1", headers: []string{"If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT"}, status: 304},
 			{do: "GET /Patient/p1", headers: []string{"If-Modified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 200},
 			{do: "GET /Patient/p1", headers: []string{"If-Modified-Since", "yesterday"}, status: 200},
+			{do: "GET /Patient/p1", headers: []string{"If-Unmodified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 200},
+			{do: "PUT /Patient/p1", body: pat, headers: []string{"If-Unmodified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 400},
+			{do: "POST /Patient", body: pat, headers: []string{"If-Match", `W/"1"`}, status: 400},
 		}},
 		{name: "update", steps: []step{
 			{do: "PUT /Patient/p1", body: pat, status: 201, header: map[string]string{"Location": base + "/Patient/p1/_history/1"}},
@@ -267,7 +270,7 @@ func TestBadInput(t *testing.T) {
 func TestBinary(t *testing.T) {
 	play(t, []scenario{{name: "raw", steps: []step{
 		{do: "POST /Binary", body: "\x00\x01PDF", headers: []string{"Content-Type", "application/pdf"}, status: 201, want: map[string]string{"contentType": "application/pdf", "data": "AAFQREY="}},
-		{do: "GET /Binary/n1", headers: []string{"Accept", "application/pdf"}, status: 200, has: []string{"\x00\x01PDF"}, header: map[string]string{"Content-Type": "application/pdf", "Content-Security-Policy": "sandbox", "ETag": `W/"1"`, "Content-Length": "5"}},
+		{do: "GET /Binary/n1", headers: []string{"Accept", "application/pdf"}, status: 200, has: []string{"\x00\x01PDF"}, header: map[string]string{"Content-Type": "application/pdf", "Content-Security-Policy": "sandbox; frame-ancestors 'none'", "Cache-Control": "private, no-cache", "ETag": `W/"1"`, "Content-Length": "5"}},
 		{do: "GET /Binary/n1", headers: []string{"Accept", "text/html, */*;q=0.8"}, status: 200, has: []string{"PDF"}},
 		{do: "GET /Binary/n1", status: 200, want: map[string]string{"resourceType": "Binary"}},
 		{do: "GET /Binary/n1", headers: []string{"Accept", "application/fhir+json"}, status: 200, want: map[string]string{"data": "AAFQREY="}},

@@ -78,7 +78,7 @@ var (
 	nosniff = []string{"nosniff"}
 	deny    = []string{"DENY"}
 	hsts    = []string{"max-age=31536000"}
-	vary    = []string{"Accept-Encoding"}
+	vary    = []string{"Accept, Accept-Encoding"}
 )
 
 // ServeHTTP implements http.Handler.

@@ -1,0 +1,52 @@
+package fhir
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hygeia-health/hygeia/spec/resource"
+)
+
+func linked() *references {
+	r := &references{}
+	r.add("urn:uuid:a", Key{"Patient", "1"}, resource.Node{})
+	r.add("http://x.test/Binary/b?c=d&e", Key{"Binary", "2"}, resource.Node{})
+	return r
+}
+
+func TestLinks(t *testing.T) {
+	r := linked()
+	for _, tt := range []struct{ div, want string }{
+		{`<div><a href="urn:uuid:a">urn:uuid:a</a></div>`, `<div><a href="Patient/1">urn:uuid:a</a></div>`},
+		{`<a class="x" href = 'urn:uuid:a#p'/>`, `<a class="x" href = 'Patient/1#p'/>`},
+		{"<img\n alt='>' src='http://x.test/Binary/b?c=d&amp;e'/>", "<img\n alt='>' src='Binary/2'/>"},
+		{`<a href="urn:uuid:a"></a><a href="urn:uuid:b"></a><img src="urn:uuid:a">`, `<a href="Patient/1"></a><a href="urn:uuid:b"></a><img src="Patient/1">`},
+		{`<a title="href='urn:uuid:a'" href="urn:uuid:a"/>`, `<a title="href='urn:uuid:a'" href="Patient/1"/>`},
+		{`<a src="urn:uuid:a"/><img href="urn:uuid:a"/><b href="urn:uuid:a"/><abbr href="urn:uuid:a"/><a hreflang="urn:uuid:a"/>`, ""},
+		{`<a href="#urn:uuid:a"/><a href="urn:uuid:a2"/><a href=urn:uuid:a/><a href="urn:uuid:a`, ""},
+		{`<a`, ""}, {`<`, ""}, {``, ""}, {`<a href=`, ""}, {`<a href`, ""}, {`<a href="`, ""}, {`<a name="n"<a href="urn:uuid:b"`, ""},
+	} {
+		want := tt.want
+		if want == "" {
+			want = tt.div
+		}
+		if got, ok := r.links(tt.div); got != want || ok != (tt.want != "") {
+			t.Errorf("%s\nbecame %s, %v", tt.div, got, ok)
+		}
+	}
+}
+
+func FuzzLinks(f *testing.F) {
+	f.Add(`<div><a class="x" href='urn:uuid:a#p'>x</a><img src="urn:uuid:a"/></div>`)
+	r := linked()
+	f.Fuzz(func(t *testing.T, div string) {
+		got, ok := r.links(div)
+		if ok == (got == div) {
+			t.Errorf("%q: ok is %v", div, ok)
+		}
+		// What was replaced is the only thing that changed.
+		if strings.ReplaceAll(got, "Patient/1", "urn:uuid:a") != strings.ReplaceAll(div, "Patient/1", "urn:uuid:a") && !strings.Contains(div, "Binary/b") {
+			t.Errorf("%q became %q", div, got)
+		}
+	})
+}
