@@ -274,7 +274,7 @@ func (p *Plane) DeleteWorkspace(ctx context.Context, n string, force bool) error
 		return err
 	}
 	if len(w.Services) > 0 && !force {
-		return fault.New(fault.Conflict, "workspace %s still has %d services; delete them first, or use force", n, len(w.Services))
+		return fault.New(fault.Conflict, "workspace %s still has %d services; delete them first, or all at once with force", n, len(w.Services))
 	}
 	for _, s := range w.Services {
 		if err := p.deleteService(ctx, Ref{n, s.Name}); err != nil {

@@ -182,3 +182,24 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestImage: what the Dockerfile sets is known, and the command is one that starts.
+func TestImage(t *testing.T) {
+	text, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var env []string
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "ENV "); ok {
+			env = append(env, strings.Fields(rest)...)
+		}
+	}
+	cfg, err := server.Load(server.Source{Env: env})
+	if err == nil {
+		err = cfg.Validate()
+	}
+	if err != nil || cfg.Data != "/data" || cfg.Listen != "0.0.0.0:8080" || !strings.Contains(string(text), `CMD ["serve"]`) {
+		t.Errorf("%v: data %s, listen %s", err, cfg.Data, cfg.Listen)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -106,7 +107,10 @@ func (c auditQueryCmd) Run(std stdio) error {
 	fmt.Fprintln(tw, "N\tTIME\tWHO\tCLIENT\tFROM\tSERVICE\tACTION\tRESOURCE\tSTATUS")
 	for _, r := range page.Value {
 		resource := r.Type
-		if r.ID != "" {
+		switch {
+		case strings.HasPrefix(r.ID, "/"):
+			resource += r.ID // the path of the management API
+		case r.ID != "":
 			resource += "/" + r.ID
 		}
 		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n",

@@ -38,7 +38,7 @@ func (c demoCmd) Run(std stdio) (err error) {
 	ready := make(readyLine, 1)
 	s, err := server.New(ctx, cfg, server.Options{Version: versionText(), Log: std.err, Ready: ready})
 	if err != nil {
-		return err
+		return withCause(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -46,7 +46,7 @@ func (c demoCmd) Run(std stdio) (err error) {
 	go func() { served <- s.Serve(ctx) }()
 	select {
 	case err := <-served:
-		return err
+		return withCause(err)
 	case url := <-ready:
 		err = load(ctx, std, url)
 	}

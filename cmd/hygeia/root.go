@@ -103,8 +103,8 @@ func fail(std stdio, err error, code int) int {
 	if fe, ok := errors.AsType[*fault.Error](err); ok && fe.Kind != fault.Internal && fe.Msg != "" {
 		msg = fe.Msg
 	}
-	if pe, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrNotExist) && msg == pe.Error() {
-		msg = pe.Path + " does not exist"
+	if pe, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrNotExist) {
+		msg = strings.Replace(msg, pe.Error(), pe.Path+" does not exist", 1)
 	}
 	fmt.Fprintln(std.err, "hygeia:", strings.Join(strings.Split(strings.TrimSpace(msg), "\n"), "; "))
 	return code

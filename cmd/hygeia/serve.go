@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -36,8 +37,8 @@ type serveCmd struct {
 
 // Help shows examples.
 func (serveCmd) Help() string {
-	return `Prints one line with the URL when it is ready to answer. SIGTERM and SIGINT stop it: no new connections,
-requests in flight finish, everything is on disk.
+	return `Prints one line with the URL when it is ready to answer. SIGTERM, SIGINT and SIGHUP stop it: no new
+connections, requests in flight finish, everything is on disk.
 
 Examples:
   hygeia serve --data ./hygeia-data
@@ -63,15 +64,29 @@ func (c serveCmd) Run(std stdio) error {
 	defer stop()
 	s, err := server.New(ctx, cfg, server.Options{Version: versionText(), Log: std.err, Ready: std.out})
 	if err != nil {
-		return err
+		return withCause(err)
 	}
-	return s.Serve(ctx)
+	return withCause(s.Serve(ctx))
 }
 
-// untilSignal returns a context that SIGTERM and SIGINT end. A second signal
-// kills the process at once, which loses nothing that was acknowledged.
+// withCause returns err with its cause in its text, which clients must not see
+// and the operator of this machine needs: which file, and why.
+func withCause(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(err.Error())
+}
+
+// untilSignal returns a context that SIGTERM, SIGINT and the end of the terminal
+// (SIGHUP, unless nohup had it ignored) end. A second signal kills the process at
+// once, which loses nothing that was acknowledged.
 func untilSignal() (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }

@@ -244,3 +244,38 @@ func TestSchemas(t *testing.T) {
 		}
 	}
 }
+
+// TestSpecSchemas checks that the members which the document has for a service
+// are those that are taken for it.
+func TestSpecSchemas(t *testing.T) {
+	h := open(t)
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]json.RawMessage `json:"properties"`
+			} `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(do(h, "GET", "/manage/v1/openapi.json", "").Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]string{"fhirservices": "ServiceSpec", "dicomservices": "DICOMServiceSpec", "medtechservices": "MedTechServiceSpec"}
+	members := map[string]bool{"kind": true}
+	for _, schema := range kinds {
+		for name := range doc.Components.Schemas[schema].Properties {
+			members[name] = true
+		}
+	}
+	for name := range doc.Components.Schemas["Service"].Properties {
+		members[name] = true
+	}
+	for kind, schema := range kinds {
+		for name := range members {
+			_, documented := doc.Components.Schemas[schema].Properties[name]
+			answer := do(h, "PUT", "/manage/v1/workspaces/default/"+kind+"/new", `{"`+name+`":null}`).Body.String()
+			if taken := !strings.Contains(answer, "unknown field"); taken != documented {
+				t.Errorf("%s %s: taken %v, documented %v", kind, name, taken, documented)
+			}
+		}
+	}
+}

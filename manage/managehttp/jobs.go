@@ -2,6 +2,7 @@ package managehttp
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -71,7 +72,7 @@ func (h *handler) listJobs(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	f := jobs.Filter{Kind: q.Get("kind"), Scope: q.Get("service"), State: jobs.State(q.Get("state")), After: q.Get("after")}
 	if f.State != "" && !slices.Contains(jobs.States(), f.State) {
-		return fault.New(fault.Invalid, "state must be one of %v", jobs.States())
+		return fault.New(fault.Invalid, "state must be one of %s", strings.Trim(strings.ReplaceAll(fmt.Sprint(jobs.States()), " ", ", "), "[]"))
 	}
 	if text := q.Get("limit"); text != "" {
 		var err error

@@ -99,7 +99,7 @@ func ParseActions(names []string) (Actions, error) {
 	for _, name := range names {
 		a := named(name)
 		if a == 0 {
-			return 0, fmt.Errorf("action %.64q is unknown; see the list in docs/security.md", name)
+			return 0, fmt.Errorf("action %.64q is unknown; there are *, %s, and * or fhir/write for several of them", name, strings.Join(actionNames[:], ", "))
 		}
 		s |= a
 	}

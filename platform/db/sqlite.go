@@ -2,11 +2,16 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // sqliteEngine is one file in WAL mode.
@@ -33,6 +38,11 @@ func (e *sqliteEngine) open(write bool) (conn, error) {
 
 func (e *sqliteEngine) connect(flags sqlite.OpenFlags, pragmas string) (conn, error) {
 	bufferWAL()
+	if flags&sqlite.OpenCreate != 0 {
+		if err := createPrivate(e.path); err != nil {
+			return nil, err
+		}
+	}
 	sc, err := sqlite.OpenConn(e.path, flags)
 	if err != nil {
 		return nil, dbError("open "+e.path, err)
@@ -44,6 +54,24 @@ func (e *sqliteEngine) connect(flags sqlite.OpenFlags, pragmas string) (conn, er
 		return nil, err
 	}
 	return c, nil
+}
+
+// createPrivate makes a file that is not there yet, for its owner alone: SQLite
+// would give it mode 0644. The log and the shared memory get the mode of the file. A
+// file that is there is not touched: to close it would end the locks that SQLite
+// has on it.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return &fault.Error{Kind: fault.Transient, Op: "db: create", Msg: "the database is not available now; nothing was stored", Err: err}
+	}
+	return nil
 }
 
 type sqliteConn struct {

@@ -153,3 +153,30 @@ func TestTwice(t *testing.T) {
 		write(files[i%2], "INSERT INTO a VALUES (1)")
 	}
 }
+
+// TestPrivate: a file, its log and its shared memory are for their owner, and a file
+// that the operator gave other rights keeps them.
+func TestPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.db")
+	for _, want := range []os.FileMode{0o600, 0o640} {
+		d, err := db.Open(path, db.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("CREATE TABLE IF NOT EXISTS a (n INTEGER)") }}); err != nil {
+			t.Fatal(err)
+		}
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			info, err := os.Stat(path + suffix)
+			if err != nil || info.Mode().Perm() != want {
+				t.Errorf("%s: %v, %v; want %v", suffix, info.Mode(), err, want)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

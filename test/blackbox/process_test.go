@@ -20,7 +20,7 @@ func command(t *testing.T, dir string, env []string, args ...string) (stdout, st
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	var out, log bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = &out, &log, dir, append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = &out, &log, dir, append(plainEnv(), env...)
 	err := cmd.Run()
 	if ee, ok := errors.AsType[*exec.ExitError](err); ok {
 		return out.String(), log.String(), ee.ExitCode()
@@ -29,6 +29,11 @@ func command(t *testing.T, dir string, env []string, args ...string) (stdout, st
 		t.Fatal(err)
 	}
 	return out.String(), log.String(), 0
+}
+
+// plainEnv is the environment without what is meant for the tests, which the program does not know.
+func plainEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "HYGEIA_") })
 }
 
 // TestStartFails demands one line that says what to do, and the exit code.

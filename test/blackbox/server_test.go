@@ -85,7 +85,7 @@ func startCommand(t testing.TB, cmd *exec.Cmd) *process {
 	}
 	p := &process{cmd: cmd, exited: make(chan error, 1)}
 	cmd.Stderr = &p.log
-	cmd.Env = append(cmd.Environ(), "HYGEIA_LOG_LEVEL=warn")
+	cmd.Env = append(plainEnv(), "HYGEIA_LOG_LEVEL=warn")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -70,6 +70,23 @@ func TestStop(t *testing.T) {
 	p.stop(t)
 }
 
+// TestStopSignals: each of the signals that ask for an end has one in order, also
+// the end of the terminal.
+func TestStopSignals(t *testing.T) {
+	dir := t.TempDir()
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		p := start(t, dir)
+		if err := p.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		err := <-p.exited
+		p.exited <- err
+		if err != nil {
+			t.Errorf("%s: %v\n%s", s, err, p.log.String())
+		}
+	}
+}
+
 // TestThrottle sends more than the configuration lets through: 429 says when to
 // come back, and the probes are answered.
 func TestThrottle(t *testing.T) {

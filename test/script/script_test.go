@@ -97,7 +97,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer log.Close()
 	cmd := exec.Command(filepath.Join(bin, "hygeia"), args...)
-	cmd.Dir, cmd.Stderr, cmd.Env = ts.MkAbs("."), log, append(os.Environ(), "TMPDIR="+ts.MkAbs("."), "HYGEIA_CONTAINERS="+ts.Getenv("HYGEIA_CONTAINERS")) // an empty one counts as absent
+	cmd.Dir, cmd.Stderr, cmd.Env = ts.MkAbs("."), log, append(plainEnv(), "TMPDIR="+ts.MkAbs("."), "HYGEIA_CONTAINERS="+ts.Getenv("HYGEIA_CONTAINERS")) // an empty one counts as absent
 	out, in, err := os.Pipe()
 	ts.Check(err)
 	cmd.Stdout = in
@@ -127,6 +127,11 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	case <-time.After(readyTime):
 		ts.Fatalf("the server is not ready after %s", readyTime)
 	}
+}
+
+// plainEnv is the environment without what is meant for the tests, which the program does not know.
+func plainEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "HYGEIA_") })
 }
 
 func cmdStop(ts *testscript.TestScript, neg bool, args []string) {

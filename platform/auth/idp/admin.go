@@ -193,8 +193,14 @@ func (q *adminRequest) decode(into any) error {
 	if se, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fault.New(fault.Invalid, "the body is no JSON: see byte %d", se.Offset)
 	}
-	// Not the text of the error: it may hold a password.
-	return fault.New(fault.Invalid, "the body has a member that is unknown here or of the wrong type; see %s/openapi.json", adminBase)
+	// Not the text of the error, which may hold a value such as a password: the name of the member.
+	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && te.Field != "" {
+		return fault.New(fault.Invalid, "the member %.64q is of the wrong type; see %s/openapi.json", te.Field, adminBase)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fault.New(fault.Invalid, "there is no member %.64s here; see %s/openapi.json", name, adminBase)
+	}
+	return fault.New(fault.Invalid, "the body is no JSON object, or ends too early; see %s/openapi.json", adminBase)
 }
 
 // answer responds to a put.
