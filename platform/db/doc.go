@@ -6,8 +6,8 @@
 // connection, owned by one goroutine, and a few reading ones. Writes are
 // submitted as functions; the writer takes all that wait, runs them in one
 // transaction and commits once, so that concurrent writers share an fsync. What SQLite appends to
-// its log is written with few calls (sqlite_wal.go). The page cache of SQLite's writer is
-// small on purpose: a commit walks it. A reader keeps its snapshot for the next read as
+// its log is written with few calls (sqlite_wal.go), and a commit does not walk the
+// page cache (sqlite_pages.go). A reader keeps its snapshot for the next read as
 // long as nobody has committed since (DB.ReadTx).
 //
 // Several nodes may have a schema open. The transactions of their writers take

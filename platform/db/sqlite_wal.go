@@ -54,6 +54,7 @@ func bufferWAL() {
 	wal.once.Do(func() {
 		tls := libc.NewTLS()
 		defer tls.Close()
+		swapPages(tls)
 		sqlite3.Xsqlite3_initialize(tls)
 		wal.origin = sqlite3.Xsqlite3_vfs_find(tls, 0)
 		if wal.origin == 0 {
