@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/auth"
@@ -10,7 +11,7 @@ import (
 
 // wholePerms is what a SMART scope of the system must permit for a verb on the
 // whole service, besides the role (Bulk Data Access 2.0, "Scopes"). A token of a
-// patient or a user, or one about some types only, has no such verb.
+// patient or a user has no such verb, one about some types only as far as AllowTypes says.
 var wholePerms = map[Verb]auth.Perms{
 	VerbExport: auth.PermRead,
 	VerbImport: auth.PermCreate | auth.PermUpdate | auth.PermDelete,
@@ -19,24 +20,43 @@ var wholePerms = map[Verb]auth.Perms{
 // Allow returns nil when the principal of ctx may use a verb on the whole
 // service: for work that is no interaction, such as an export.
 func (s *Service) Allow(ctx context.Context, verb Verb) error {
-	if !s.guard.On() {
-		return nil
+	types, err := s.AllowTypes(ctx, verb)
+	if err == nil && types != nil {
+		err = clean(scopeMissing())
 	}
-	need := actionsOf(&Interaction{Verb: verb})
-	if err := s.guard.Authorize(ctx, need); err != nil {
-		return clean(err)
+	return err
+}
+
+// AllowTypes is Allow for work that may be about some resource types only. It
+// returns those that the scopes of the token permit as a whole, sorted; nil when
+// that is all of them.
+func (s *Service) AllowTypes(ctx context.Context, verb Verb) ([]string, error) {
+	if !s.guard.On() {
+		return nil, nil
+	}
+	if err := s.guard.Authorize(ctx, actionsOf(&Interaction{Verb: verb})); err != nil {
+		return nil, clean(err)
 	}
 	who := auth.From(ctx)
 	if who == nil || !who.Limited {
-		return nil
+		return nil, nil
 	}
+	var types []string
 	perms, ok := wholePerms[verb]
 	for _, sc := range who.Scopes {
-		if ok && sc.For == auth.ForSystem && sc.Type == "*" && sc.Query == "" && sc.Perms&perms == perms {
-			return nil
+		switch {
+		case !ok || sc.For != auth.ForSystem || sc.Query != "" || sc.Perms&perms != perms:
+		case sc.Type == "*":
+			return nil, nil
+		default:
+			types = append(types, sc.Type)
 		}
 	}
-	return clean(scopeMissing())
+	if types == nil {
+		return nil, clean(scopeMissing())
+	}
+	slices.Sort(types)
+	return slices.Compact(types), nil
 }
 
 // Guarded reports whether the service asks who somebody is.

@@ -64,6 +64,9 @@ func (b *Batch) prepare(ctx context.Context, d *resource.Doc, line []byte) (op I
 	}
 	root := d.Root()
 	typ = root.Get("resourceType").Text()
+	if typ == "" {
+		return op, "", fault.At(fault.Invalid, "structure", "resourceType", "the line is no resource: it has no resourceType")
+	}
 	if b.mode.Type != "" && typ != b.mode.Type {
 		return op, "", fault.At(fault.Invalid, "invalid", "resourceType", "the line is a %s where only %s is expected", clip(typ), b.mode.Type)
 	}
@@ -93,6 +96,10 @@ func (b *Batch) prepare(ctx context.Context, d *resource.Doc, line []byte) (op I
 	return op, typ, nil
 }
 
+// maxNumber bounds the versions of an import, so that every version has a next
+// one, as an integer that JSON numbers keep too.
+const maxNumber = 1 << 53
+
 // versionOf reads meta.versionId and meta.lastUpdated.
 func versionOf(meta resource.Node, typ string) (number int64, at time.Time, err error) {
 	if v := meta.Get("versionId"); v.Valid() {
@@ -100,11 +107,17 @@ func versionOf(meta resource.Node, typ string) (number int64, at time.Time, err 
 		if _, e := strconv.ParseInt(v.Text(), 10, 64); e != nil || !ok {
 			return 0, at, fault.At(fault.Invalid, "value", typ+".meta.versionId", "meta.versionId must be a whole number to be kept")
 		}
+		if n > maxNumber || n < -maxNumber {
+			return 0, at, fault.At(fault.Invalid, "value", typ+".meta.versionId", "meta.versionId must lie between %d and %d", int64(-maxNumber), int64(maxNumber))
+		}
 		number = n
 	}
 	if v := meta.Get("lastUpdated"); v.Valid() {
 		if at, err = time.Parse(time.RFC3339Nano, v.Text()); err != nil {
 			return 0, at, fault.At(fault.Invalid, "value", typ+".meta.lastUpdated", "meta.lastUpdated must be an instant such as 2026-01-31T12:00:00Z")
+		}
+		if SeqAt(at).Time().After(at) {
+			return 0, at, fault.At(fault.Invalid, "value", typ+".meta.lastUpdated", "meta.lastUpdated lies before 1881, and such times cannot be kept")
 		}
 	}
 	return number, at, nil

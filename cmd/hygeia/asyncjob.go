@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -59,13 +60,18 @@ func (f asyncFlags) begin(ctx context.Context, method, address string, in any) (
 
 // wait asks until the operation has ended and reads its answer into out. When ctx
 // ends first it returns an error; the operation goes on.
+// A server that does not answer for a moment, because it is started again, is asked again.
 func (f asyncFlags) wait(ctx context.Context, std stdio, status string, out any) error {
-	last := ""
+	last, tries := "", 0
 	for {
 		res, err := f.request(ctx, http.MethodGet, status, f.Token, nil)
 		if err != nil {
+			if tries++; tries < maxTries && passing(ctx, err) && pause(ctx, backoff(tries)) {
+				continue
+			}
 			return err
 		}
+		tries = 0
 		if res.StatusCode == http.StatusOK {
 			defer res.Body.Close()
 			return json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(out)
@@ -75,15 +81,49 @@ func (f asyncFlags) wait(ctx context.Context, std stdio, status string, out any)
 			fmt.Fprintln(std.err, p)
 			last = p
 		}
-		pause := f.Poll
+		next := f.Poll
 		if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
-			pause = time.Duration(n) * time.Second
+			next = time.Duration(n) * time.Second
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !pause(ctx, next) {
 			return ctx.Err()
 		}
+	}
+}
+
+// maxTries is how often in a row a server may fail to answer; the pauses between
+// add up to half a minute.
+const maxTries = 6
+
+// backoff is the pause before try n+1: 1s, 2s, 4s ...
+func backoff(n int) time.Duration { return time.Second << (n - 1) }
+
+// passing reports whether an error may be another one in a moment: nobody
+// answered, the answer was cut off, or the server says so.
+func passing(ctx context.Context, err error) bool {
+	_, wrong := errors.AsType[*usageError](err)
+	_, full := errors.AsType[errDisk](err)
+	if wrong || full || ctx.Err() != nil {
+		return false
+	}
+	e, answered := errors.AsType[*apiError](err)
+	if !answered {
+		return true
+	}
+	switch e.status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// pause waits; false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -75,12 +76,15 @@ func (c exportCmd) Run(std stdio) error {
 	}
 	total := int64(0)
 	for i, f := range append(m.Output, m.Deleted...) {
-		name := filepath.Join(c.Dir, path.Base(f.URL))
-		if i >= len(m.Output) {
-			name = filepath.Join(c.Dir, "deleted-"+path.Base(f.URL))
-		}
-		if err := c.fetch(ctx, f.URL, name, token); err != nil {
+		name, err := nameOf(f.URL)
+		if err != nil {
 			return err
+		}
+		if i >= len(m.Output) {
+			name = "deleted-" + name
+		}
+		if err := c.fetch(ctx, f.URL, filepath.Join(c.Dir, name), token); err != nil {
+			return fmt.Errorf("%s was not fetched, and the export is still at %s: %w", name, status, err)
 		}
 		total += f.Count
 	}
@@ -149,20 +153,85 @@ func (c exportCmd) forget(ctx context.Context, status string) error {
 	return res.Body.Close()
 }
 
-// fetch writes one file.
+// fetch writes one file. It has another name until it is complete, and goes on
+// where it was cut off.
 func (c exportCmd) fetch(ctx context.Context, from, to, token string) (err error) {
-	res, err := c.request(ctx, http.MethodGet, from, token, nil)
+	f, err := os.OpenFile(to+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
-	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+	at, tries := int64(0), 0
+	for {
+		n, e := c.fetchFrom(ctx, f, from, token, at)
+		if at += n; n > 0 {
+			tries = 0
+		}
+		if err = e; err == nil || !passing(ctx, err) {
+			break
+		}
+		if tries++; tries == maxTries || !pause(ctx, backoff(tries)) {
+			break
+		}
 	}
-	_, err = io.Copy(f, res.Body)
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	return err
+	if err != nil {
+		return errors.Join(err, os.Remove(to+".part"))
+	}
+	return os.Rename(to+".part", to)
+}
+
+// errDisk is a file of this computer that cannot be written.
+type errDisk struct{ error }
+
+// disk writes to a file and marks its errors.
+type disk struct{ f *os.File }
+
+// Write implements io.Writer.
+func (d disk) Write(p []byte) (int, error) {
+	n, err := d.f.Write(p)
+	if err != nil {
+		err = errDisk{err}
+	}
+	return n, err
+}
+
+// fetchFrom appends what a file has from an offset on and returns how much that was.
+func (c exportCmd) fetchFrom(ctx context.Context, f *os.File, from, token string, at int64) (int64, error) {
+	req, err := newRequest(ctx, http.MethodGet, from, token, nil)
+	if err != nil {
+		return 0, err
+	}
+	if at > 0 {
+		req.Header.Set("Range", "bytes="+strconv.FormatInt(at, 10)+"-")
+	}
+	res, err := send(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	switch {
+	case res.StatusCode/100 != 2:
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+		return 0, outcomeError(res, text)
+	case at > 0 && res.StatusCode != http.StatusPartialContent: // the server sends all of it again
+		if _, err := io.CopyN(io.Discard, res.Body, at); err != nil {
+			return 0, err
+		}
+	}
+	return io.Copy(disk{f}, res.Body)
+}
+
+// nameOf is the last part of the path of a URL; a signed one has a query behind it.
+func nameOf(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", fmt.Errorf("the manifest names a file by %q, which is no URL", address)
+	}
+	name := path.Base(u.Path)
+	if !filepath.IsLocal(name) || name == "." || strings.ContainsAny(name, `/\`) {
+		return "", fmt.Errorf("the manifest names a file by %q, which has no name", address)
+	}
+	return name, nil
 }

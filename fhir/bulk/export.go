@@ -16,10 +16,11 @@ import (
 
 // StartExport checks a request and queues its job. Two equal requests make two exports.
 func (s *Service) StartExport(ctx context.Context, req *ExportRequest) (id string, err error) {
-	if err := s.d.FHIR.Allow(ctx, fhir.VerbExport); err != nil {
+	allowed, err := s.d.FHIR.AllowTypes(ctx, fhir.VerbExport)
+	if err != nil {
 		return "", err
 	}
-	d, err := s.parse(ctx, req)
+	d, err := s.parse(ctx, req, allowed)
 	if err != nil {
 		return "", err
 	}

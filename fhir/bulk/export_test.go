@@ -116,6 +116,8 @@ func TestExportRefused(t *testing.T) {
 		{"", "_type=Patient&_typeFilter=gender=male", fault.Invalid, "Type?criteria"},
 		{"", "_type=Patient&_typeFilter=Patient?organization.name=x", fault.Invalid, "follows references"},
 		{"", "_type=Patient&_typeFilter=Patient?_sort=name", fault.Invalid, "_sort"},
+		{"", "_type=Patient&_typeFilter=Patient?_format=json", fault.Invalid, "_format has no meaning"},
+		{"", "_type=Patient&_typeFilter=Patient?_include:iterate=Patient:organization", fault.Invalid, "no meaning"},
 		{"", "_since=yesterday", fault.Invalid, "_since"},
 		{"", "_since=2020&_since=2021", fault.Invalid, "once"},
 		{"", "_since=2021&_till=2020", fault.Invalid, "later"},

@@ -125,6 +125,9 @@ this is no JSON
 {"resourceType":"Patient","id":"z","meta":{"versionId":"one"}}
 {"resourceType":"Patient","id":"z","meta":{"lastUpdated":"2999-01-01T00:00:00Z"}}
 {"resourceType":"Patient","id":"a","meta":{"versionId":"3","lastUpdated":"2021-03-01T00:00:00Z"},"active":false}
+{"resourceType":"Patient","id":"old","meta":{"lastUpdated":"1000-01-01T00:00:00Z"}}
+{"resourceType":"Patient","id":"high","meta":{"versionId":"9223372036854775807","lastUpdated":"2021-03-01T00:00:00Z"}}
+{"id":"typeless"}
 {"resourceType":"Patient","id":"last"}`,
 		"empty.ndjson": "",
 	}}
@@ -132,7 +135,7 @@ this is no JSON
 	for _, c := range []struct{ name, body, want string }{
 		{"versions", params("IncrementalLoad", "Patient:patients.ndjson", "mixed.ndjson", "empty.ndjson"), "patients.ndjson Patient 4, mixed.ndjson Observation 1, mixed.ndjson Organization 1"},
 		{"again", params("IncrementalLoad", "Patient:patients.ndjson", "mixed.ndjson"), "patients.ndjson Patient 4, mixed.ndjson Observation 1, mixed.ndjson Organization 1"},
-		{"bad lines", params("IncrementalLoad", "Patient:bad.ndjson"), "bad.ndjson Patient 2, bad.ndjson errors 8"},
+		{"bad lines", params("IncrementalLoad", "Patient:bad.ndjson"), "bad.ndjson Patient 2, bad.ndjson errors 11"},
 		{"initial", params("InitialLoad", "mixed.ndjson"), "mixed.ndjson Organization 1, mixed.ndjson errors 1"},
 	} {
 		id, err := k.importOf(c.body)
@@ -221,16 +224,20 @@ func (k *kit) checkErrors(id string, e ImportOutput) {
 func TestImportRefused(t *testing.T) {
 	k := open(t, func(d *Deps) { d.Sources = &shelf{files: map[string]string{"f": "", "g": ""}} })
 	for body, says := range map[string]string{
-		`{"resourceType":"Patient"}`:                                                               "Parameters",
-		params("IncrementalLoad"):                                                                  "at least one input",
-		params("Sometimes", "f"):                                                                   "mode",
-		params("InitialLoad", "missing"):                                                           "no file missing",
-		params("InitialLoad", "f", "g", "f"):                                                       "twice",
-		params("InitialLoad", "Nonsense:f"):                                                        "Nonsense",
-		params("InitialLoad", `{"name":"colour","valueString":"red"}`, "f"):                        "colour",
-		params("InitialLoad", `{"name":"allowNegativeVersions","valueString":"yes"}`, "f"):         "allowNegativeVersions",
-		params("InitialLoad", `{"name":"processingUnitBytesToRead","valueInteger":-1}`, "f"):       "processingUnitBytesToRead",
-		params("InitialLoad", `{"name":"input","part":[{"name":"type","valueString":"Patient"}]}`): "no url",
+		params("InitialLoad", "f.ndjson.gz"):                                                                                    "compressed",
+		params("InitialLoad", "Patient:https://h/f.ZIP?sig=1"):                                                                  "compressed",
+		params("InitialLoad", `{"name":"mode","valueString":"IncrementalLoad"}`, "f"):                                           "mode may be given once",
+		params("InitialLoad", `{"name":"input","part":[{"name":"url","valueUri":"f"},{"name":"url","valueUri":"g"}]}`):          "url may be given once",
+		`{"resourceType":"Patient"}`:                                                                                            "Parameters",
+		params("IncrementalLoad"):                                                                                               "at least one input",
+		params("Sometimes", "f"):                                                                                                "mode",
+		params("InitialLoad", "missing"):                                                                                        "no file missing",
+		params("InitialLoad", "f", "g", "f"):                                                                                    "twice",
+		params("InitialLoad", "Nonsense:f"):                                                                                     "Nonsense",
+		params("InitialLoad", `{"name":"colour","valueString":"red"}`, "f"):                                                     "colour",
+		params("InitialLoad", `{"name":"allowNegativeVersions","valueString":"yes"}`, "f"):                                      "allowNegativeVersions",
+		params("InitialLoad", `{"name":"processingUnitBytesToRead","valueInteger":-1}`, "f"):                                    "processingUnitBytesToRead",
+		params("InitialLoad", `{"name":"input","part":[{"name":"type","valueString":"Patient"}]}`):                              "no url",
 		params("InitialLoad", `{"name":"input","part":[{"name":"url","valueUri":"f"},{"name":"etag","valueUri":"\"other\""}]}`): "etag",
 		strings.Replace(params("InitialLoad", "f"), "application/fhir+ndjson", "text/csv", 1):                                   "inputFormat",
 	} {

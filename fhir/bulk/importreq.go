@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"context"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -88,10 +89,16 @@ func parseImport(req *ImportRequest) (*importing, error) {
 	if !req.Body.Get("resourceType").Is("Parameters") {
 		return nil, fault.At(fault.Invalid, "structure", "", "the body must be a Parameters resource")
 	}
+	given := map[string]bool{"input": false}
 	for p := range req.Body.Get("parameter").Children() {
-		if err := d.parameter(p.Get("name").Text(), p); err != nil {
+		name := p.Get("name").Text()
+		if given[name] {
+			return nil, bad("%s may be given once only", name)
+		}
+		if err := d.parameter(name, p); err != nil {
 			return nil, err
 		}
+		given[name] = name != "input"
 	}
 	switch {
 	case len(d.Inputs) == 0:
@@ -151,11 +158,20 @@ func (d *importing) parameter(name string, p resource.Node) (err error) {
 	return err
 }
 
+// compressed matches the names of files that are no NDJSON as they are.
+var compressed = regexp.MustCompile(`(?i)^[^?]*\.(gz|tgz|zip|bz2|xz|zst)(\?|$)`)
+
 // input reads one file: its parts are type, url and etag.
 func (d *importing) input(p resource.Node) error {
 	in, n := input{}, len(d.Inputs)+1
+	given := map[string]bool{}
 	for part := range p.Get("part").Children() {
-		switch name := part.Get("name").Text(); name {
+		name := part.Get("name").Text()
+		if given[name] {
+			return bad("input %d: %s may be given once only", n, name)
+		}
+		given[name] = true
+		switch name {
 		case "type":
 			if in.Type = part.Get("valueString").Text(); !r4.IsResource(in.Type) {
 				return bad("input %d: R4 has no resource type %.64q", n, in.Type)
@@ -174,6 +190,9 @@ func (d *importing) input(p resource.Node) error {
 	}
 	if in.URL == "" {
 		return bad("input %d has no url", n)
+	}
+	if compressed.MatchString(in.URL) {
+		return bad("input %d is compressed, and only NDJSON as it is can be read in parts", n)
 	}
 	d.Inputs = append(d.Inputs, in)
 	return nil

@@ -146,8 +146,14 @@ func (k *kit) start(where, query string) (string, error) {
 // wait polls until the export has ended.
 func (k *kit) wait(id string) *Manifest {
 	k.Helper()
+	return k.waitAs(k.Context(), id)
+}
+
+// waitAs is wait as the principal of ctx.
+func (k *kit) waitAs(ctx context.Context, id string) *Manifest {
+	k.Helper()
 	for range 2000 {
-		st, err := k.s.Export(k.Context(), id, base)
+		st, err := k.s.Export(ctx, id, base)
 		if err != nil {
 			k.Fatalf("status: %v", err)
 		}

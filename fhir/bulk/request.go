@@ -47,8 +47,9 @@ type definition struct {
 	Issues    []string            `json:"issues,omitempty"`
 }
 
-// parse turns the parameters of a request into a definition.
-func (s *Service) parse(ctx context.Context, req *ExportRequest) (*definition, error) {
+// parse turns the parameters of a request into a definition. The types that are
+// allowed limit it; nil allows all.
+func (s *Service) parse(ctx context.Context, req *ExportRequest, allowed []string) (*definition, error) {
 	d := &definition{
 		Level: "system", Request: req.URL, Base: req.Base, Container: defaultContainer, Pattern: defaultPattern,
 		Asked: s.d.Now().UTC().Truncate(time.Millisecond),
@@ -72,7 +73,48 @@ func (s *Service) parse(ctx context.Context, req *ExportRequest) (*definition, e
 	if d.Since != nil && d.Till != nil && !d.Since.Before(*d.Till) {
 		return nil, bad("_till must be later than _since")
 	}
+	if err := d.permit(allowed); err != nil {
+		return nil, err
+	}
 	return d, d.limitTypes()
+}
+
+// permit keeps an export to what the scopes of a token allow: it is refused when
+// it names other types or needs them to find its patients, and is about the
+// allowed ones when it names none, as in Azure Health Data Services.
+func (d *definition) permit(allowed []string) error {
+	if allowed == nil {
+		return nil
+	}
+	need := d.Types
+	switch d.Level {
+	case "group":
+		need = append([]string{"Group", "Patient"}, need...)
+	case "patient":
+		need = append([]string{"Patient"}, need...)
+	}
+	if typ := missing(need, allowed); typ != "" {
+		return fault.At(fault.Forbidden, "forbidden", "", "no scope of the token permits to export %s", typ)
+	}
+	if d.Types == nil {
+		in := r4.ResourceTypes()
+		if d.Level != "system" {
+			in = compartmentTypes()
+		}
+		d.Types = slices.DeleteFunc(slices.Clone(allowed), func(t string) bool { return !slices.Contains(in, t) })
+		d.Issues = append(d.Issues, "only the types that the scopes of the token permit are exported: "+strings.Join(d.Types, ", "))
+	}
+	return nil
+}
+
+// missing returns the first of need that is not in have, "" if there is none.
+func missing(need, have []string) string {
+	for _, typ := range need {
+		if !slices.Contains(have, typ) {
+			return typ
+		}
+	}
+	return ""
 }
 
 func bad(format string, args ...any) error {
@@ -263,6 +305,11 @@ func (s *Service) setFilters(ctx context.Context, d *definition, req *ExportRequ
 	return nil
 }
 
+// resultParameters say how the result of a search looks, which has no meaning for an export.
+var resultParameters = []string{
+	"_sort", "_include", "_revinclude", "_includesCount", "includesCt", "ct", "_count", "_total", "_summary", "_elements", "_format", "_pretty", "_explain",
+}
+
 // criteria parses one filter. Only what the resource itself can answer is possible.
 func (s *Service) criteria(ctx context.Context, typ, query, base string, asked time.Time) (*search.Query, error) {
 	params, err := url.ParseQuery(query)
@@ -277,8 +324,7 @@ func (s *Service) criteria(ctx context.Context, typ, query, base string, asked t
 		return nil, &e
 	}
 	for name := range params {
-		if strings.HasPrefix(name, "_sort") || strings.HasPrefix(name, "_include") || strings.HasPrefix(name, "_revinclude") ||
-			name == "_count" || name == "_total" || name == "_summary" || name == "_elements" {
+		if bare, _, _ := strings.Cut(name, ":"); slices.Contains(resultParameters, bare) {
 			return nil, bad("_typeFilter: %s has no meaning here", name)
 		}
 	}

@@ -72,13 +72,29 @@ func cancelled(j jobs.Job) bool { return j.Stopping || j.State == jobs.Cancelled
 
 func noJob(kind string) error { return fault.New(fault.NotFound, "there is no such %s", kind) }
 
+// exportJob returns an export that the principal of ctx may know of: one about
+// other types than the scopes of the token permit is NotFound.
+func (s *Service) exportJob(ctx context.Context, id string) (j jobs.Job, d definition, err error) {
+	allowed, err := s.d.FHIR.AllowTypes(ctx, fhir.VerbExport)
+	if err != nil {
+		return j, d, err
+	}
+	if j, err = s.job(ctx, kindExport, id); err != nil {
+		return j, d, err
+	}
+	if err := json.Unmarshal(j.Definition, &d); err != nil {
+		return j, d, fault.Wrap("bulk: definition", err)
+	}
+	if allowed != nil && (d.Types == nil || missing(d.Types, allowed) != "") {
+		return j, d, noJob(kindExport)
+	}
+	return j, d, nil
+}
+
 // Export returns the status of an export. An export that failed answers with
 // its error. base is that of the URLs in the manifest.
 func (s *Service) Export(ctx context.Context, id, base string) (*Status, error) {
-	if err := s.d.FHIR.Allow(ctx, fhir.VerbExport); err != nil {
-		return nil, err
-	}
-	j, err := s.job(ctx, kindExport, id)
+	j, d, err := s.exportJob(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -86,19 +102,15 @@ func (s *Service) Export(ctx context.Context, id, base string) (*Status, error) 
 	case jobs.Failed:
 		return nil, fault.New(fault.Internal, "the export failed: %s", j.Error)
 	case jobs.Completed:
-		m, err := s.manifest(ctx, j, base)
+		m, err := s.manifest(ctx, j, &d, base)
 		return &Status{Manifest: m, Expires: j.Expires}, err
 	}
 	p, err := s.progress(ctx, j)
 	return &Status{Running: true, Progress: p}, err
 }
 
-func (s *Service) manifest(ctx context.Context, j jobs.Job, base string) (*Manifest, error) {
-	var d definition
+func (s *Service) manifest(ctx context.Context, j jobs.Job, d *definition, base string) (*Manifest, error) {
 	var r exported
-	if err := json.Unmarshal(j.Definition, &d); err != nil {
-		return nil, fault.Wrap("bulk: definition", err)
-	}
 	if err := json.Unmarshal(j.Result, &r); err != nil {
 		return nil, fault.Wrap("bulk: result", err)
 	}
@@ -133,10 +145,7 @@ const signedFor = 6 * time.Hour
 
 // EndExport cancels an export, or removes one that is finished.
 func (s *Service) EndExport(ctx context.Context, id string) error {
-	if err := s.d.FHIR.Allow(ctx, fhir.VerbExport); err != nil {
-		return err
-	}
-	j, err := s.job(ctx, kindExport, id)
+	j, _, err := s.exportJob(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -151,10 +160,7 @@ func (s *Service) EndExport(ctx context.Context, id string) error {
 
 // File opens a file of an export from offset on.
 func (s *Service) File(ctx context.Context, id, name string, offset int64) (io.ReadCloser, blob.Info, error) {
-	if err := s.d.FHIR.Allow(ctx, fhir.VerbExport); err != nil {
-		return nil, blob.Info{}, err
-	}
-	j, err := s.job(ctx, kindExport, id)
+	j, _, err := s.exportJob(ctx, id)
 	if err != nil {
 		return nil, blob.Info{}, err
 	}

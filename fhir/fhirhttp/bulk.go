@@ -121,6 +121,11 @@ func (x *exchange) startImport(b Bulk) error {
 	if _, err := x.asyncHeaders(); err != nil {
 		return err
 	}
+	for name := range x.in.Params {
+		if name != "_format" && name != "_pretty" {
+			return fault.At(fault.Invalid, "not-supported", "", "%.64q: the parameters of $import are those of its body", name)
+		}
+	}
 	if err := x.readFHIR(); err != nil {
 		return err
 	}

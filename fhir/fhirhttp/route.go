@@ -44,10 +44,11 @@ type route struct {
 	method      string
 	verb        fhir.Verb
 	conditional bool
+	starts      bool // a GET that begins something, so HEAD is not offered
 }
 
 // routes holds the interactions of every place but the operations, which have
-// their own table. GET stands for HEAD too.
+// their own table. GET stands for HEAD too, unless it starts something.
 var routes = [...][]route{
 	atSystem:            {{method: http.MethodGet, verb: fhir.VerbSearch}, {method: http.MethodPost, verb: fhir.VerbBundle}},
 	atMetadata:          {{method: http.MethodGet, verb: fhir.VerbCapabilities}},
@@ -152,7 +153,7 @@ var operations = []operation{
 	},
 }
 
-var exportRoute = []route{{method: http.MethodGet, verb: fhir.VerbExport}}
+var exportRoute = []route{{method: http.MethodGet, verb: fhir.VerbExport, starts: true}}
 
 // on reports whether the operation is offered for instances of a type.
 func (op *operation) on(typ string) bool { return op.instance && (op.only == "" || op.only == typ) }
@@ -315,12 +316,13 @@ func (t *target) routes() []route {
 // interaction fills in with what method means at the target. A wrong method is
 // NotAllowed.
 func (t *target) interaction(method string, in *fhir.Interaction) error {
+	asked := method
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
 	in.Method, in.Type, in.ID, in.VersionID, in.Compartment = method, t.typ, t.id, t.version, t.compartment
 	for _, r := range t.routes() {
-		if r.method != method {
+		if r.method != method || r.starts && asked == http.MethodHead {
 			continue
 		}
 		in.Verb, in.Conditional = r.verb, r.conditional
@@ -332,7 +334,7 @@ func (t *target) interaction(method string, in *fhir.Interaction) error {
 		}
 		return nil
 	}
-	return &methodError{allow: t.allow(), err: fault.New(fault.NotAllowed, "%s is not offered here, only %s", printable(method), t.allow())}
+	return &methodError{allow: t.allow(), err: fault.New(fault.NotAllowed, "%s is not offered here, only %s", printable(asked), t.allow())}
 }
 
 // patterns names the places, for logs and metrics.
@@ -400,7 +402,7 @@ func (t *target) allow() string {
 	for _, r := range t.routes() {
 		b.WriteString(r.method)
 		b.WriteString(", ")
-		if r.method == http.MethodGet {
+		if r.method == http.MethodGet && !r.starts {
 			b.WriteString("HEAD, ")
 		}
 	}
