@@ -61,27 +61,43 @@ var Columns = [...]Column{
 }
 
 // Values are what one instance is found by, normalised, in the order of Columns;
-// "" stands for no value.
+// "" stands for no value, and leaves that of a study or series as it was.
 type Values [len(Columns)]string
+
+// Cleared is a value of a study or series that takes the place of the one before
+// and is none to search for: that of a name without letters, or of a sequence
+// whose items do not have the attribute. No normalised value is a space.
+const Cleared = " "
 
 // valuesOf reads the values of the columns.
 func valuesOf(d *dcm.Dataset) (v Values) {
 	for i := range Columns {
 		c := &Columns[i]
-		if c.Item == 0 {
-			v[i] = Normal(c.Kind, d.String(c.Tag))
-			continue
-		}
-		if e := d.Get(c.Tag); e != nil {
-			for _, it := range e.Items {
-				if s := it.String(c.Item); s != "" {
-					v[i] = Normal(c.Kind, s)
-					break
-				}
-			}
+		var there bool
+		if v[i], there = c.valueOf(d); v[i] == "" && there {
+			v[i] = Cleared
 		}
 	}
 	return v
+}
+
+// valueOf reads the value of a column. there says that the data set has an
+// attribute that says what it is, even if that is nothing.
+func (c *Column) valueOf(d *dcm.Dataset) (value string, there bool) {
+	if c.Item == 0 {
+		s := d.String(c.Tag)
+		return Normal(c.Kind, s), s != ""
+	}
+	e := d.Get(c.Tag)
+	if e == nil {
+		return "", false
+	}
+	for _, it := range e.Items {
+		if s := it.String(c.Item); s != "" {
+			return Normal(c.Kind, s), true
+		}
+	}
+	return "", len(e.Items) > 0
 }
 
 // Normal returns the form in which a value of a kind is stored and compared.

@@ -64,6 +64,42 @@ func (w *world) find(path, tag string) []string {
 	return out
 }
 
+// TestClearedValues: a value that a newer instance takes away is not found any more.
+func TestClearedValues(t *testing.T) {
+	w := newWorld(t, dicom.Config{})
+	instance := func(n int, name string, item dcm.Element) []byte {
+		request := dcm.Element{Tag: dcm.TagRequestAttributesSequence, VR: dcm.SQ, Items: []*dcm.Dataset{{}}}
+		request.Items[0].Put(item)
+		return made(t, "1.1", "1.1.1", fmt.Sprintf("1.1.1.%d", n), dcm.NewText(dcm.TagPatientName, dcm.PN, name), request)
+	}
+	step, procedure := dcm.NewText(dcm.TagScheduledProcedureStepID, dcm.SH, "SPS7"), dcm.NewText(dcm.TagRequestedProcedureID, dcm.SH, "RP7")
+	names, steps, procedures := "/v2/studies?PatientName=Doe^John", "/v2/series?RequestAttributesSequence.ScheduledProcedureStepID=SPS7", "/v2/series?RequestAttributesSequence.RequestedProcedureID=RP7"
+	check := func(path string, n int) {
+		t.Helper()
+		if got := w.find(path, "0020000D"); len(got) != n {
+			t.Errorf("%s finds %v", path, got)
+		}
+	}
+	w.stow(200, "/v2/studies", instance(1, "Doe^John", step))
+	check(names, 1)
+	check(steps, 1)
+	check(procedures, 0)
+	w.stow(200, "/v2/studies", instance(2, "^^", procedure))
+	check(names, 0)
+	check("/v2/studies?PatientName=doe&fuzzymatching=true", 0)
+	check(steps, 0)
+	check(procedures, 1)
+	check("/v2/studies?PatientName=%3F", 0)
+	w.stow(200, "/v2/studies", instance(3, "Doe^John", step))
+	check(names, 1)
+	check(steps, 1)
+	w.operation(w.post(202, "/v2/studies/$bulkUpdate", `{"studyInstanceUids":["1.1"],"changeDataset":{"00100010":{"vr":"PN","Value":[{"Alphabetic":"^^"}]}}}`))
+	check(names, 0)
+	w.stow(200, "/v2/studies", made(t, "1.2", "1.2.1", "1.2.1.1", dcm.NewText(dcm.TagPatientName, dcm.PN, "^"))) // new and without a name
+	check("/v2/studies?PatientName=%3F", 0)
+	check("/v2/studies", 2)
+}
+
 func TestSearch(t *testing.T) {
 	w := searchable(t)
 	const study, series, sop = "0020000D", "0020000E", "00080018"

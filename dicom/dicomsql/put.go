@@ -276,7 +276,7 @@ func (p *putting) saveStudy(g *group) error {
 		return p.c.Exec("UPDATE study SET modalities = $1, nseries = nseries + $2, ninstances = ninstances + $3, version = $4 WHERE sid = $5",
 			mods, g.children, g.instances, g.version, g.id)
 	}
-	args := append([]any{g.id, g.part, g.uid}, columnValues(dicom.LevelStudy, &g.values)...)
+	args := append([]any{g.id, g.part, g.uid}, columnValues(dicom.LevelStudy, g)...)
 	args = append(args, mods, g.children, g.instances, g.version, []byte(g.now))
 	if err := p.c.Exec(sqlSaveStudy, args...); err != nil {
 		return err
@@ -319,7 +319,7 @@ func (p *putting) saveSeries(g *group) error {
 	if !g.fresh && bytes.Equal(g.attrs, g.now) {
 		return p.c.Exec("UPDATE series SET ninstances = ninstances + $1, version = $2 WHERE eid = $3", g.instances, g.version, g.id)
 	}
-	args := append([]any{g.id, g.parent.id, g.parent.part, g.uid}, columnValues(dicom.LevelSeries, &g.values)...)
+	args := append([]any{g.id, g.parent.id, g.parent.part, g.uid}, columnValues(dicom.LevelSeries, g)...)
 	args = append(args, g.instances, g.version, []byte(g.now))
 	return p.c.Exec(sqlSaveSeries, args...)
 }
@@ -359,18 +359,24 @@ func upsert(table, key string, first []string, level dicom.Level, last []string)
 		case slices.Contains(last, col):
 			b.add("excluded.", col)
 		default:
-			b.add("coalesce(excluded.", col, ", ", table, ".", col, ")")
+			b.add("nullif(coalesce(excluded.", col, ", ", table, ".", col, "), '"+dicom.Cleared+"')")
 		}
 	}
 	return b.text.String()
 }
 
-func columnValues(level dicom.Level, v *dicom.Values) []any {
+// columnValues are the arguments of upsert for the columns of a level. There is
+// nothing to clear in a row that is new.
+func columnValues(level dicom.Level, g *group) []any {
 	var out []any
-	for i := range dicom.Columns {
-		if dicom.Columns[i].Level == level {
-			out = append(out, null(v[i]))
+	for i, v := range g.values {
+		if dicom.Columns[i].Level != level {
+			continue
 		}
+		if g.fresh && v == dicom.Cleared {
+			v = ""
+		}
+		out = append(out, null(v))
 	}
 	return out
 }
