@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // arrange puts the versions of one resource that stand in the batch into an
@@ -33,23 +35,31 @@ func (b *Batch) arrange(ctx context.Context, settle func() error) error {
 		return err
 	}
 	for k, at := range of {
-		b.order(at, b.newest(ctx, k, at))
+		newest, err := b.newest(ctx, k, at)
+		if err != nil {
+			return err
+		}
+		b.order(at, newest)
 	}
 	return nil
 }
 
 // newest returns the time of the newest version of k that is stored, or of
 // those in the batch that have a number.
-func (b *Batch) newest(ctx context.Context, k Key, at []int) (t time.Time) {
-	if rec, err := b.s.store.Read(ctx, k); err == nil {
+func (b *Batch) newest(ctx context.Context, k Key, at []int) (t time.Time, err error) {
+	rec, err := b.s.store.Read(ctx, k)
+	switch {
+	case err == nil:
 		t = rec.Seq.Time()
+	case !fault.Is(err, fault.NotFound):
+		return t, err
 	}
 	for _, i := range at {
 		if op := &b.ops[i]; op.Number != 0 && op.Time.After(t) {
 			t = op.Time
 		}
 	}
-	return t
+	return t, nil
 }
 
 // order sorts the ops at some places among these places.

@@ -47,6 +47,9 @@ type ParamStore interface {
 type ParamSwitcher interface {
 	DisabledParams(ctx context.Context) (urls []string, err error)
 	SwitchParams(ctx context.Context, list []ParamSwitch) error
+	// SwitchParamsIn is SwitchParams unless the edition is another one by now: then
+	// it is ErrOutdated, and nothing was changed.
+	SwitchParamsIn(ctx context.Context, edition int64, list []ParamSwitch) error
 }
 
 // ParamSwitch disables the search parameters with a URL, or enables them again.
@@ -179,7 +182,7 @@ func (s *Service) loadEdition(ctx context.Context) (stored bool, err error) {
 	}
 	s.reg.SetCustom(customs)
 	s.params.list = list
-	if stored, err := s.loadDisabled(ctx); err != nil || stored {
+	if stored, err := s.loadDisabled(ctx, edition); err != nil || stored {
 		return stored, err
 	}
 	if !remembers {
@@ -196,8 +199,10 @@ func (s *Service) loadEdition(ctx context.Context) (stored bool, err error) {
 }
 
 // loadDisabled reads which parameters are disabled. One whose definition is gone is
-// not any more: when it is made again, it begins anew.
-func (s *Service) loadDisabled(ctx context.Context) (stored bool, err error) {
+// not any more: when it is made again, it begins anew. Another node may have
+// defined and disabled it since the definitions of the edition were read: then they
+// are read again.
+func (s *Service) loadDisabled(ctx context.Context, edition int64) (stored bool, err error) {
 	sw, ok := s.store.(ParamSwitcher)
 	if !ok {
 		return false, nil
@@ -216,7 +221,10 @@ func (s *Service) loadDisabled(ctx context.Context) (stored bool, err error) {
 	if len(gone) == 0 {
 		return false, nil
 	}
-	return true, sw.SwitchParams(ctx, gone)
+	if err := sw.SwitchParamsIn(ctx, edition, gone); !errors.Is(err, ErrOutdated) {
+		return true, err
+	}
+	return true, nil
 }
 
 // outdatedTries is how often a change is tried again because the search

@@ -172,6 +172,50 @@ func TestDisabledParameters(t *testing.T) {
 	})
 }
 
+// lateSwitches is a store on which something happens between reading the
+// definitions and reading which of them are disabled.
+type lateSwitches struct {
+	*fhirsql.Store
+	between func()
+}
+
+func (l *lateSwitches) DisabledParams(ctx context.Context) ([]string, error) {
+	if f := l.between; f != nil {
+		l.between = nil
+		f()
+	}
+	return l.Store.DisabledParams(ctx)
+}
+
+// TestDisabledMeanwhile: a node that reads the definitions while another one makes
+// and disables one does not enable it again.
+func TestDisabledMeanwhile(t *testing.T) {
+	path := dbtest.Postgres(t)
+	a, _ := sqlRig(t, path)
+	b, st := sqlRig(t, path)
+	const url = "http://example.org/sp/eyes"
+	late := &lateSwitches{Store: st}
+	svc, err := fhir.New(fhir.Deps{Store: late, Search: b.svc.Registry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.between = func() {
+		a.do(201, "PUT", "SearchParameter/eyes", eyes)
+		if err := a.svc.SwitchParams(t.Context(), []fhir.ParamSwitch{{URL: url, Off: true}}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := svc.LoadParams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.svc.FollowParams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !a.svc.Disabled(url) || !svc.Disabled(url) {
+		t.Errorf("disabled on the one that did it: %v, on the other: %v", a.svc.Disabled(url), svc.Disabled(url))
+	}
+}
+
 // TestParametersOfOtherNodes: a node that does not know yet that a parameter was
 // defined, changed or deleted writes and indexes by it all the same.
 func TestParametersOfOtherNodes(t *testing.T) {

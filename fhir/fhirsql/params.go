@@ -48,7 +48,19 @@ func (s *Store) DisabledParams(ctx context.Context) (urls []string, err error) {
 
 // SwitchParams implements fhir.ParamSwitcher.
 func (s *Store) SwitchParams(ctx context.Context, list []fhir.ParamSwitch) error {
+	return s.switchParams(ctx, func() bool { return true }, list)
+}
+
+// SwitchParamsIn implements fhir.ParamSwitcher.
+func (s *Store) SwitchParamsIn(ctx context.Context, edition int64, list []fhir.ParamSwitch) error {
+	return s.switchParams(ctx, func() bool { return s.edition.now == edition }, list)
+}
+
+func (s *Store) switchParams(ctx context.Context, current func() bool, list []fhir.ParamSwitch) error {
 	return s.db.Write(ctx, &db.Work{Do: func(c *db.Conn) error {
+		if !current() {
+			return fhir.ErrOutdated
+		}
 		for _, p := range list {
 			text := "DELETE FROM sp WHERE name=$1"
 			if p.Off {
