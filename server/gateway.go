@@ -89,10 +89,10 @@ func (rt *router) cors(r *http.Request) *web.CORS {
 }
 
 // enter lets a request of a client through the gate; it answers and returns
-// false when that is not possible now. An anonymous client is its address.
+// false when that is not possible now. An anonymous client is its address or network.
 func (rt *router) enter(w http.ResponseWriter, r *http.Request, sv *service) (*web.Pass, bool) {
 	q := web.From(r.Context())
-	client := "address " + q.ClientIP
+	client := "address " + q.Client()
 	if p := q.Principal; p != nil {
 		if client = "client " + p.Issuer + " " + p.Client; p.Client == "" {
 			client = "subject " + p.Issuer + " " + p.ID

@@ -66,7 +66,7 @@ func openIdentity(ctx context.Context, s *Server) (*identity, error) {
 		},
 		ClientIP: func(r *http.Request) string {
 			if q := web.From(r.Context()); q != nil {
-				return q.ClientIP
+				return q.Client()
 			}
 			return r.RemoteAddr
 		},

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hygeia-health/hygeia/server"
 )
@@ -200,6 +201,46 @@ func TestAuthorizeErrors(t *testing.T) {
 	nobody := x.authorize(newBrowser(t), "nobody", "wrong", nil, nil)
 	if wrong.Get("page") != nobody.Get("page") || !strings.HasPrefix(wrong.Get("status"), "401") {
 		t.Errorf("the answer tells whether there is a user:\n%s\n%s", wrong, nobody)
+	}
+}
+
+// TestNewPassword: whoever logged in with the old one is logged out.
+func TestNewPassword(t *testing.T) {
+	for name, change := range map[string]string{
+		"password": `{"fhirUser":"Practitioner/7","password":"another horse"}`, "second factor": `{"fhirUser":"Practitioner/7","totp":true}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := openSMART(t)
+			b := newBrowser(t)
+			login := func(query url.Values) url.Values {
+				return x.authorize(b, "alice", "correct horse", query, url.Values{"patient": {"p1"}})
+			}
+			tokens := x.exchange(200, login(nil).Get("code"), nil)
+			code := login(nil).Get("code")
+			x.json(200, "GET", "/default/fhir/Patient/p1", tokens["access_token"].(string), "")
+			time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // tokens know whole seconds
+			x.json(200, "PUT", "/manage/v1/workspaces/default/users/alice", x.owner, `{"fhirUser":"Practitioner/7","name":"A"}`)
+			x.json(200, "GET", "/default/fhir/Patient/p1", tokens["access_token"].(string), "") // another name ends nothing
+			x.json(200, "PUT", "/manage/v1/workspaces/default/users/alice", x.owner, change)
+			x.json(401, "GET", "/default/fhir/Patient/p1", tokens["access_token"].(string), "")
+			x.form(400, "/auth/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"growth"}, "refresh_token": {tokens["refresh_token"].(string)}})
+			x.exchange(400, code, nil)
+			if back := login(nil); !strings.HasPrefix(back.Get("status"), "401") {
+				t.Errorf("the session of the browser goes on: %v", back)
+			}
+		})
+	}
+}
+
+// TestRefusalTime: how long a login takes does not tell whether there is a user.
+func TestRefusalTime(t *testing.T) {
+	x := openSMART(t)
+	for _, user := range []string{"alice", "nobody"} {
+		begin := time.Now()
+		x.authorize(newBrowser(t), user, "wrong", nil, nil)
+		if d := time.Since(begin); d < 200*time.Millisecond {
+			t.Errorf("%s: refused after %v", user, d)
+		}
 	}
 }
 

@@ -31,6 +31,16 @@ func TestGateAddresses(t *testing.T) {
 	}
 }
 
+func TestClientOfRequest(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "::ffff:192.0.2.7": "::ffff:192.0.2.7", "fe80::1%eth0": "fe80::/64", "pipe": "pipe",
+	} {
+		if got := (&web.Request{ClientIP: address}).Client(); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
+
 func TestGateRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := web.NewGate(web.GateOptions{ClientRequestsPerSecond: 5, RequestsPerSecond: 8})

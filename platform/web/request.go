@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 
 	"github.com/hygeia-health/hygeia/platform/auth"
 )
@@ -39,6 +40,16 @@ type Request struct {
 type Entry struct {
 	Method, Action, Type, ID string
 	Status                   int
+}
+
+// Client is who a limit for each client counts as one: the address, or the network
+// of 64 bits that an IPv6 address lies in. Those who have one have all of it (RFC 6177).
+func (q *Request) Client() string {
+	ip, err := netip.ParseAddr(q.ClientIP)
+	if err != nil || ip.Unmap().Is4() {
+		return q.ClientIP
+	}
+	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
 }
 
 // BaseURL returns the absolute URL of the root, without a trailing slash.

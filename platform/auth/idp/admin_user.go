@@ -28,7 +28,8 @@ func (p *Provider) viewUser(u *User) userView {
 }
 
 // userBody is what may be said about a user. A password that is not there stays
-// as it is, and so does the second factor; totp: true makes a new one.
+// as it is, and so does the second factor; totp: true makes a new one. A new
+// password or second factor ends all logins from before.
 type userBody struct {
 	Name     string `json:"name"`
 	Password string `json:"password"`
@@ -85,7 +86,10 @@ func (p *Provider) putUser(q *adminRequest) error {
 		old, exists := p.user(q.Name)
 		switch {
 		case exists:
-			u.Created, u.TOTP, u.TOTPLast = old.Created, old.TOTP, old.TOTPLast
+			u.Created, u.TOTP, u.TOTPLast, u.Proofs = old.Created, old.TOTP, old.TOTPLast, old.Proofs
+			if b.Password != "" || b.TOTP != nil {
+				u.Proofs = p.d.Now().UTC()
+			}
 			if u.PasswordHash == "" { // a new password also ends a lockout
 				u.PasswordHash, u.Failed, u.LockedUntil = old.PasswordHash, old.Failed, old.LockedUntil
 			}

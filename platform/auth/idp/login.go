@@ -76,7 +76,7 @@ func (p *Provider) session(r *http.Request) (*User, error) {
 		return nil, err
 	}
 	u, ok := p.user(s.User)
-	if !ok || u.Disabled || s.At.Before(u.Created) {
+	if !ok || u.Disabled || s.At.Before(u.since()) {
 		return nil, nil
 	}
 	return u, nil
@@ -103,9 +103,14 @@ const (
 	lockTime        = 15 * time.Minute
 )
 
+// refusalTime is how long a refused login takes at least: more than the hash and
+// the write that counts the failures of those who exist.
+const refusalTime = 200 * time.Millisecond
+
 // serveLogin checks name and password. Whatever is wrong, the answer is the same
 // and takes as long.
 func (p *Provider) serveLogin(w http.ResponseWriter, r *http.Request) error {
+	refusable := time.After(refusalTime)
 	if err := crossOrigin.Check(r); err != nil {
 		return fault.New(fault.Forbidden, "the form does not come from this server")
 	}
@@ -126,6 +131,10 @@ func (p *Provider) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	}
 	if u == nil {
 		p.failed(r)
+		select {
+		case <-refusable:
+		case <-r.Context().Done():
+		}
 		page := loginPage{Client: req.client.label(), Action: formAction("login", req), Complaint: "Name, password or code is wrong, or the account is locked."}
 		return p.page(w, r, http.StatusUnauthorized, "login", page, "")
 	}

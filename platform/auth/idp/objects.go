@@ -129,6 +129,17 @@ type User struct {
 	Failed       int       `json:"failed,omitempty"` // since the last success
 	LockedUntil  time.Time `json:"lockedUntil,omitzero"`
 	Created      time.Time `json:"created"`
+	// Proofs is when the password or the second factor was last given by somebody
+	// else than the user: whoever logged in before does not count any more.
+	Proofs time.Time `json:"proofs,omitzero"`
+}
+
+// since is the time from which on logins of the user count.
+func (u *User) since() time.Time {
+	if u.Proofs.After(u.Created) {
+		return u.Proofs
+	}
+	return u.Created
 }
 
 // fhirUserForm is a reference to one of the types that SMART allows.

@@ -41,7 +41,8 @@ type Deps struct {
 	Who func(r *http.Request, principal, client string)
 	// Workspace reports whether there is a workspace of that name.
 	Workspace func(name string) bool
-	// ClientIP returns the address of the client, for the limit of failed logins.
+	// ClientIP returns the address of the client, or its network, for the limit of
+	// failed logins.
 	ClientIP func(*http.Request) string
 
 	AccessTime  time.Duration // of access tokens; 0 = one hour
@@ -222,7 +223,7 @@ func (p *Provider) Active(ctx context.Context, c *auth.Claims) bool {
 		return true
 	}
 	user := p.users[c.Subject]
-	return user != nil && !user.Disabled && !issuedBefore(c, user.Created)
+	return user != nil && !user.Disabled && !issuedBefore(c, user.since())
 }
 
 // issuedBefore finds tokens of somebody who had the same name before.

@@ -53,6 +53,13 @@ type grant struct {
 	Used bool `json:"used,omitempty"`
 }
 
+// stands reports whether the user of a grant may still log in, and has not got
+// another password since.
+func (p *Provider) stands(g *grant) bool {
+	u, ok := p.user(g.User)
+	return ok && !u.Disabled && !g.AuthTime.Before(u.since())
+}
+
 func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) error {
 	form, c, err := p.clientForm(w, r)
 	if err != nil {
@@ -187,6 +194,9 @@ func (p *Provider) codeToken(r *http.Request, c *Client, form url.Values) (*toke
 		return nil, refused("invalid_grant", "code_verifier does not fit")
 	}
 	p.d.Who(r, g.User, c.ID)
+	if !p.stands(&g) {
+		return nil, bad
+	}
 	if err := p.use(r.Context(), hash, family, g); err != nil {
 		return nil, errors.Join(bad, err)
 	}
@@ -232,7 +242,7 @@ func (p *Provider) refreshToken(r *http.Request, c *Client, form url.Values) (*t
 		return nil, bad
 	}
 	p.d.Who(r, g.User, c.ID)
-	if u, ok := p.user(g.User); !ok || u.Disabled {
+	if !p.stands(&g) {
 		return nil, bad
 	}
 	narrowed := g.Scopes
