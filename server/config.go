@@ -290,6 +290,9 @@ func (c *Config) validateStorage() error {
 		if _, err := db.InSchema(c.Database, "x"); err != nil {
 			return fmt.Errorf("database: %s is not supported; use postgres://user@host/database, or leave it empty", scheme(c.Database))
 		}
+		if u, err := url.Parse(c.Database); err == nil && u.Query().Has("search_path") {
+			return errors.New("database: search_path has no place in the address: each store has a schema of its own, see docs/postgresql.md")
+		}
 	}
 	if c.Bus != "" {
 		return fmt.Errorf("bus: %s is not supported by this version; leave it empty", scheme(c.Bus))

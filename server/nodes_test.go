@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/loader/sample"
+	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
 	"github.com/hygeia-health/hygeia/server"
 )
@@ -33,6 +34,31 @@ func eventually(t *testing.T, p platform, url string, status int, contains strin
 
 func shared(address string) func(*server.Config) {
 	return func(c *server.Config) { c.Database = address }
+}
+
+// TestOrderOfText: a database may order text by the rules of a language; no column
+// of ours does, because ranges and pages go by bytes.
+func TestOrderOfText(t *testing.T) {
+	address := dbtest.DatabaseWith(t, dbtest.Linguistic)
+	p := open(t, t.TempDir(), shared(address))
+	for _, path := range []string{"/default/fhir/Patient", "/default/dicom/v2/studies"} {
+		if rec := p.do("GET", path, ""); rec.Code/100 != 2 {
+			t.Fatalf("%s: %d %s", path, rec.Code, rec.Body)
+		}
+	}
+	d, err := db.Open(address, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	err = d.Read(t.Context(), func(c *db.Conn) error {
+		return c.Query(`SELECT table_schema||'.'||table_name||'.'||column_name FROM information_schema.columns
+WHERE data_type IN ('text', 'character varying') AND collation_name IS DISTINCT FROM 'C' AND table_schema NOT IN ('pg_catalog', 'information_schema')`,
+			func(s *db.Stmt) error { t.Errorf("%s has the order of the database", s.ColText(0)); return nil })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestNodes: what one node is told, the others do.

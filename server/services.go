@@ -321,6 +321,25 @@ func (s *service) close() error {
 	return h.close()
 }
 
+// renew closes the store, which the next request opens again: what it remembers
+// may not be what the database has.
+func (s *service) renew() {
+	ctx := context.Background()
+	s.all.log.LogAttrs(ctx, slog.LevelWarn, "another database server was promoted; the store is opened anew", slog.String("service", s.ref.String()))
+	s.inFlight.Lock()
+	defer s.inFlight.Unlock()
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	h := s.handlers.Swap(nil)
+	if s.closed || h == nil {
+		return
+	}
+	s.store = nil
+	if err := h.close(); err != nil {
+		s.all.log.LogAttrs(ctx, slog.LevelError, "close failed", slog.String("service", s.ref.String()), slog.Any("err", err))
+	}
+}
+
 // open returns the handlers, opening the store when nobody did. The caller
 // holds inFlight for reading.
 func (s *service) open(ctx context.Context) (*handlers, error) {
@@ -365,7 +384,9 @@ func (s *service) openNow(ctx context.Context) error {
 // openFHIR opens a FHIR service; the caller holds opening.
 func (s *service) openFHIR(ctx context.Context, _ string) error {
 	s.params = search.NewRegistry() // of its own: a service may define search parameters
-	store, err := fhirsql.Open(ctx, s.all.place(storeName(s.ref, s.kind)), s.params, fhirsql.Options{Keys: s.all.keys, Log: s.all.log.With(slog.String("service", s.ref.String()))})
+	store, err := fhirsql.Open(ctx, s.all.place(storeName(s.ref, s.kind)), s.params, fhirsql.Options{
+		Keys: s.all.keys, Log: s.all.log.With(slog.String("service", s.ref.String())), DB: db.Options{OnMoved: s.renew},
+	})
 	if err != nil {
 		return err
 	}

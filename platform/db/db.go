@@ -32,6 +32,10 @@ type Options struct {
 	LeaseTime time.Duration
 	// Trust says when a node asks for a Trust; the same for all nodes.
 	Trust TrustOptions
+	// OnMoved is for stores that remember what they read. It is called once, when another server
+	// has taken the place of the one on which the DB was opened (a standby that was promoted), which may
+	// lack the last changes: from then on the DB refuses to work, and has to be closed and opened anew.
+	OnMoved func()
 }
 
 // DB is one database: a file, or a schema of a server.
@@ -96,18 +100,27 @@ func Open(path string, opt Options) (*DB, error) {
 		}
 		d.eng, d.path = e, "PostgreSQL schema "+e.schema
 	}
-	c, err := d.connect(true)
+	c, err := d.first()
 	if err != nil {
 		return nil, err
 	}
-	if pc, ok := c.c.(*pgConn); ok {
-		if err := pc.eng.prepareSchema(pc); err != nil {
-			c.close()
-			return nil, err
-		}
-	}
 	d.w = newWriter(c, d, opt)
 	return d, nil
+}
+
+// first makes the connection of the writer.
+func (d *DB) first() (*Conn, error) {
+	c, err := d.connect(true)
+	e, shared := d.eng.(*pgEngine)
+	if !shared {
+		return c, err
+	}
+	if err == nil {
+		if err = e.prepare(c.c.(*pgConn)); err != nil {
+			c.close()
+		}
+	}
+	return c, e.cannotOpen(err)
 }
 
 func (d *DB) connect(write bool) (*Conn, error) {
@@ -214,6 +227,9 @@ func (d *DB) giveBack(c *Conn, good bool) {
 }
 
 func (d *DB) reader(ctx context.Context) (*Conn, error) {
+	if e, ok := d.eng.(*pgEngine); ok && e.moved() {
+		return nil, dbError("read", errMoved)
+	}
 	select {
 	case <-d.slots:
 	default:

@@ -96,14 +96,14 @@ func (e *pgEngine) channel(name string) string {
 
 // listen returns when the connection is lost.
 func (e *pgEngine) listen(ctx context.Context, channel string, f func(context.Context, string)) error {
-	cfg := e.cfg.Copy()
 	var heard []string
-	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { heard = append(heard, n.Payload) }
-	// There is no query to cancel: the wait for the next message ends at once.
-	cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.DeadlineContextWatcherHandler{Conn: pc.Conn()}
-	}
-	pc, err := pgconn.ConnectConfig(ctx, cfg)
+	pc, met, err := e.dial(ctx, false, func(cfg *pgconn.Config) {
+		cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { heard = append(heard, n.Payload) }
+		// There is no query to cancel: the wait for the next message ends at once.
+		cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
+			return &pgconn.DeadlineContextWatcherHandler{Conn: pc.Conn()}
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (e *pgEngine) listen(ctx context.Context, channel string, f func(context.Co
 				}
 			}
 		case errors.Is(late, context.DeadlineExceeded) && !pc.IsClosed():
-			if err := pc.Ping(ctx); err != nil {
+			if err := pc.Ping(ctx); err != nil || met.era != e.server.era.Load() {
 				return err
 			}
 		default:

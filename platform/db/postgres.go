@@ -7,6 +7,8 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,7 +32,11 @@ func isPostgres(name string) bool {
 // everything, and numbers given in the order of the lock are in the order of
 // the commits.
 type pgEngine struct {
-	cfg    *pgconn.Config
+	hosts  []*pgconn.Config // one for each server of the address
+	server *server
+	opened atomic.Bool
+	first  int64 // the era in which it was opened
+	tell   sync.Once
 	schema string
 	lock   int64 // the key of the advisory lock
 	node   int64 // names this writer in hygeia_writer
@@ -47,24 +53,20 @@ const (
 )
 
 func newPostgres(address string, opt Options) (*pgEngine, error) {
-	cfg, err := pgconn.ParseConfig(address)
-	if err != nil { // it may hold a password
-		return nil, &fault.Error{Kind: fault.Invalid, Op: "db: open", Msg: "the address of the PostgreSQL database cannot be read"}
+	cfg, err := readAddress(address)
+	if err != nil {
+		return nil, err
 	}
-	e := &pgEngine{cfg: cfg, opt: opt, node: rand.Int64()}
+	e := &pgEngine{opt: opt, node: rand.Int64()}
 	if e.schema = cfg.RuntimeParams["search_path"]; e.schema == "" {
 		e.schema = "public"
 	}
-	cfg.RuntimeParams["search_path"] = quoteName(e.schema)
-	if cfg.RuntimeParams["application_name"] == "" {
-		cfg.RuntimeParams["application_name"] = "hygeia"
-	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = 5 * time.Second
-	}
+	delete(cfg.RuntimeParams, "search_path")
 	cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
 		return e.cancelling(pc)
 	}
+	e.hosts = split(cfg)
+	e.server = serverOf(e.hosts)
 	h := fnv.New64a()
 	_, _ = h.Write([]byte("hygeia writer of " + e.schema))
 	e.lock = int64(h.Sum64())
@@ -102,18 +104,21 @@ func (e *pgEngine) settings(write bool) string {
 	common := fmt.Sprintf("SET jit=off; SET statement_timeout=%d; SET idle_in_transaction_session_timeout=%d; ", ms(e.opt.StatementTime), ms(e.opt.StatementTime))
 	pins := "SET join_collapse_limit=1; SET from_collapse_limit=1; SET enable_seqscan=off; SET enable_hashjoin=off; SET enable_mergejoin=off; SET enable_material=off; SET enable_bitmapscan=off; SET plan_cache_mode=force_generic_plan; SET max_parallel_workers_per_gather=0; "
 	if write {
-		return common + pins + fmt.Sprintf("SET lock_timeout=%d", ms(e.opt.StatementTime))
+		return common + pins + fmt.Sprintf("SET default_transaction_read_only=off; SET lock_timeout=%d", ms(e.opt.StatementTime))
 	}
 	return common + pins + "SET default_transaction_read_only=on"
 }
 
 func (e *pgEngine) open(write bool) (conn, error) {
 	c := &pgConn{eng: e, write: write}
-	return c, c.connect()
+	return c, c.connect(false)
 }
 
 // again: the server gave up a transaction in favour of another, or went away.
 func (e *pgEngine) again(err error) bool {
+	if errors.Is(err, errMoved) {
+		return false
+	}
 	if u := (*unsure)(nil); errors.As(err, &u) {
 		return false
 	}
@@ -146,9 +151,26 @@ type unsure struct{ err error }
 func (e *unsure) Error() string { return e.err.Error() }
 func (e *unsure) Unwrap() error { return e.err }
 
-// prepareSchema makes the schema and the tables of writers, leases and grants, once per DB.
+// prepare is done once per DB, on its first session.
+func (e *pgEngine) prepare(c *pgConn) error {
+	if c.met.pooled {
+		ctx, cancel := context.WithTimeout(context.Background(), e.opt.StatementTime)
+		defer cancel()
+		if err := e.proveSessions(ctx, c); err != nil {
+			return dbError("open", &connError{err})
+		}
+	}
+	if err := e.prepareSchema(c); err != nil {
+		return err
+	}
+	e.first = c.met.era
+	e.opened.Store(true)
+	return nil
+}
+
+// prepareSchema makes the schema and the tables of writers, leases and grants.
 func (e *pgEngine) prepareSchema(c *pgConn) error {
-	steps := []string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", e.lock)}
+	steps := []string{fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock(%d)", e.lock)}
 	var have bool
 	err := c.simple(fmt.Sprintf("SELECT 1 FROM pg_namespace WHERE nspname=%s", quoteText(e.schema)), &have)
 	if err != nil {
@@ -158,12 +180,12 @@ func (e *pgEngine) prepareSchema(c *pgConn) error {
 		steps = append(steps, "CREATE SCHEMA IF NOT EXISTS "+quoteName(e.schema))
 	}
 	steps = append(steps,
-		"SET client_min_messages=warning",
+		"SET LOCAL client_min_messages=warning",
 		"CREATE TABLE IF NOT EXISTS hygeia_writer (node BIGINT PRIMARY KEY, grp BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL) WITH (fillfactor=50)",
-		"CREATE TABLE IF NOT EXISTS hygeia_lease (name TEXT PRIMARY KEY, fence BIGINT NOT NULL, until TIMESTAMPTZ NOT NULL) WITH (fillfactor=50)",
+		"CREATE TABLE IF NOT EXISTS hygeia_lease (name TEXT COLLATE \"C\" PRIMARY KEY, fence BIGINT NOT NULL, until TIMESTAMPTZ NOT NULL) WITH (fillfactor=50)",
 		"CREATE TABLE IF NOT EXISTS hygeia_trust (node BIGINT PRIMARY KEY, number BIGINT NOT NULL, revoked BOOLEAN NOT NULL DEFAULT false)",
 		"DELETE FROM hygeia_writer WHERE at < now() - interval '7 days'",
-		fmt.Sprintf("SELECT pg_advisory_unlock(%d)", e.lock))
+		"COMMIT")
 	for _, s := range steps {
 		if err := c.simple(s, nil); err != nil {
 			return err
@@ -209,6 +231,9 @@ func pgError(op string, err error) error {
 	}
 	if u := (*unsure)(nil); errors.As(err, &u) {
 		return gone("the connection to the database was lost at the end of the change; it is not known whether it was stored")
+	}
+	if words := wordsOf(err); words != "" {
+		return gone(words)
 	}
 	pe := (*pgconn.PgError)(nil)
 	if !errors.As(err, &pe) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,10 @@ type pgConn struct {
 	eng   *pgEngine
 	write bool
 	pc    *pgconn.PgConn
-	gen   int // grows with each connection made; statements are prepared for one
-	names int // statements named so far
+	met   session
+	tag   string // in the names of its statements: those of others are not taken for them
+	gen   int    // grows with each connection made; statements are prepared for one
+	names int    // statements named so far
 	done  <-chan struct{}
 	watch *ctxwatch.ContextWatcher // of a use that began with an open pipeline, see interrupt
 
@@ -32,6 +35,7 @@ type pgConn struct {
 	begun  bool  // turn has begun the transaction
 	clean  bool  // nothing was answered since the connection was taken: it may be replaced
 	group  int64 // the number of the open transaction in hygeia_writer
+	alone  bool  // the last commit is in the log of the server, but not of its standby; see waitsForStandby
 
 	fixed map[string]*pgStmt
 }
@@ -68,18 +72,23 @@ func (c *pgConn) within() (context.Context, context.CancelFunc) {
 	return c.ctx(), func() {}
 }
 
-func (c *pgConn) connect() error {
+// connect makes a new session; see dial for settles.
+func (c *pgConn) connect(settles bool) error {
 	c.drop()
-	ctx, cancel := context.WithTimeout(context.Background(), c.eng.cfg.ConnectTimeout)
-	defer cancel()
-	pc, err := pgconn.ConnectConfig(ctx, c.eng.cfg)
+	ctx := context.Background()
+	pc, met, err := c.eng.dial(ctx, settles, func(cfg *pgconn.Config) {
+		cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { c.alone = c.alone || n.Routine == waitsForStandby }
+	})
 	if err != nil {
 		return dbError("connect", &connError{err})
 	}
-	c.pc = pc
+	c.pc, c.met = pc, met
 	c.gen++
+	c.tag = strconv.FormatUint(uint64(rand.Uint32()), 36)
 	c.fixed = map[string]*pgStmt{}
 	c.inTx, c.queue, c.pipe, c.clean = false, c.queue[:0], nil, true
+	ctx, cancel := context.WithTimeout(ctx, c.eng.hosts[0].ConnectTimeout)
+	defer cancel()
 	if _, err := pc.Exec(ctx, c.eng.settings(c.write)).ReadAll(); err != nil {
 		c.drop()
 		return c.fault("connect", err)
@@ -103,7 +112,10 @@ func (c *pgConn) drop() {
 
 func (c *pgConn) close() { c.drop() }
 
-func (c *pgConn) dead() bool { return c.pc == nil || c.pc.IsClosed() }
+// dead: a session with a server in whose place another was promoted is none any more.
+func (c *pgConn) dead() bool {
+	return c.pc == nil || c.pc.IsClosed() || c.met.era != c.eng.server.era.Load()
+}
 
 // interrupt also marks the beginning of a new use of a reader. A pipeline has the
 // context that it was begun with: one that the end of the snapshot before left
@@ -212,8 +224,11 @@ func (c *pgConn) begin(write bool) error {
 			return nil
 		}
 	}
+	if c.eng.moved() {
+		return dbError("begin", errMoved)
+	}
 	if c.dead() {
-		if err := c.connect(); err != nil {
+		if err := c.connect(false); err != nil {
 			return err
 		}
 	}
@@ -276,16 +291,20 @@ func (c *pgConn) commit() error {
 	}
 	err := c.enqueue("COMMIT")
 	if err == nil {
+		c.alone = false
 		err = c.sync()
 	}
-	if err == nil {
+	if err == nil && !c.alone && !c.dead() {
 		c.inTx = false
 		return nil
 	}
 	// A server that stops says so by an error that ends the connection (57P01,
 	// 57P02), and may say it after it has committed.
-	if !isConnError(err) && !c.dead() {
+	if err != nil && !isConnError(err) && !c.dead() {
 		return err
+	}
+	if err == nil {
+		err = dbError("commit", &connError{errors.New("the standby has not confirmed the commit")})
 	}
 	switch done, known := c.outcome(); {
 	case done:
@@ -296,13 +315,19 @@ func (c *pgConn) commit() error {
 	return dbError("commit", &unsure{err})
 }
 
+// waitsForStandby is where PostgreSQL waits until a synchronous standby has a commit. When that
+// wait is given up - we lost patience, or an operator - the commit is
+// answered like any other, with a warning from there.
+const waitsForStandby = "SyncRepWaitForLSN"
+
 // outcome finds out whether the transaction whose commit got no answer is
 // there. The lock makes it wait until the old session has ended, if that has begun; if
-// not, it cannot succeed any more.
+// not, it cannot succeed any more. What is there may be on the primary alone: it counts as
+// soon as a later commit is on the standby, which is why something is written in any case.
 func (c *pgConn) outcome() (done, known bool) {
 	group := c.group
 	for end := time.Now().Add(reconnectTime); time.Now().Before(end); time.Sleep(reconnectStep) {
-		if err := c.connect(); err != nil {
+		if err := c.connect(true); err != nil {
 			continue
 		}
 		var have bool
@@ -310,13 +335,14 @@ func (c *pgConn) outcome() (done, known bool) {
 		if err == nil {
 			err = c.simple(fmt.Sprintf("SELECT 1 FROM hygeia_writer WHERE node=%d AND grp=%d", c.eng.node, group), &have)
 		}
-		if err == nil && !have {
+		if err == nil {
 			err = c.simple(fmt.Sprintf(sqlRefused, c.eng.node, group), nil)
 		}
 		if err == nil {
+			c.alone = false
 			err = c.simple("COMMIT", nil)
 		}
-		if err == nil {
+		if err == nil && !c.alone && !c.dead() {
 			return have, true
 		}
 	}
@@ -428,7 +454,7 @@ func (c *pgConn) revive() error {
 		return errors.New("in use")
 	}
 	tx := c.inTx
-	if err := c.connect(); err != nil {
+	if err := c.connect(false); err != nil {
 		return err
 	}
 	if tx {
@@ -456,7 +482,7 @@ func (s *pgStmt) prepare() error {
 		}
 	}
 	c.names++
-	name := "s" + strconv.Itoa(c.names)
+	name := "s" + c.tag + "_" + strconv.Itoa(c.names)
 	ctx, cancel := c.within()
 	defer cancel()
 	desc, err := c.pc.Prepare(ctx, name, s.text, nil)

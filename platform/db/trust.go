@@ -95,7 +95,7 @@ func (t *Trust) Grant() int64 {
 	if t == nil {
 		return 0
 	}
-	if g := t.grant.Load(); g != nil && g.breaks == t.breaks.Load() {
+	if g := t.grant.Load(); g != nil && g.breaks == t.breaks.Load() && !t.e.moved() {
 		if now := time.Now(); now.Before(g.until) && now.Round(0).Before(g.until.Round(0)) {
 			if !t.used.Load() {
 				t.used.Store(true)
@@ -177,12 +177,12 @@ const trustChannel = "trust"
 // plain connects for statements of the simple protocol. The answer to an
 // interrupted one is not waited for.
 func (e *pgEngine) plain(ctx context.Context, notified func()) (*pgconn.PgConn, error) {
-	cfg := e.cfg.Copy()
-	cfg.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { notified() }
-	cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.DeadlineContextWatcherHandler{Conn: pc.Conn()}
-	}
-	pc, err := pgconn.ConnectConfig(ctx, cfg)
+	pc, _, err := e.dial(ctx, false, func(cfg *pgconn.Config) {
+		cfg.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { notified() }
+		cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
+			return &pgconn.DeadlineContextWatcherHandler{Conn: pc.Conn()}
+		}
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -16,12 +16,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Cluster is a PostgreSQL server of one test, which may be stopped and started.
 type Cluster struct {
 	dir  string
 	cred *syscall.Credential
+	more string // settings besides those of all
 }
 
 // settings of a server of tests. What it acknowledged survives the death of its
@@ -49,6 +52,76 @@ func NewCluster(t testing.TB) *Cluster {
 	t.Cleanup(func() { _ = c.Stop("immediate") })
 	return c
 }
+
+// replicates lets a server have standbys.
+const replicates = " -c wal_level=replica -c max_wal_senders=4 -c wal_retrieve_retry_interval=100ms"
+
+// NewPrimary is NewCluster for a server that may have a Standby.
+func NewPrimary(t testing.TB) *Cluster {
+	t.Helper()
+	c := NewCluster(t)
+	c.more = replicates
+	if err := errors.Join(c.Stop("fast"), c.Start()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Standby starts another server, which follows this one.
+func (c *Cluster) Standby(t testing.TB) *Cluster {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "hygeia-pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := &Cluster{dir: dir, cred: c.cred, more: replicates}
+	if c.cred != nil {
+		err = os.Chown(dir, int(c.cred.Uid), int(c.cred.Gid))
+	}
+	if err == nil {
+		err = s.run("pg_basebackup", "-h", c.dir, "-U", "hygeia", "-D", s.data(), "-R", "-c", "fast", "--no-sync")
+	}
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop("immediate") })
+	return s
+}
+
+// Synchronous lets commits wait for a standby, and returns when there is one to wait for.
+func (c *Cluster) Synchronous(t testing.TB) {
+	t.Helper()
+	pc, err := pgconn.Connect(t.Context(), c.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close(context.Background())
+	for _, text := range []string{"ALTER SYSTEM SET synchronous_standby_names='*'", "SELECT pg_reload_conf()"} {
+		if _, err := pc.Exec(t.Context(), text).ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		res, err := pc.Exec(t.Context(), "SELECT 1 FROM pg_stat_replication WHERE sync_state='sync'").ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(res[0].Rows) > 0 {
+			return
+		}
+	}
+	t.Fatal("the standby does not follow")
+}
+
+// Promote makes a standby a primary.
+func (c *Cluster) Promote() error { return c.run("pg_ctl", "-D", c.data(), "-w", "promote") }
+
+// AddressWith returns the address of the database on this server or another one.
+func (c *Cluster) AddressWith(other *Cluster) string { return c.Address() + "," + other.dir }
 
 // newCluster makes the files of a server in a folder, unless they are there.
 func newCluster(dir string) (*Cluster, error) {
@@ -87,7 +160,7 @@ func (c *Cluster) Address() string { return "postgres://hygeia@/postgres?host=" 
 
 // Start starts the server and waits until it answers.
 func (c *Cluster) Start() error {
-	return c.run("pg_ctl", "-D", c.data(), "-l", filepath.Join(c.data(), "log"), "-w", "-t", "60", "-o", settings+" -k "+c.dir, "start")
+	return c.run("pg_ctl", "-D", c.data(), "-l", filepath.Join(c.data(), "log"), "-w", "-t", "60", "-o", settings+c.more+" -k "+c.dir, "start")
 }
 
 // Stop stops the server: mode is fast, or immediate for a crash.

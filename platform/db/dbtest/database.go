@@ -12,7 +12,14 @@ import (
 
 // Database returns the address of a PostgreSQL database for the test alone, for
 // those that name schemas themselves. It is dropped when the test ends.
-func Database(t testing.TB) string {
+func Database(t testing.TB) string { return DatabaseWith(t, "") }
+
+// Linguistic are options of DatabaseWith for one that orders text by the rules of a
+// language: a before B, and z before nothing that bytes would put there.
+const Linguistic = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+
+// DatabaseWith is Database with more options of CREATE DATABASE.
+func DatabaseWith(t testing.TB, options string) string {
 	t.Helper()
 	base := Server(t)
 	var b [6]byte
@@ -27,7 +34,7 @@ func Database(t testing.TB) string {
 		_, err = pc.Exec(context.Background(), text).ReadAll()
 		return err
 	}
-	if err := run("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+	if err := run("CREATE DATABASE " + name + " TEMPLATE template0 " + options); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

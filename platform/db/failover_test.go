@@ -1,0 +1,178 @@
+package db_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/hygeia-health/hygeia/platform/db"
+	"github.com/hygeia-health/hygeia/platform/db/dbtest"
+)
+
+// schemaOf returns the address of a schema.
+func schemaOf(t *testing.T, address, schema string) string {
+	t.Helper()
+	out, err := db.InSchema(address, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// run sends statements to a server.
+func run(t *testing.T, address, text string) string {
+	t.Helper()
+	pc, err := pgconn.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close(context.Background())
+	res, err := pc.Exec(t.Context(), text).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := res[len(res)-1]; len(last.Rows) > 0 {
+		return string(last.Rows[0][0])
+	}
+	return ""
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(what)
+		}
+	}
+}
+
+func insert(d *db.DB, v int) error {
+	return d.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
+		return c.Exec("INSERT INTO f (v) VALUES ($1)", int64(v))
+	}})
+}
+
+func rowsOf(t *testing.T, d *db.DB) (n int) {
+	t.Helper()
+	err := d.Read(t.Context(), func(c *db.Conn) error {
+		return c.Query("SELECT count(*) FROM f", func(s *db.Stmt) error { n = int(s.ColInt(0)); return nil })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestFailover goes with one store that remembers and one that does not from a
+// primary to its standby, and not back to the old primary.
+func TestFailover(t *testing.T) {
+	a := dbtest.NewPrimary(t)
+	b := a.Standby(t)
+	if _, err := db.Open(schemaOf(t, b.Address(), "f"), db.Options{}); err == nil || !strings.Contains(err.Error(), "standby") {
+		t.Fatalf("a standby alone: %v", err)
+	}
+	both := a.AddressWith(b)
+	open := func(opt db.Options) *db.DB {
+		d, err := db.Open(schemaOf(t, both, "f"), opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+		return d
+	}
+	moved := make(chan struct{})
+	plain, remembers := open(db.Options{}), open(db.Options{OnMoved: func() { close(moved) }})
+	err := plain.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("CREATE TABLE f (v BIGINT PRIMARY KEY)") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := insert(remembers, 1); err != nil {
+		t.Fatal(err)
+	}
+	at := run(t, a.Address(), "SELECT pg_current_wal_lsn()")
+	eventually(t, "the standby does not follow", func() bool {
+		return run(t, b.Address(), "SELECT pg_last_wal_replay_lsn()>='"+at+"'") == "t"
+	})
+	if err := a.Stop("immediate"); err != nil {
+		t.Fatal(err)
+	}
+	promoted := make(chan error, 1)
+	go func() { promoted <- b.Promote() }()
+	if err := insert(plain, 2); err != nil { // it waits
+		t.Errorf("a write during the failover: %v", err)
+	}
+	if err := <-promoted; err != nil {
+		t.Fatal(err)
+	}
+	if n := rowsOf(t, plain); n != 2 {
+		t.Errorf("%d rows on the new primary", n)
+	}
+	if err := insert(remembers, 3); err == nil || !strings.Contains(err.Error(), "promoted") {
+		t.Errorf("a store that remembers went on: %v", err)
+	}
+	if err := remembers.Read(t.Context(), func(*db.Conn) error { return nil }); err == nil {
+		t.Error("it went on reading")
+	}
+	<-moved
+	if err := insert(open(db.Options{OnMoved: func() { t.Error("moved again") }}), 3); err != nil {
+		t.Error(err)
+	}
+	// The old primary comes back, and nobody told it.
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if n := rowsOf(t, open(db.Options{})); n != 3 {
+		t.Errorf("%d rows: an old primary was asked", n)
+	}
+	if err := b.Stop("fast"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Open(schemaOf(t, both, "f"), db.Options{}); err == nil || !strings.Contains(err.Error(), "old primary") {
+		t.Errorf("an old primary alone: %v", err)
+	}
+}
+
+// TestStandbyAway: a commit that a synchronous standby has not confirmed is not
+// acknowledged, although the server answers it when the wait is given up.
+func TestStandbyAway(t *testing.T) {
+	a := dbtest.NewPrimary(t)
+	b := a.Standby(t)
+	d, err := db.Open(schemaOf(t, a.Address(), "f"), db.Options{StatementTime: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	err = d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("CREATE TABLE f (v BIGINT PRIMARY KEY)") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Synchronous(t)
+	if err := insert(d, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Stop("fast"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- insert(d, 2) }()
+	// The wait was given up when others see the row.
+	eventually(t, "the row is not there", func() bool { return run(t, a.Address(), "SELECT count(*) FROM f.f") == "2" })
+	select {
+	case err := <-done:
+		t.Fatalf("acknowledged without the standby: %v", err)
+	case <-time.After(400 * time.Millisecond): // the answer to the cancelled wait takes a while
+	}
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := rowsOf(t, d); n != 2 {
+		t.Errorf("%d rows", n)
+	}
+}
