@@ -88,6 +88,7 @@ type run struct {
 	pictures string // Images without a slash at its end
 	client   client
 	cancel   context.CancelCauseFunc
+	broken   map[string]bool // files that cannot be read; only the walkers, one at a time, use it
 
 	mu     sync.Mutex // guards the next three
 	report Report
@@ -149,7 +150,7 @@ func newRun(opt Options) (*run, error) {
 	if i, err := url.Parse(opt.Images); opt.Images != "" && (err != nil || i.Scheme != "http" && i.Scheme != "https" || i.Host == "") {
 		return nil, fmt.Errorf("load: %q is not the URL of a DICOM service", opt.Images)
 	}
-	r := &run{Options: opt, base: strings.TrimRight(opt.To, "/"), pictures: strings.TrimRight(opt.Images, "/")}
+	r := &run{Options: opt, base: strings.TrimRight(opt.To, "/"), pictures: strings.TrimRight(opt.Images, "/"), broken: map[string]bool{}}
 	r.errs.name = opt.ErrorFile
 	r.client = client{base: r.base, token: opt.Token, http: opt.HTTP, retries: opt.Retries, backoff: opt.Backoff}
 	if r.client.http == nil {

@@ -284,6 +284,10 @@ func TestArchivesAndOrder(t *testing.T) {
 	write("bad.json.gz", []byte("x"))
 	r, err = Run(t.Context(), opt, []string{filepath.Join(dir, "bad.json.gz")})
 	check(t, r, err, 1, 1, 0, 0, 0, 0, 1)
+	// Each archive is opened once for each rank, and is one failure beside the one above.
+	if r, err = Run(t.Context(), opt, []string{dir}); err != nil || r.Failed != 3 {
+		t.Error(r, err)
+	}
 }
 
 func TestFailures(t *testing.T) {

@@ -346,8 +346,13 @@ func (w *walker) leaf(in io.Reader, label string) error {
 	return w.document(b, label)
 }
 
-// bad records a file that cannot be read.
+// bad records a file that cannot be read. An archive is read once for each rank, and
+// told once.
 func (w *walker) bad(label string, err error) {
+	if w.run.broken[label] {
+		return
+	}
+	w.run.broken[label] = true
 	w.run.fail(Failure{Source: label, Diagnostics: err.Error()}, 1)
 }
 

@@ -128,6 +128,9 @@ func unknownKey(n *yaml.Node, t reflect.Type, depth int) (int, string) {
 	if depth > 32 {
 		return n.Line, "nested too deeply"
 	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		return unknownKey(n.Alias, t, depth+1)
 	}
@@ -173,6 +176,9 @@ func wrongValue(n *yaml.Node, t reflect.Type, key string, depth int) (int, strin
 	if n.Kind == yaml.AliasNode || depth > 32 {
 		return 0, ""
 	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return 0, "" // an empty value leaves the default
@@ -201,6 +207,9 @@ func wrongValue(n *yaml.Node, t reflect.Type, key string, depth int) (int, strin
 		return 0, ""
 	case t.Kind() == reflect.Slice:
 		return n.Line, key + ": a list is expected"
+	}
+	if t.Kind() == reflect.Int && n.Tag == "!!float" {
+		return n.Line, fmt.Sprintf("%s: %q is not a whole number", key, n.Value) // yaml would cut it
 	}
 	if err := n.Decode(reflect.New(t).Interface()); err != nil {
 		return n.Line, key + ": " + plainError(n, t, err)

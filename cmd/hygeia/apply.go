@@ -98,6 +98,9 @@ func (c applyCmd) plan(ctx context.Context, wanted []server.WorkspaceConfig) ([]
 		}
 		for _, sv := range w.Services {
 			old, ok := there[sv.Name]
+			if ok && old.Kind != sv.Kind {
+				return nil, fmt.Errorf("service %s/%s is of kind %s there; the kind of a service cannot change", w.Name, sv.Name, old.Kind)
+			}
 			steps = append(steps, planService(w.Name, sv, old, ok))
 		}
 	}

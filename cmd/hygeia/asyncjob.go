@@ -14,7 +14,7 @@ import (
 // asyncFlags are common to export and import, whose requests the server answers
 // at once with where their status is (the asynchronous pattern of Bulk Data Access).
 type asyncFlags struct {
-	To     string        `default:"${url}/default/fhir" placeholder:"URL" help:"URL of the FHIR service (${default})."`
+	To     string        `default:"${url}/default/fhir" placeholder:"URL" help:"URL of the FHIR service (${default}), below $HYGEIA_URL."`
 	Token  string        `env:"HYGEIA_TOKEN" help:"Bearer token."`
 	Output string        `short:"o" default:"text" enum:"text,json" help:"text or json."`
 	Poll   time.Duration `default:"1s" help:"How often to ask, when the server does not say."`

@@ -7,7 +7,7 @@ import (
 )
 
 type benchCmd struct {
-	To          string        `default:"${url}/default/fhir" placeholder:"URL" help:"Base URL of the FHIR service (${default})."`
+	To          string        `default:"${url}/default/fhir" placeholder:"URL" help:"Base URL of the FHIR service (${default}), below $HYGEIA_URL."`
 	Token       string        `env:"HYGEIA_TOKEN" help:"Bearer token."`
 	BundleDir   string        `name:"bundles" placeholder:"DIR" help:"Folder with transaction bundles; default: the sample of hygeia demo."`
 	Patients    int           `help:"Patients to load; 0 is one copy of the data."`

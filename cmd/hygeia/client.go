@@ -15,7 +15,7 @@ import (
 
 // clientFlags say which server to talk to, and how to show its answer.
 type clientFlags struct {
-	To     string `default:"${url}" env:"HYGEIA_URL" placeholder:"URL" help:"URL of the server (${default})."`
+	To     string `default:"${url}" placeholder:"URL" help:"URL of the server (${default}) ($HYGEIA_URL)."`
 	Token  string `env:"HYGEIA_TOKEN" help:"Bearer token."`
 	Output string `short:"o" default:"text" enum:"text,json" help:"text or json."`
 }

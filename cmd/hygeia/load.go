@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/hygeia-health/hygeia/loader"
 )
 
 type loadCmd struct {
 	Paths       []string `arg:"" name:"path" help:"Files and folders: bundles, resources, NDJSON, DICOM files; .gz, .zip, .tar.gz of them."`
-	To          string   `default:"${url}/default/fhir" placeholder:"URL" help:"Base URL of the FHIR service (${default})."`
-	Images      string   `default:"${url}/default/dicom/v2" placeholder:"URL" help:"URL of the DICOM service, with its version, that .dcm files are stored in (${default})."`
+	To          string   `default:"${url}/default/fhir" placeholder:"URL" help:"Base URL of the FHIR service (${default}), below $HYGEIA_URL."`
+	Images      string   `placeholder:"URL" help:"URL of the DICOM service, with its version, that .dcm files are stored in. Default: dicom/v2 beside the FHIR service."`
 	Token       string   `env:"HYGEIA_TOKEN" help:"Bearer token."`
 	Concurrency int      `default:"4" help:"Requests at the same time (${default})."`
 	ErrorFile   string   `default:"load-errors.ndjson" placeholder:"FILE" help:"Gets what was refused, with the reason (${default}); made only when something was."`
@@ -33,12 +34,19 @@ Examples:
 func (c loadCmd) Run(std stdio) error {
 	ctx, stop := untilSignal()
 	defer stop()
+	if c.Images == "" {
+		c.Images = imagesBeside(c.To)
+	}
 	report, err := loader.Run(ctx, loader.Options{
 		To: c.To, Images: c.Images, Token: c.Token, Concurrency: c.Concurrency, ErrorFile: c.ErrorFile, AsIs: c.AsIs,
 		Progress: true, Log: std.err,
 	}, c.Paths)
 	if ue, ok := errors.AsType[*url.Error](err); ok && ctx.Err() == nil {
-		err = fmt.Errorf("%s does not answer (%w); is hygeia serve running there? Run the same command again when it is: nothing is loaded twice", c.To, ue.Err)
+		to := c.To
+		if strings.HasPrefix(ue.URL, strings.TrimRight(c.Images, "/")+"/") {
+			to = c.Images
+		}
+		err = fmt.Errorf("%s does not answer (%w); is hygeia serve running there? Run the same command again when it is: nothing is loaded twice", to, ue.Err)
 	}
 	if err != nil && report.Files == 0 {
 		return err
@@ -57,4 +65,11 @@ func (c loadCmd) Run(std stdio) error {
 		return fmt.Errorf("%d of %d resources were refused; see %s", report.Failed, report.Resources, c.ErrorFile)
 	}
 	return nil
+}
+
+// imagesBeside returns the URL of the service dicom in the workspace of a FHIR
+// service: images go, with the token, to no other server than the resources do.
+func imagesBeside(fhir string) string {
+	fhir = strings.TrimRight(fhir, "/")
+	return fhir[:strings.LastIndexByte(fhir, '/')+1] + "dicom/v2"
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"runtime/debug"
 	"strings"
 
@@ -65,7 +66,7 @@ func run(args []string, std stdio) int {
 		kong.Description("A health data platform in one binary. hygeia demo shows it; hygeia serve runs it."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Writers(std.out, std.err),
-		kong.Vars{"url": "http://127.0.0.1:8080"},
+		kong.Vars{"url": serverURL()},
 	)
 	if err != nil {
 		return fail(std, err, exitFailed)
@@ -87,6 +88,14 @@ func run(args []string, std stdio) int {
 	return exitDone
 }
 
+// serverURL is the server that commands ask unless they are told another one.
+func serverURL() string {
+	if u := strings.TrimRight(os.Getenv("HYGEIA_URL"), "/"); u != "" {
+		return u
+	}
+	return "http://127.0.0.1:8080"
+}
+
 // commandOf returns the command that a parse error is about, followed by a blank.
 func commandOf(err error) string {
 	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
@@ -101,7 +110,7 @@ func commandOf(err error) string {
 func fail(std stdio, err error, code int) int {
 	msg := err.Error()
 	if fe, ok := errors.AsType[*fault.Error](err); ok && fe.Kind != fault.Internal && fe.Msg != "" {
-		msg = fe.Msg
+		msg = strings.Replace(msg, fe.Error(), fe.Msg, 1) // what was put before it says where
 	}
 	if pe, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrNotExist) {
 		msg = strings.Replace(msg, pe.Error(), pe.Path+" does not exist", 1)
