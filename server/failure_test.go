@@ -43,6 +43,11 @@ func TestAuditFailure(t *testing.T) {
 				t.Errorf("%s, %t, %s: got %d %s", c.policy, c.enabled, method, w.Code, w.Body)
 			}
 		}
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+		if refuses := c.written == 503; (w.Code == 503) != refuses || strings.Contains(w.Body.String(), `"name":"audit","status":"failed"`) != refuses {
+			t.Errorf("%s, %t: ready says %d %s", c.policy, c.enabled, w.Code, w.Body)
+		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

@@ -52,6 +52,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	run("data", s.checkData)
+	if s.trail != nil && s.cfg.Audit.OnFailure == "refuse" {
+		run("audit", func(context.Context) error { return s.trail.log.Ready() })
+	}
 	if s.shared != nil {
 		run("database", s.shared.Check)
 	}

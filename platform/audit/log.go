@@ -119,7 +119,10 @@ func unavailable(err error) error {
 func (l *Log) Ready() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failure != nil {
+	switch {
+	case l.closed:
+		return unavailable(os.ErrClosed)
+	case l.failure != nil:
 		return unavailable(l.failure)
 	}
 	return nil

@@ -2,6 +2,8 @@ package blackbox
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -84,6 +87,52 @@ func TestStopSignals(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v\n%s", s, err, p.log.String())
 		}
+	}
+}
+
+// TestPausedCopy copies the data folder of a server that is stopped in the middle of
+// writes (SIGSTOP) and goes on: a server on the copy has all that was acknowledged
+// before, as after kill -9.
+func TestPausedCopy(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, filepath.Join(dir, "data"))
+	var acknowledged atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				id := fmt.Sprintf("w%d-%d", w, i)
+				a := request{method: "PUT", url: p.url + "/default/fhir/Patient/" + id, body: []byte(`{"resourceType":"Patient","id":"` + id + `"}`)}.do(t)
+				if a.status == 201 {
+					acknowledged.Add(1)
+				}
+			}
+		})
+	}
+	for acknowledged.Load() < 300 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	before := acknowledged.Load()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	err := os.CopyFS(filepath.Join(dir, "copy"), os.DirFS(filepath.Join(dir, "data")))
+	if cerr := p.cmd.Process.Signal(syscall.SIGCONT); err != nil || cerr != nil {
+		t.Fatal(err, cerr)
+	}
+	cancel()
+	writers.Wait()
+	p.stop(t)
+	p = start(t, filepath.Join(dir, "copy"))
+	a := request{method: "GET", url: p.url + "/default/fhir/Patient?_summary=count"}.do(t)
+	var found struct{ Total int64 }
+	if err := json.Unmarshal(a.body, &found); err != nil || found.Total < before {
+		t.Errorf("%v: the copy has %d of %d patients: %s", err, found.Total, before, a.body)
+	}
+	p.stop(t)
+	if _, log, code := command(t, dir, nil, "audit", "verify", "--data", filepath.Join(dir, "copy")); code != 0 {
+		t.Errorf("the trail of the copy: %s", log)
 	}
 }
 
