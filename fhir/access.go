@@ -3,7 +3,6 @@ package fhir
 import (
 	"context"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -229,7 +228,7 @@ func (s *Service) scopeClauses(ctx context.Context, typ string, sc *auth.Scope) 
 	bad := func() error {
 		return fault.At(fault.Forbidden, "forbidden", "", "a scope of the token has search criteria on %s that are not supported here", typ)
 	}
-	params, err := url.ParseQuery(sc.Query)
+	params, err := search.ParseQuery(sc.Query)
 	if err != nil {
 		return nil, bad()
 	}

@@ -91,7 +91,7 @@ func (s *Service) criteriaText(ctx context.Context, in *Interaction, text string
 		}
 		text = rest
 	}
-	params, err := url.ParseQuery(text)
+	params, err := search.ParseQuery(text)
 	if err != nil {
 		return nil, fault.At(fault.Invalid, "value", "", "the condition %q is not a query: %v", clip(text), err)
 	}

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/url"
 	"strings"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/r4"
 	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
 )
 
 // references knows where the references of one interaction, or of one
@@ -248,7 +248,7 @@ func (r *references) lookup(ctx context.Context, ref, typ, query string) (target
 }
 
 func (r *references) search(ctx context.Context, ref, typ, query string) (Key, error) {
-	params, err := url.ParseQuery(query)
+	params, err := search.ParseQuery(query)
 	if err != nil {
 		return Key{}, fault.At(fault.Invalid, "value", "", "the reference %q is not a valid search: %v", clip(ref), err)
 	}

@@ -312,7 +312,7 @@ var resultParameters = []string{
 
 // criteria parses one filter. Only what the resource itself can answer is possible.
 func (s *Service) criteria(ctx context.Context, typ, query, base string, asked time.Time) (*search.Query, error) {
-	params, err := url.ParseQuery(query)
+	params, err := search.ParseQuery(query)
 	if err != nil {
 		return nil, bad("_typeFilter: the criteria of %s are not percent-encoded properly", typ)
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/fhirxml"
 	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
 )
 
 // readBody reads the request body into x.body, inflated. Neither the body on the
@@ -199,7 +199,7 @@ func (x *exchange) readForm() error {
 	if strings.Count(raw, "&")+strings.Count(x.in.RawQuery, "&") >= maxParams {
 		return fault.At(fault.Invalid, "too-costly", "", "more than %d parameters", maxParams)
 	}
-	form, err := url.ParseQuery(raw)
+	form, err := search.ParseQuery(raw)
 	if err != nil {
 		return fault.New(fault.Invalid, "the form is not percent-encoded properly")
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/r4"
+	"github.com/hygeia-health/hygeia/spec/search"
 )
 
 // maxParams limits the parameters of one request: a search with more is a
@@ -32,7 +33,7 @@ func setQuery(in *fhir.Interaction, raw string) error {
 	if strings.Count(raw, "&") >= maxParams {
 		return fault.At(fault.Invalid, "too-costly", "", "more than %d parameters", maxParams)
 	}
-	params, err := url.ParseQuery(raw)
+	params, err := search.ParseQuery(raw)
 	if err != nil {
 		return fault.New(fault.Invalid, "the query is not percent-encoded properly")
 	}

@@ -85,6 +85,7 @@ func TestInstance(t *testing.T) {
 		{name: "read", steps: []step{
 			{do: "PUT /Patient/p1", body: pat, status: 201},
 			{do: "GET /Patient/p2", status: 404, want: map[string]string{"issue.0.code": "not-found"}},
+			{do: "DELETE /Patient/p1", headers: []string{"X-Provenance", "{}"}, status: 400},
 			{do: "DELETE /Patient/p1", status: 204, header: map[string]string{"ETag": `W/"2"`, "Content-Type": ""}},
 			{do: "GET /Patient/p1", status: 410, header: map[string]string{"ETag": `W/"2"`}, want: map[string]string{"issue.0.code": "deleted"}},
 			{do: "GET /Patient/p1/_history/1", status: 200, header: map[string]string{"ETag": `W/"1"`}},
@@ -100,6 +101,8 @@ func TestInstance(t *testing.T) {
 			{do: "GET /Patient/p1", headers: []string{"If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT"}, status: 304},
 			{do: "GET /Patient/p1", headers: []string{"If-Modified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 200},
 			{do: "GET /Patient/p1", headers: []string{"If-Modified-Since", "yesterday"}, status: 200},
+			{do: "GET /Patient/p1?_format=application/fhir+xml;fhirVersion=4.0", status: 200, header: map[string]string{"Content-Type": "application/fhir+xml; charset=utf-8"}},
+			{do: "GET /Patient?identifier=http://x.test/a;b|1", status: 200, has: []string{"a%3Bb"}},
 			{do: "GET /Patient/p1", headers: []string{"If-Unmodified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 200},
 			{do: "PUT /Patient/p1", body: pat, headers: []string{"If-Unmodified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 400},
 			{do: "POST /Patient", body: pat, headers: []string{"If-Match", `W/"1"`}, status: 400},

@@ -106,6 +106,9 @@ func (x *exchange) written(resp *fhir.Response) error {
 
 // delete answers a delete or $purge-history.
 func (x *exchange) delete() error {
+	if _, ok := x.r.Header["X-Provenance"]; ok {
+		return fault.At(fault.Invalid, "not-supported", "", "X-Provenance is not possible on a delete; create the Provenance beside it")
+	}
 	if err := x.setConditions(); err != nil {
 		return err
 	}

@@ -108,6 +108,12 @@ func (r *Registry) Parse(types []string, compartment *CompartmentRef, params url
 	return p.q, p.res, nil
 }
 
+// ParseQuery is url.ParseQuery, but a semicolon is a character like others, as in
+// application/fhir+json;fhirVersion=4.0, and not an error.
+func ParseQuery(raw string) (url.Values, error) {
+	return url.ParseQuery(strings.ReplaceAll(raw, ";", "%3B"))
+}
+
 // Order returns the names of params: first as in the query, then sorted. A link to
 // a search has to keep it, since a page token counts the clauses in it.
 func Order(params url.Values, rawQuery string) []string {
