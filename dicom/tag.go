@@ -270,7 +270,7 @@ func checkTag(n NewTag) (*ExtendedTag, error) {
 
 // ListTags returns a page of the tags.
 func (s *Service) ListTags(ctx context.Context, limit, offset int) ([]*ExtendedTag, error) {
-	if err := s.guard.Authorize(ctx, auth.DICOMTags); err != nil {
+	if err := s.guard.Authorize(ctx, auth.DICOMRead); err != nil {
 		return nil, err
 	}
 	list, _, err := s.store.Tags(ctx)
@@ -283,7 +283,12 @@ func (s *Service) ListTags(ctx context.Context, limit, offset int) ([]*ExtendedT
 
 // Tag returns one tag by its path, or NotFound.
 func (s *Service) Tag(ctx context.Context, path string) (*ExtendedTag, error) {
-	if err := s.guard.Authorize(ctx, auth.DICOMTags); err != nil {
+	return s.tagFor(ctx, auth.DICOMRead, path)
+}
+
+// tagFor is Tag for those who may do something with it.
+func (s *Service) tagFor(ctx context.Context, a auth.Actions, path string) (*ExtendedTag, error) {
+	if err := s.guard.Authorize(ctx, a); err != nil {
 		return nil, err
 	}
 	tag, ok := dcm.ParseAttribute(path)
@@ -306,7 +311,7 @@ func (s *Service) Tag(ctx context.Context, path string) (*ExtendedTag, error) {
 func (s *Service) EnableTag(ctx context.Context, path string, enabled bool) (*ExtendedTag, error) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	t, err := s.Tag(ctx, path)
+	t, err := s.tagFor(ctx, auth.DICOMTags, path)
 	if err != nil {
 		return nil, err
 	}
@@ -321,7 +326,7 @@ func (s *Service) EnableTag(ctx context.Context, path string, enabled bool) (*Ex
 func (s *Service) DeleteTag(ctx context.Context, path string) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	t, err := s.Tag(ctx, path)
+	t, err := s.tagFor(ctx, auth.DICOMTags, path)
 	if err != nil {
 		return err
 	}

@@ -419,6 +419,14 @@ func TestRoles(t *testing.T) {
 		{"DICOM Data Reader", "GET", "/v2/studies", 200},
 		{"DICOM Data Reader", "GET", "/v2/studies/1.2", 200},
 		{"DICOM Data Reader", "GET", "/v2/changefeed", 200},
+		{"DICOM Data Reader", "GET", "/v2/extendedquerytags", 200},
+		{"DICOM Data Reader", "GET", "/v2/extendedquerytags/PatientAge", 404},
+		{"DICOM Data Reader", "GET", "/v2/extendedquerytags/PatientAge/errors", 404},
+		{"DICOM Data Reader", "DELETE", "/v2/extendedquerytags/PatientAge", 403},
+		{"DICOM Data Reader", "PATCH", "/v2/extendedquerytags/PatientAge", 403},
+		{"DICOM Data Reader", "POST", "/v2/extendedquerytags", 403},
+		{"DICOM Data Owner", "DELETE", "/v2/extendedquerytags/PatientAge", 404},
+		{"FHIR Data Contributor", "GET", "/v2/extendedquerytags", 403},
 		{"DICOM Data Reader", "GET", "/v2/workitems", 204},
 		{"DICOM Data Reader", "GET", "/v2/workitems/1.2", 404},
 		{"DICOM Data Reader", "POST", "/v2/workitems?1.2", 403},
@@ -434,6 +442,12 @@ func TestRoles(t *testing.T) {
 		body, typ := b, "application/dicom"
 		if strings.Contains(tt.path, "/workitems") {
 			body, typ = step(t).body(t), dicomJSON
+		}
+		if strings.Contains(tt.path, "/extendedquerytags") {
+			body, typ = []byte(`{"QueryStatus":"Enabled"}`), "application/json"
+			if tt.method == "POST" {
+				body = []byte(`[{"Path":"PatientAge","Level":"Study"}]`)
+			}
 		}
 		if got := as(tt.role, tt.method, tt.path, body, "Content-Type", typ); got != tt.code {
 			t.Errorf("%s %s %s: %d, want %d", tt.role, tt.method, tt.path, got, tt.code)
