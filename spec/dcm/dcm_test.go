@@ -340,3 +340,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestInflatedLimit: a small file that inflates to a large one is refused.
+func TestInflatedLimit(t *testing.T) {
+	f := &dcm.File{Meta: &dcm.Dataset{}, Data: &dcm.Dataset{}}
+	f.Data.Put(dcm.NewText(dcm.TagSOPClassUID, dcm.UI, "1.2.3"))
+	f.Data.Put(dcm.NewText(dcm.TagSOPInstanceUID, dcm.UI, "1.2.4"))
+	f.Data.Put(dcm.Element{Tag: dcm.TagPixelData, VR: dcm.OB, Value: make([]byte, 1<<20)})
+	var b bytes.Buffer
+	if err := dcm.Write(&b, f, dcm.DeflatedLittle, dcm.WriteOptions{}); err != nil || b.Len() > 10_000 {
+		t.Fatal(b.Len(), err)
+	}
+	for limit, ok := range map[int64]bool{0: true, 2 << 20: true, 1 << 20: false, 100: false} {
+		if _, err := dcm.Parse(b.Bytes(), dcm.Limits{Inflated: limit}); (err == nil) != ok {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+		if _, err := dcm.Read(bytes.NewReader(b.Bytes()), dcm.Limits{Inflated: limit}); (err == nil) != ok {
+			t.Errorf("stream, limit %d: %v", limit, err)
+		}
+	}
+}

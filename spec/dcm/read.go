@@ -3,6 +3,7 @@ package dcm
 import (
 	"compress/flate"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -12,8 +13,11 @@ type Limits struct {
 	Value  int64 // longer binary values are left in the file; default 64 KiB
 	Text   int64 // longer text is left in the file too; default 1 MiB
 	Memory int64 // what elements and their values may take together; default 64 MiB
-	Depth  int   // nesting of sequences; default 64
-	Until  Tag   // stop before this element of the data set; 0 reads all
+	// Inflated is the largest data set of a deflated file; the default is one of
+	// the longest native pixel data (PS3.5 section 7.1.1) and as much as Memory.
+	Inflated int64
+	Depth    int // nesting of sequences; default 64
+	Until    Tag // stop before this element of the data set; 0 reads all
 }
 
 func (l *Limits) defaults() {
@@ -25,6 +29,7 @@ func (l *Limits) defaults() {
 	def(&l.Value, 64<<10)
 	def(&l.Text, 1<<20)
 	def(&l.Memory, 64<<20)
+	def(&l.Inflated, 1<<32+l.Memory)
 	if l.Depth <= 0 {
 		l.Depth = 64
 	}
@@ -110,7 +115,7 @@ func (p *parser) file() (*File, error) {
 	}
 	outer := p.src
 	if p.f.Syntax.Deflated {
-		p.src = &source{r: flate.NewReader(&deflated{outer})}
+		p.src = &source{r: &inflated{flate.NewReader(&deflated{outer}), p.lim.Inflated}}
 	}
 	_, err = p.dataset(p.f.Data, enc, -1, false, 0)
 	if err == nil && p.src.failed() != nil {
@@ -131,6 +136,23 @@ func (p *parser) file() (*File, error) {
 
 // Inflate returns the data set of a deflated file: r begins at File.DataOffset.
 func Inflate(r io.Reader) io.ReadCloser { return flate.NewReader(r) }
+
+// inflated is an inflated data set that ends with an error where it is too large:
+// a thousandth of it is enough to send.
+type inflated struct {
+	r    io.Reader
+	left int64
+}
+
+var errInflated = errors.New("the data set is too large when it is inflated")
+
+func (f *inflated) Read(b []byte) (int, error) {
+	n, err := f.r.Read(b)
+	if f.left -= int64(n); f.left < 0 {
+		return 0, errInflated
+	}
+	return n, err
+}
 
 // deflated lets flate read what a source has not given yet.
 type deflated struct{ s *source }
