@@ -23,6 +23,7 @@ const (
 	watchTime = 250 * time.Millisecond
 	pageSize  = 1000
 	pruneTime = time.Minute
+	tellTime  = time.Minute // between two lines of the log about the same service
 )
 
 // work collects and delivers, as long as this node has the turn.
@@ -39,7 +40,7 @@ func (s *Service) work(ctx context.Context) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var c clock
+	c := clock{told: map[string]time.Time{}}
 	for {
 		s.step(ctx, &c)
 		select {
@@ -55,13 +56,16 @@ func (s *Service) work(ctx context.Context) {
 }
 
 // clock is when what was done last.
-type clock struct{ looked, pruned time.Time }
+type clock struct {
+	looked, pruned time.Time
+	told           map[string]time.Time // of services whose events cannot be collected, in the log
+}
 
 // step does what is to be done now.
 func (s *Service) step(ctx context.Context, c *clock) {
 	now := s.now()
 	if s.Active() {
-		s.collect(ctx)
+		s.collect(ctx, c)
 	}
 	if now.Sub(c.looked) > time.Second {
 		c.looked = now
@@ -188,13 +192,17 @@ func (s *Service) look(ctx context.Context) {
 }
 
 // collect copies what is new in the sources into the log.
-func (s *Service) collect(ctx context.Context) {
+func (s *Service) collect(ctx context.Context, c *clock) {
 	s.mu.Lock()
 	sources := maps.Clone(s.sources)
 	s.mu.Unlock()
 	for name, src := range sources {
 		err := fault.Guard("events: collect", func() error { return s.collectFrom(ctx, name, src) })
-		if err != nil && ctx.Err() == nil {
+		switch now := s.now(); {
+		case err == nil:
+			delete(c.told, name)
+		case ctx.Err() == nil && now.Sub(c.told[name]) > tellTime:
+			c.told[name] = now
 			s.log.Warn("events cannot be collected now", slog.String("service", name), slog.Any("err", err))
 		}
 	}

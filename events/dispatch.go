@@ -21,6 +21,7 @@ const (
 	saveMany  = 500
 	saveMost  = 5000             // tries in one save
 	buryTime  = 10 * time.Second // between attempts to write dead letters
+	againTime = time.Second      // between attempts to save
 )
 
 // item is an event in the hands of a dispatcher.
@@ -69,7 +70,7 @@ type dispatcher struct {
 	lanes    lanes     // ordered
 	letters  []Letter  // given up, not yet saved
 	dying    []*item   // the items of letters
-	buryAt   time.Time // not before
+	buryAt   time.Time // nothing is saved before
 	progress Progress
 	dirty    int
 	saved    time.Time
@@ -549,6 +550,7 @@ func (d *dispatcher) save(ctx context.Context, now time.Time, force bool) {
 	d.saved = now
 	if err := d.s.store.Save(ctx, d.sub.Name, &d.progress); err != nil {
 		d.s.log.Warn("event deliveries cannot be saved now", slog.String("subscription", d.sub.Name), slog.Any("err", err))
+		d.buryAt = now.Add(againTime)
 		return
 	}
 	d.progress = Progress{}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,7 @@ import (
 type source struct {
 	mu   sync.Mutex
 	list []events.Change
+	away bool
 }
 
 func (s *source) Since(_ context.Context, t time.Time) (int64, error) {
@@ -41,6 +43,9 @@ func (s *source) Since(_ context.Context, t time.Time) (int64, error) {
 func (s *source) Changes(_ context.Context, after int64, limit int) ([]events.Change, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.away {
+		panic("a defect of the source")
+	}
 	page := s.list[after:min(int(after)+limit, len(s.list))]
 	return append([]events.Change(nil), page...), after + int64(len(page)), nil
 }
@@ -140,6 +145,8 @@ type room struct {
 	// Brokers: nil and none means those of bus.NewWriter.
 	writers func(bus.Options) (bus.Writer, error)
 	allow   []string
+	log     *slog.Logger
+	store   func(events.Store) events.Store // in front of that of the room
 }
 
 var names = events.Names{
@@ -155,8 +162,12 @@ func (r *room) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var front events.Store = store
+	if r.store != nil {
+		front = r.store(store)
+	}
 	r.Service, err = events.New(t.Context(), events.Deps{
-		Workspace: "ws", Store: store, Names: names, Blobs: r.blobs, Shared: r.nodes,
+		Workspace: "ws", Store: front, Log: r.log, Names: names, Blobs: r.blobs, Shared: r.nodes,
 		Writers: r.writers, Outbound: events.Outbound{Allow: r.allow}, Secret: func(ref string) (string, error) { return strings.TrimPrefix(ref, "env:"), nil },
 		Client: &http.Client{Transport: r.web, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	})

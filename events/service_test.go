@@ -1,16 +1,21 @@
 package events_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,6 +177,56 @@ func TestDefectiveSender(t *testing.T) {
 		list, err := r.Letters(t.Context(), "sub-a", 0, 10)
 		if err != nil || len(list) != 1 || list[0].Try.Attempts != 2 || list[0].Try.Outcome != events.GenericError || in.count() != 1 {
 			t.Errorf("%+v, %v; the other had %d", list, err, in.count())
+		}
+	})
+}
+
+// unsaved is a store that does not take what became of deliveries.
+type unsaved struct {
+	events.Store
+	fails atomic.Bool
+}
+
+func (u *unsaved) Save(ctx context.Context, sub string, p *events.Progress) error {
+	if u.fails.Load() {
+		return errors.New("no room")
+	}
+	return u.Store.Save(ctx, sub, p)
+}
+
+// TestQuietTroubles: what fails for a while is tried again and again, does not end
+// the process, and does not fill the log.
+func TestQuietTroubles(t *testing.T) {
+	var log bytes.Buffer
+	var store unsaved
+	with := room{log: slog.New(slog.NewTextHandler(&log, nil)), nodes: true}
+	with.store = func(s events.Store) events.Store { store.Store = s; return &store }
+	simulateWith(t, with, func(t *testing.T, r *room) {
+		var in inbox
+		r.web.set("a", in.hook(200))
+		r.put(t, "sub-a", to("a", ""))
+		store.fails.Store(true)
+		r.src.add(events.FHIRCreated, "Patient/p1", 1)
+		r.Wake()
+		wait(10 * time.Second)
+		store.fails.Store(false)
+		r.src.mu.Lock()
+		r.src.away = true
+		r.src.mu.Unlock()
+		wait(150 * time.Second)
+		if n := strings.Count(log.String(), "cannot be saved now"); n < 5 || n > 11 {
+			t.Errorf("%d lines about saving", n)
+		}
+		if n := strings.Count(log.String(), "cannot be collected now"); n < 2 || n > 4 {
+			t.Errorf("%d lines about the source", n)
+		}
+		r.src.mu.Lock()
+		r.src.away = false
+		r.src.mu.Unlock()
+		r.src.add(events.FHIRCreated, "Patient/p2", 1)
+		wait(time.Second)
+		if in.count() != 2 {
+			t.Errorf("%d of 2 deliveries", in.count())
 		}
 	})
 }
