@@ -1,5 +1,5 @@
 // Package portal is the page at the root of the server. In this version it is
-// one page that says what runs here, where it answers, and what is not there
+// one page that says what runs here, where it answers, or how to get a token, and what is not there
 // yet. It needs no script and loads nothing from elsewhere.
 package portal
 
@@ -25,7 +25,8 @@ type Service struct{ Workspace, Name, Kind string }
 // Options are what the page shows.
 type Options struct {
 	Version  string
-	Services func() []Service // asked for every view
+	Guarded  bool             // requests need a token: the page says how to get one, and names no service
+	Services func() []Service // asked for every view, unless Guarded
 }
 
 // New returns the handler of the page.
@@ -37,10 +38,15 @@ func New(opt Options) http.Handler {
 			return
 		}
 		var out bytes.Buffer
-		err := page.Execute(&out, struct {
+		view := struct {
 			Version, Base string
+			Guarded       bool
 			Services      []Service
-		}{opt.Version, web.BaseURL(r), opt.Services()})
+		}{Version: opt.Version, Base: web.BaseURL(r), Guarded: opt.Guarded}
+		if !opt.Guarded {
+			view.Services = opt.Services()
+		}
+		err := page.Execute(&out, view)
 		if err != nil {
 			web.Problem(w, r, fault.From(err))
 			return

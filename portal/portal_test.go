@@ -31,8 +31,13 @@ func TestPage(t *testing.T) {
 			}
 		}
 	}
-	services = nil
 	rec := httptest.NewRecorder()
+	portal.New(portal.Options{Guarded: true}).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	if text := rec.Body.String(); rec.Code != 200 || strings.Contains(text, "Authentication is off") || !strings.Contains(text, "HYGEIA_URL=http://example.com HYGEIA_TOKEN=$(hygeia token") || strings.Contains(text, "There are none") {
+		t.Errorf("with authentication: %d %s", rec.Code, text)
+	}
+	services = nil
+	rec = httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
 	if !strings.Contains(rec.Body.String(), "There are none yet") {
 		t.Error("an empty server does not say so")

@@ -205,7 +205,7 @@ func (s *Server) join() http.Handler {
 // platformHandlers are the paths that are of no service and not of the management API.
 func (s *Server) platformHandlers() map[string]http.Handler {
 	out := map[string]http.Handler{
-		"/":        portal.New(portal.Options{Version: s.opt.Version, Services: s.portalServices}),
+		"/":        portal.New(portal.Options{Version: s.opt.Version, Guarded: s.identity != nil, Services: s.portalServices}),
 		"/healthz": http.HandlerFunc(s.healthz),
 		"/readyz":  http.HandlerFunc(s.readyz),
 		"/metrics": s.metrics.Handler(),
@@ -257,13 +257,9 @@ func (s *Server) warnings(ctx context.Context, encrypted bool) {
 	}
 }
 
-// portalServices lists the services for a page that anybody can see: with
-// authentication it names none.
+// portalServices lists the services for the page of a server without authentication.
 func (s *Server) portalServices() []portal.Service {
 	var out []portal.Service
-	if s.identity != nil {
-		return out
-	}
 	for _, w := range s.plane.Workspaces() {
 		for _, sv := range w.Services {
 			out = append(out, portal.Service{Workspace: w.Name, Name: sv.Name, Kind: string(sv.Kind)})
