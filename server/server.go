@@ -303,6 +303,9 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	hs := s.httpServer()
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil && ctx.Err() != nil {
+		return nil // asked to stop before it was ready, here and below
+	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("listen: another process answers on %s; stop it, or choose another address with --listen", s.cfg.Listen)
 	}
@@ -321,12 +324,18 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 			s.log.LogAttrs(ctx, slog.LevelError, "open failed", slog.String("service", sv.ref.String()), slog.Any("err", err))
 			continue
 		}
+		if err != nil && ctx.Err() != nil {
+			return ln.Close()
+		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("open %s: %w", sv.ref, err), ln.Close())
 		}
 	}
 	s.reachable(ln.Addr().String())
 	if err := s.identity.bootstrap(ctx, &s.cfg, s.cfg.issuer(ln.Addr().String())); err != nil {
+		if ctx.Err() != nil {
+			return ln.Close()
+		}
 		return errors.Join(fmt.Errorf("bootstrap: %w", err), ln.Close())
 	}
 	s.warnings(ctx, hs.TLSConfig != nil)

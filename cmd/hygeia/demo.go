@@ -37,6 +37,9 @@ func (c demoCmd) Run(std stdio) (err error) {
 	cfg.Listen, cfg.Data, cfg.Insecure, cfg.Log.Level, cfg.Log.Format = c.Listen, folder, true, "warn", "text"
 	ready := make(readyLine, 1)
 	s, err := server.New(ctx, cfg, server.Options{Version: versionText(), Log: std.err, Ready: ready})
+	if err != nil && ctx.Err() != nil {
+		return nil // asked to stop before it was there
+	}
 	if err != nil {
 		return withCause(err)
 	}

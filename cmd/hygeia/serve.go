@@ -63,6 +63,9 @@ func (c serveCmd) Run(std stdio) error {
 	ctx, stop := untilSignal()
 	defer stop()
 	s, err := server.New(ctx, cfg, server.Options{Version: versionText(), Log: std.err, Ready: std.out})
+	if err != nil && ctx.Err() != nil {
+		return nil // asked to stop before it was there
+	}
 	if err != nil {
 		return withCause(err)
 	}

@@ -90,6 +90,31 @@ func TestStopSignals(t *testing.T) {
 	}
 }
 
+// TestStopWhileStarting sends SIGTERM at different moments of a start, the first one
+// included: it is a stop and no failure.
+func TestStopWhileStarting(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 12 {
+		cmd := exec.Command(binary, "serve", "--data", filepath.Join(dir, fmt.Sprint("data", i/2)), "--listen", "127.0.0.1:0")
+		var log strings.Builder
+		cmd.Stderr, cmd.Env = &log, plainEnv()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(10+15*i) * time.Millisecond)
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		err := cmd.Wait()
+		if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+			continue // it did not run yet
+		}
+		if err != nil || strings.Contains(log.String(), "hygeia: ") {
+			t.Errorf("after %d ms: %v\n%s", 10+15*i, err, log.String())
+		}
+	}
+}
+
 // TestPausedCopy copies the data folder of a server that is stopped in the middle of
 // writes (SIGSTOP) and goes on: a server on the copy has all that was acknowledged
 // before, as after kill -9.
