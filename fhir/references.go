@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/r4"
@@ -26,6 +27,12 @@ type references struct {
 	targets map[string]target // by fullUrl
 	urn     bool              // some fullUrl is a urn:
 	abs     bool              // some fullUrl is an absolute URL
+
+	// written returns the resources of a type that the transaction writes as the
+	// entries have them, and deletes, as absent nodes; nil outside of one.
+	written func(typ string) map[Key]resource.Node
+	wmu     sync.Mutex
+	changed map[string]map[Key]*changed // by type, what written returned
 
 	closed bool // a reference that is a search is an error
 	asIs   bool // a reference that is a search stays one
@@ -84,9 +91,6 @@ func (r *references) add(fullURL string, k Key, body resource.Node) {
 // index. It is not ok for relative references, which the index reads itself,
 // and for those that point elsewhere.
 func (r *references) resolve(ref string) (typ, id string, ok bool) {
-	if t, ok := r.targets[ref]; ok {
-		return t.Type, t.ID, true
-	}
 	if strings.IndexByte(ref, '?') > 0 {
 		r.mu.Lock()
 		c := r.found[ref]
@@ -94,7 +98,14 @@ func (r *references) resolve(ref string) (typ, id string, ok bool) {
 		if c != nil && c.err == nil {
 			return c.Type, c.ID, true
 		}
-		return "", "", false
+	}
+	return r.named(ref)
+}
+
+// named is resolve for what is no search.
+func (r *references) named(ref string) (typ, id string, ok bool) {
+	if t, ok := r.targets[ref]; ok {
+		return t.Type, t.ID, true
 	}
 	return r.own(ref)
 }
@@ -257,17 +268,79 @@ func (r *references) search(ctx context.Context, ref, typ, query string) (Key, e
 	if err != nil {
 		return Key{}, err
 	}
-	recs, _, err := r.s.matches(ctx, q)
+	keys, err := r.matches(ctx, typ, q)
 	if err != nil {
 		return Key{}, err
 	}
-	switch len(recs) {
+	switch len(keys) {
 	case 0:
 		return Key{}, fault.At(fault.Invalid, "not-found", "", "the reference %q matches no resource", clip(ref))
 	case 1:
-		return recs[0].Key, nil
+		return keys[0], nil
 	}
 	return Key{}, fault.At(fault.Invalid, "multiple-matches", "", "the reference %q matches more than one resource", clip(ref))
+}
+
+// changed is a resource that the transaction writes or deletes, as a search sees it.
+type changed struct {
+	body   resource.Node // absent: it is deleted
+	values search.Values
+}
+
+// changes returns the resources of a type that the transaction changes.
+func (r *references) changes(typ string) (map[Key]*changed, error) {
+	if r.written == nil {
+		return nil, nil
+	}
+	r.wmu.Lock()
+	defer r.wmu.Unlock()
+	if list, ok := r.changed[typ]; ok {
+		return list, nil
+	}
+	list := map[Key]*changed{}
+	for k, body := range r.written(typ) {
+		c := &changed{body: body}
+		if body.Kind() == resource.Object {
+			if err := r.s.reg.Extract(body, r.named, &c.values); err != nil {
+				return nil, fault.Wrap("fhir: extract "+k.String(), err)
+			}
+		}
+		list[k] = c
+	}
+	if r.changed == nil {
+		r.changed = map[string]map[Key]*changed{}
+	}
+	r.changed[typ] = list
+	return list, nil
+}
+
+// matches returns what q finds when the transaction is done: its references are
+// resolved after its writes (R4 section 3.1.0.11.2, step 5). A chain sees the
+// other resources as they were before, and a patch counts as if it was not done.
+func (r *references) matches(ctx context.Context, typ string, q *search.Query) ([]Key, error) {
+	changes, err := r.changes(typ)
+	if err != nil {
+		return nil, err
+	}
+	q.Count += len(changes)
+	recs, _, err := r.s.matches(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var keys []Key
+	for i := range recs {
+		if changes[recs[i].Key] == nil {
+			keys = append(keys, recs[i].Key)
+		}
+	}
+	now := time.Now().UnixMilli()
+	for k, c := range changes {
+		doc := func() resource.Node { return c.body }
+		if c.body.Kind() == resource.Object && search.Match(q, search.Subject{Type: k.Type, ID: k.ID, Millis: now, Values: &c.values, Doc: doc}, nil) {
+			keys = append(keys, k)
+		}
+	}
+	return keys, nil
 }
 
 // locate puts a place into the issues of err that have none.

@@ -121,6 +121,7 @@ func (t *transaction) name(context.Context) error {
 		return nil
 	}
 	t.refs = t.s.references(t.entries[0].in)
+	t.refs.written = t.written
 	var relative map[string]Key
 	for i := range t.entries {
 		e := &t.entries[i]
@@ -151,6 +152,25 @@ func (t *transaction) name(context.Context) error {
 		}
 	}
 	return nil
+}
+
+// written returns what references.written wants.
+func (t *transaction) written(typ string) map[Key]resource.Node {
+	out := map[Key]resource.Node{}
+	for i := range t.entries {
+		e := &t.entries[i]
+		switch {
+		case e.phase == phaseDelete:
+			for j := range e.ops {
+				if k := e.ops[j].Key; k.Type == typ {
+					out[k] = resource.Node{}
+				}
+			}
+		case e.key.Type == typ && (e.phase == phaseCreate && e.found == nil || e.phase == phaseUpdate && e.patch == nil):
+			out[e.key] = e.in.Body
+		}
+	}
+	return out
 }
 
 // relativeForm returns "Type/id" of an absolute URL that ends so, else "".

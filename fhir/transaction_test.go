@@ -172,6 +172,47 @@ func TestTransactionOfDefinitions(t *testing.T) {
 	}
 }
 
+// TestTransactionSearchesAfterItsWrites: a reference that is a search finds what
+// the transaction leaves behind, R4 section 3.1.0.11.2.
+func TestTransactionSearchesAfterItsWrites(t *testing.T) {
+	r := newRig(t, fhir.Config{})
+	org := func(id, value string) string {
+		if id != "" {
+			id = `"id":"` + id + `",`
+		}
+		return `{"resourceType":"Organization",` + id + `"name":"x","identifier":[{"system":"s","value":"` + value + `"}]}`
+	}
+	pat := entry{"POST", "Patient", "", `{"resourceType":"Patient","managingOrganization":{"reference":"Organization?identifier=s|1"}}`, "", ""}
+	const u = "urn:uuid:00000000-0000-4000-8000-000000000001"
+	new1 := entry{"POST", "Organization", u, org("", "1"), "", ""}
+	check := func(name string, resp []*fhir.Response, i int, want string) {
+		t.Helper()
+		if got := r.stored(resp[i].Record); !strings.Contains(got, `"reference":"`+want+`"`) {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+		if n := r.count("Patient?_id=" + resp[i].Record.ID + "&organization=" + want); n != 1 {
+			t.Errorf("%s: %d found", name, n)
+		}
+	}
+	r.txFails(fault.Invalid, pat)
+	r.txFails(fault.Invalid, pat, new1, entry{"PUT", "Organization/o2", "", org("o2", "1"), "", ""})
+	resp := r.tx(pat, entry{"PUT", "Organization/o1", "", org("o1", "1"), "", ""})
+	check("created", resp, 0, "Organization/o1")
+	check("as before", r.tx(pat), 0, "Organization/o1")
+	resp = r.tx(pat, entry{"POST", "Organization", u, org("", "1"), "identifier=s|1", ""})
+	check("conditional create that finds it", resp, 0, "Organization/o1")
+	r.txFails(fault.Invalid, pat, new1)
+	r.txFails(fault.Invalid, pat, entry{"PUT", "Organization/o1", "", org("o1", "2"), "", ""})
+	r.txFails(fault.Invalid, pat, entry{"DELETE", "Organization/o1", "", "", "", ""})
+	resp = r.tx(pat, new1, entry{"DELETE", "Organization/o1", "", "", "", ""})
+	check("another in its place", resp, 0, "Organization/"+resp[1].Record.ID)
+	// Between each other: a reference of what is searched may itself be a search.
+	resp = r.tx(entry{"POST", "Patient", "", `{"resourceType":"Patient","managingOrganization":{"reference":"Organization?partof=Organization/top"}}`, "", ""},
+		entry{"PUT", "Organization/sub", "", `{"resourceType":"Organization","id":"sub","name":"x","partOf":{"reference":"` + u + `"}}`, "", ""},
+		entry{"PUT", "Organization/top", u, `{"resourceType":"Organization","id":"top","name":"x"}`, "", ""})
+	check("by a reference of the transaction", resp, 0, "Organization/sub")
+}
+
 func dig(v any, path string) any {
 	for part := range strings.SplitSeq(path, ".") {
 		switch x := v.(type) {
