@@ -176,3 +176,40 @@ func TestStandbyAway(t *testing.T) {
 		t.Errorf("%d rows", n)
 	}
 }
+
+// TestPooler: a pooler that keeps sessions is taken, any other refused.
+func TestPooler(t *testing.T) {
+	cluster := dbtest.NewCluster(t)
+	for _, c := range []struct {
+		settings string
+		good     bool
+	}{
+		{"pool_mode=session", true},
+		{"pool_mode=session\nserver_reset_query=", false},
+		{"pool_mode=transaction", false},
+		{"pool_mode=transaction\nserver_reset_query_always=1", false},
+		{"pool_mode=statement", false},
+	} {
+		t.Run(strings.ReplaceAll(c.settings, "\n", " "), func(t *testing.T) {
+			t.Parallel()
+			d, err := db.Open(schemaOf(t, dbtest.Pooler(t, cluster, c.settings), "p"), db.Options{})
+			if !c.good {
+				if err == nil || !strings.Contains(err.Error(), "pool_mode=session") {
+					t.Fatal(err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			err = d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("CREATE TABLE f (v BIGINT PRIMARY KEY)") }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := insert(d, 1); err != nil || rowsOf(t, d) != 1 {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -46,33 +46,46 @@ func (d *DB) Migrate(ctx context.Context, files fs.FS) error {
 		if err := c.Query("SELECT coalesce(max(version),0) FROM schema_version", func(s *Stmt) error { have = s.ColInt(0); return nil }); err != nil {
 			return &Broken{err}
 		}
-		last := int64(0)
-		for _, name := range names {
-			num, _, _ := strings.Cut(path.Base(name), "_")
-			n, err := strconv.ParseInt(num, 10, 64)
-			if err != nil {
-				return &Broken{fmt.Errorf("migration %s: the name must begin with a number", name)}
-			}
-			last = n
-			if n <= have {
-				continue
-			}
-			text, err := fs.ReadFile(files, name)
-			if err != nil {
-				return &Broken{err}
-			}
-			if err := c.Script(ddl(d.Dialect(), name, string(text))); err != nil {
-				return &Broken{fmt.Errorf("migration %s: %w", name, err)}
-			}
-			if err := c.Exec("INSERT INTO schema_version (version) VALUES ($1)", n); err != nil {
-				return &Broken{err}
-			}
+		last, err := d.apply(c, files, names, have)
+		if err != nil {
+			return &Broken{err}
 		}
 		if have > last {
 			return fmt.Errorf("the database has schema %d, this program knows up to %d: use a newer version", have, last)
 		}
 		return nil
 	}})
+}
+
+// apply runs the migrations behind have, and returns the number of the last that is known. Other nodes must
+// not go on with what they remember of tables that change.
+func (d *DB) apply(c *Conn, files fs.FS, names []string, have int64) (last int64, err error) {
+	for _, name := range names {
+		num, _, _ := strings.Cut(path.Base(name), "_")
+		before := last
+		if last, err = strconv.ParseInt(num, 10, 64); err != nil {
+			return 0, fmt.Errorf("migration %s: the name must begin with a number", name)
+		}
+		if last <= have {
+			continue
+		}
+		if before <= have { // the first one
+			if err := c.revokeAny(); err != nil {
+				return 0, err
+			}
+		}
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return 0, err
+		}
+		if err := c.Script(ddl(d.Dialect(), name, string(text))); err != nil {
+			return 0, fmt.Errorf("migration %s: %w", name, err)
+		}
+		if err := c.Exec("INSERT INTO schema_version (version) VALUES ($1)", last); err != nil {
+			return 0, err
+		}
+	}
+	return last, nil
 }
 
 // migrations lists the files of a dialect in their order.

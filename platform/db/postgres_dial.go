@@ -27,6 +27,7 @@ type server struct {
 	timeline int64
 	era      atomic.Int64 // counts the changes of the two; sessions of an earlier one are dead
 	host     atomic.Int64 // which one of the address answered last
+	mute     atomic.Bool  // it does not tell its timeline
 }
 
 // servers are kept by what addresses have in common.
@@ -125,9 +126,23 @@ func (e *pgEngine) meet(ctx context.Context, pc *pgconn.PgConn) (s session, err 
 	if enc := pc.ParameterStatus("server_encoding"); enc != "UTF8" {
 		return s, &refusal{fmt.Sprintf("the database has the encoding %s, which does not hold every text; make one with ENCODING 'UTF8' TEMPLATE template0", enc)}
 	}
-	res, err := pc.Exec(ctx, "SET search_path="+quoteName(e.schema)+`; SET client_encoding='UTF8';
+	own := "SET search_path=" + quoteName(e.schema) + `; SET client_encoding='UTF8';
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit')='off';
-SELECT pg_is_in_recovery(), pg_backend_pid()`).ReadAll()
+SELECT pg_is_in_recovery(), pg_backend_pid()`
+	const who = `, system_identifier, CASE WHEN NOT pg_is_in_recovery()
+THEN ('x'||left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END FROM pg_control_system()`
+	tells := !e.server.mute.Load()
+	text := own
+	if tells {
+		text += who
+	}
+	res, err := pc.Exec(ctx, text).ReadAll()
+	if tells && isServerError(err) { // a service that keeps the log elsewhere, and does not lose its end either
+		tells = false
+		if res, err = pc.Exec(ctx, own).ReadAll(); err == nil {
+			e.server.mute.Store(true)
+		}
+	}
 	if err != nil {
 		return s, err
 	}
@@ -136,18 +151,12 @@ SELECT pg_is_in_recovery(), pg_backend_pid()`).ReadAll()
 		return s, errStandby
 	}
 	s.pooled = string(row[1]) != strconv.FormatUint(uint64(pc.PID()), 10)
-	// Services that keep the log elsewhere may not tell; they do not lose the end of it either.
-	res, err = pc.Exec(ctx, "SELECT system_identifier, ('x'||left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint FROM pg_control_system()").ReadAll()
-	if err != nil && !isServerError(err) {
-		return s, err
+	if !tells {
+		s.era = e.server.era.Load()
+		return s, nil
 	}
-	if err == nil {
-		row = res[0].Rows[0]
-		timeline, _ := strconv.ParseInt(string(row[1]), 10, 64)
-		return s, e.server.know(string(row[0]), timeline, &s.era)
-	}
-	s.era = e.server.era.Load()
-	return s, nil
+	timeline, _ := strconv.ParseInt(string(row[3]), 10, 64)
+	return s, e.server.know(string(row[2]), timeline, &s.era)
 }
 
 // know compares what a new session found with what was found before.

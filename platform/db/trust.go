@@ -306,6 +306,20 @@ func (c *Conn) Revoke() error {
 	return nil
 }
 
+// revokeAny is Revoke if there is anything to take away.
+func (c *Conn) revokeAny() error {
+	pc, ok := c.c.(*pgConn)
+	if !ok {
+		return nil
+	}
+	others := int64(0)
+	err := c.Query("SELECT "+Trusting, func(s *Stmt) error { others = s.ColInt(0); return nil }, pc.eng.node)
+	if err != nil || others == 0 {
+		return err
+	}
+	return c.Revoke()
+}
+
 // revoke takes the grants of all nodes but this one away.
 func (e *pgEngine) revoke(ctx context.Context, pc *pgconn.PgConn) error {
 	if _, err := ask(ctx, pc, sqlTrustRevoke, e.node, quoteName(e.channel(trustChannel))); err != nil {

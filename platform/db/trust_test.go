@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -91,10 +92,16 @@ func makeCounter(t *testing.T, d *db.DB) {
 func TestTrust(t *testing.T) {
 	path := dbtest.Postgres(t)
 	list := []*counter{openCounter(t, path), openCounter(t, path), openCounter(t, path)}
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
-	defer cancel()
 	makeCounter(t, list[0].d)
 	var newest, granted, writes atomic.Int64
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	time.AfterFunc(1500*time.Millisecond, func() { // a loaded machine gets more
+		for granted.Load() == 0 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	})
 	saw := func(v int64) {
 		for old := newest.Load(); v > old && !newest.CompareAndSwap(old, v); old = newest.Load() {
 		}
@@ -204,4 +211,32 @@ func TestTrustDropped(t *testing.T) {
 	if err != nil || left != 0 {
 		t.Errorf("%d grants of a closed node, %v", left, err)
 	}
+}
+
+// TestTrustOfMigration: a node that changes the tables when it starts takes the
+// grants of the others first.
+func TestTrustOfMigration(t *testing.T) {
+	path := dbtest.Postgres(t)
+	a := openCounter(t, path)
+	makeCounter(t, a.d)
+	eventually(t, "no grant", func() bool { _, granted, err := a.read(t.Context()); return granted && err == nil })
+	ctx, cancel := context.WithCancel(t.Context())
+	var reading sync.WaitGroup
+	reading.Go(func() { // a grant that is used lasts
+		for ctx.Err() == nil {
+			_ = a.trust.Grant()
+			time.Sleep(time.Millisecond)
+		}
+	})
+	files := fstest.MapFS{"migrations/0001_more.sql": {Data: []byte("UPDATE counter SET v=v+1")}}
+	b, err := db.OpenMigrated(t.Context(), path, db.Options{Trust: db.TrustOptions{Time: trustTime}}, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if v, granted, err := a.read(t.Context()); err != nil || v != 1 {
+		t.Errorf("%d after the migration, by a grant: %v, %v", v, granted, err)
+	}
+	cancel()
+	reading.Wait()
 }
