@@ -204,7 +204,28 @@ func (l *loader) run(ctx context.Context) error {
 	if err := l.settleAll(ctx); err != nil {
 		return err
 	}
+	if err := l.unchanged(ctx); err != nil {
+		return err
+	}
 	return l.save(ctx)
+}
+
+// unchanged looks at the end of a part whether the file is still the one of the
+// request: one that is written over in its place shows that in no other way.
+func (l *loader) unchanged(ctx context.Context) error {
+	in := l.part.Import.Inputs[0]
+	if in.Tag == "" {
+		return nil
+	}
+	info, err := l.s.d.Sources.Stat(ctx, in.URL)
+	if fault.Is(err, fault.NotFound) || err == nil && info.Tag != in.Tag {
+		return l.changed()
+	}
+	return err
+}
+
+func (l *loader) changed() error {
+	return fault.New(fault.Unprocessable, "the file of input %d changed or went away while it was imported", l.part.Input+1)
 }
 
 func (l *loader) settleAll(ctx context.Context) error {
@@ -226,20 +247,44 @@ func (l *loader) open(ctx context.Context) (io.Closer, error) {
 	}
 	r, err := l.s.d.Sources.Open(ctx, in.URL, in.Tag, from)
 	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Precondition) {
-		return nil, fault.New(fault.Unprocessable, "the file of input %d changed or went away while it was imported", l.part.Input+1)
+		return nil, l.changed()
 	}
 	if err != nil {
 		return nil, err
 	}
 	l.in, l.at = bufio.NewReaderSize(r, 256<<10), from
 	if skip {
-		if _, _, err := l.readLine(nil); err != nil && !errors.Is(err, io.EOF) {
+		if err := l.skipLine(); err != nil {
 			_ = r.Close()
 			return nil, err
 		}
 	}
 	l.mark.Begun = true
 	return r, nil
+}
+
+// skipLine reads to the end of a line, or to the end of the part when no line
+// begins in it: the parts of a file with one long line do not read it again and again.
+func (l *loader) skipLine() error {
+	for l.part.To < 0 || l.at < l.part.To {
+		chunk, err := l.in.ReadSlice('\n')
+		l.at += int64(len(chunk))
+		switch {
+		case err == nil || errors.Is(err, io.EOF):
+			return nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return unread(err)
+		}
+	}
+	return nil
+}
+
+// unread makes an error of a source one that is tried again, unless it says what it is.
+func unread(err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	return &fault.Error{Kind: fault.Transient, Op: "bulk: read", Msg: "the file of an input cannot be read now", Err: err}
 }
 
 // errLong is a line that does not fit into memory.
@@ -251,7 +296,9 @@ func (l *loader) readLine(dst []byte) (_ []byte, long bool, err error) {
 	for {
 		chunk, err := l.in.ReadSlice('\n')
 		l.at += int64(len(chunk))
-		if long = long || len(dst)-start+len(chunk) > maxLine; !long {
+		if long = long || len(dst)-start+len(chunk) > maxLine; long {
+			dst = dst[:start:start] // what it grew to is not kept
+		} else {
 			dst = append(dst, chunk...)
 		}
 		switch {
@@ -291,13 +338,13 @@ func (l *loader) readLines(x *slot) (more bool, err error) {
 		start := len(x.arena)
 		buf, long, err := l.readLine(x.arena)
 		if errors.Is(err, io.EOF) {
+			if l.at < l.part.Import.Inputs[0].Size { // it was cut off; when it is opened again it shows why
+				return false, unread(io.ErrUnexpectedEOF)
+			}
 			return false, nil
 		}
 		if err != nil {
-			if _, ok := errors.AsType[*fault.Error](err); !ok {
-				err = &fault.Error{Kind: fault.Transient, Op: "bulk: read", Msg: "the file of an input cannot be read now", Err: err}
-			}
-			return false, err
+			return false, unread(err)
 		}
 		l.line++
 		switch {

@@ -25,6 +25,8 @@ type shelf struct {
 	files map[string]string
 	n     int64
 	reads atomic.Int64
+	bytes atomic.Int64 // that were asked for
+	later string       // what the tags become when a file has been opened
 }
 
 func (s *shelf) Stat(_ context.Context, url string) (SourceInfo, error) {
@@ -32,15 +34,31 @@ func (s *shelf) Stat(_ context.Context, url string) (SourceInfo, error) {
 	if !ok {
 		return SourceInfo{}, fault.New(fault.NotFound, "there is no file %s", url)
 	}
-	return SourceInfo{Size: int64(len(text)), Tag: fmt.Sprintf("%q", fmt.Sprint(len(text)))}, nil
+	tag := fmt.Sprintf("%q", fmt.Sprint(len(text)))
+	if s.later != "" && s.reads.Load() > 0 {
+		tag = s.later
+	}
+	return SourceInfo{Size: int64(len(text)), Tag: tag}, nil
 }
 
 func (s *shelf) Open(_ context.Context, url, _ string, offset int64) (io.ReadCloser, error) {
 	var r io.Reader = strings.NewReader(s.files[url][offset:])
-	if s.n > 0 && s.reads.Add(1)%s.n == 0 {
+	if n := s.reads.Add(1); s.n > 0 && n%s.n == 0 {
 		r = io.MultiReader(io.LimitReader(r, 3000), broken{})
 	}
-	return io.NopCloser(r), nil
+	return io.NopCloser(counted{r, &s.bytes}), nil
+}
+
+// counted adds up how much is read.
+type counted struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 type broken struct{}
@@ -339,6 +357,39 @@ func TestImportParts(t *testing.T) {
 		t.Errorf("only %d parts", n)
 	}
 	k.countPatients(1500)
+}
+
+// A long line is read by the part that it begins in, not by every part that it reaches.
+func TestImportLongLine(t *testing.T) {
+	long := `{"resourceType":"Binary","id":"long","contentType":"text/plain","data":"` + strings.Repeat("QUJD", 2<<20) + `"}` + "\n"
+	src := &shelf{files: map[string]string{"f": many(10) + long + strings.ReplaceAll(many(10), `"p`, `"q`)}}
+	k := open(t, func(d *Deps) { d.Sources = src })
+	id, err := k.importOf(params("IncrementalLoad", `{"name":"processingUnitBytesToRead","valueInteger":1}`, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := summary(k.waitImport(id)); got != "f Binary 1, f Patient 20" {
+		t.Error(got)
+	}
+	if n := src.bytes.Load(); n > 10*int64(len(src.files["f"])) {
+		t.Errorf("%d bytes were read of %d", n, len(src.files["f"]))
+	}
+}
+
+// A file that becomes another one while it is read is noticed at the end of the
+// part, also when every read of it went well.
+func TestImportChanged(t *testing.T) {
+	k := open(t, func(d *Deps) { d.Sources = &shelf{files: map[string]string{"f": many(10)}, later: `"other"`} })
+	id, err := k.importOf(params("IncrementalLoad", "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for st := (&Status{Running: true}); err == nil && st.Running; time.Sleep(5 * time.Millisecond) {
+		st, err = k.s.Import(t.Context(), id, base)
+	}
+	if err == nil || !strings.Contains(fault.From(err).Msg, "changed or went away") {
+		t.Errorf("the import: %v", err)
+	}
 }
 
 // countPatients checks that there are n patients, each in its first version.

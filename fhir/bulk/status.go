@@ -172,7 +172,11 @@ func (s *Service) File(ctx context.Context, id, name string, offset int64) (io.R
 	}
 	for _, f := range r.Files {
 		if f.Name == name {
-			return s.d.Blobs.Open(ctx, f.Key, offset, -1)
+			r, info, err := s.d.Blobs.Open(ctx, f.Key, offset, -1)
+			if fault.Is(err, fault.NotFound) {
+				err = fault.New(fault.NotFound, "the file was removed from the blob store")
+			}
+			return r, info, err
 		}
 	}
 	return nil, blob.Info{}, fault.New(fault.NotFound, "the export has no such file")

@@ -227,7 +227,8 @@ func (x *exchange) exportFile(b Bulk) error {
 		h["Content-Range"] = []string{"bytes " + strconv.FormatInt(offset, 10) + "-" + strconv.FormatInt(info.Size-1, 10) + "/" + strconv.FormatInt(info.Size, 10)}
 	} else if ranged {
 		h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(info.Size, 10)}
-		x.finish(http.StatusRequestedRangeNotSatisfiable, nil)
+		x.out = appendOutcome(x.out[:0], fault.New(fault.Invalid, "the file ends at byte %d", info.Size))
+		x.sendJSON(http.StatusRequestedRangeNotSatisfiable, x.out)
 		return nil
 	}
 	h["Content-Length"] = []string{strconv.FormatInt(info.Size-offset, 10)}

@@ -94,7 +94,11 @@ func (h *handler) buildStatement(types []string) (st statementText) {
 	}
 	b := []byte(`{"resourceType":"CapabilityStatement","status":"active","date":`)
 	b = appendInstant(b, h.started)
-	b = append(b, `,"kind":"instance","software":{"name":`...)
+	b = append(b, `,"kind":"instance"`...)
+	if h.opt.Bulk != nil { // Bulk Data Access 2.0, "Server Capability Documentation"
+		b = append(b, `,"instantiates":["http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"]`...)
+	}
+	b = append(b, `,"software":{"name":`...)
 	b = resource.AppendString(b, name)
 	b = append(b, `,"version":`...)
 	b = resource.AppendString(b, version)

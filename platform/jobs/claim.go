@@ -102,6 +102,15 @@ func (s *Store) save(ctx context.Context, j *Job, checkpoint any, p Progress, ch
 		rows = append(rows, r)
 	}
 	err = s.write(ctx, func(w *work) error {
+		// The cancel of the job may be in this transaction, so this looks before it
+		// changes something; a cancel from another node is seen by the UPDATE.
+		cur, err := get(w.c, j.ID)
+		switch {
+		case err != nil || cur.fence != j.fence || cur.State != Running:
+			return lost(err)
+		case cur.Stopping && len(rows) > 0:
+			return ErrCancelled
+		}
 		list, err := w.query("UPDATE job SET checkpoint=$1, done=$2, total=$3, note=$4, attempts=1, error='', changed=$5 WHERE id=$6 AND fence=$7 AND state='running' RETURNING "+columns,
 			string(text), p.Done, p.Total, p.Note, s.now().UnixMilli(), j.ID, j.fence)
 		if err == nil && len(list) == 0 {

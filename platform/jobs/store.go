@@ -79,12 +79,15 @@ func (w *work) exec(text string, args ...any) error {
 	return w.c.Exec(text, args...)
 }
 
-// query returns the jobs that a statement gives; a statement that changes rows ends with RETURNING.
+// query returns the jobs that a statement gives. A statement that changes rows
+// ends with RETURNING, so one that gives none has changed nothing: a worker that
+// finds its job lost must not undo the work of others in the transaction.
 func (w *work) query(text string, args ...any) ([]Job, error) {
-	if !strings.HasPrefix(text, "SELECT") {
+	list, err := query(w.c, text, args...)
+	if !strings.HasPrefix(text, "SELECT") && (err != nil || len(list) > 0) {
 		w.changed = true
 	}
-	return query(w.c, text, args...)
+	return list, err
 }
 
 func query(c *db.Conn, text string, args ...any) ([]Job, error) {
