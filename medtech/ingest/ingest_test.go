@@ -139,7 +139,7 @@ func (d *device) hello(id string, password ...string) error {
 	if p := strings.Join(password, ""); p != "" {
 		pk.Connect.UsernameFlag, pk.Connect.PasswordFlag, pk.Connect.Username, pk.Connect.Password = true, true, []byte("u"), []byte(p)
 	}
-	if err := d.write(&pk, pk.ConnectEncode); err != nil {
+	if err := d.write(pk.ConnectEncode); err != nil {
 		return err
 	}
 	ack, err := d.readAs(d.version)
@@ -183,7 +183,7 @@ func (c *mqttConn) readAs(version byte) (packets.Packet, error) {
 func (d *device) publish(topic string, qos byte, id uint16, body string) {
 	d.t.Helper()
 	pk := packets.Packet{ProtocolVersion: d.version, TopicName: topic, PacketID: id, Payload: []byte(body), FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: qos}}
-	if err := d.write(&pk, pk.PublishEncode); err != nil {
+	if err := d.write(pk.PublishEncode); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -223,7 +223,7 @@ func TestBroker(t *testing.T) {
 		n++
 		r.kept(n)
 		rel := packets.Packet{ProtocolVersion: version, PacketID: 200, FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}}
-		if err := d.write(&rel, rel.PubrelEncode); err != nil {
+		if err := d.write(rel.PubrelEncode); err != nil {
 			t.Fatal(err)
 		}
 		d.expect(packets.Pubcomp, 200)

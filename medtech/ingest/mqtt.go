@@ -106,7 +106,7 @@ func (c *mqttConn) login(o Options) error {
 		pk.Connect.UsernameFlag, pk.Connect.Username = true, []byte(o.User)
 		pk.Connect.PasswordFlag, pk.Connect.Password = o.Secret != "", []byte(o.Secret)
 	}
-	if err := c.write(&pk, pk.ConnectEncode); err != nil {
+	if err := c.write(pk.ConnectEncode); err != nil {
 		return err
 	}
 	ack, err := c.read(dialTimeout)
@@ -121,7 +121,7 @@ func (c *mqttConn) login(o Options) error {
 		sub.Filters = append(sub.Filters, packets.Subscription{Filter: t, Qos: 1})
 	}
 	// The SUBACK is read by the caller: what the session has missed may come first.
-	return c.write(&sub, sub.SubscribeEncode)
+	return c.write(sub.SubscribeEncode)
 }
 
 // keepAlive tells the broker that the connection is in use.
@@ -135,7 +135,7 @@ func (c *mqttConn) keepAlive(ctx context.Context) {
 			return
 		case <-t.C:
 			pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}}
-			if c.write(&pk, func(b *bytes.Buffer) error { pk.FixedHeader.Encode(b); return nil }) != nil {
+			if c.write(func(b *bytes.Buffer) error { pk.FixedHeader.Encode(b); return nil }) != nil {
 				return // the read fails, too
 			}
 		}
@@ -145,14 +145,14 @@ func (c *mqttConn) keepAlive(ctx context.Context) {
 // ack acknowledges a message. When that fails the connection is of no use.
 func (c *mqttConn) ack(a ack) error {
 	pk := packets.Packet{ProtocolVersion: mqttVersion, PacketID: a.id, FixedHeader: packets.FixedHeader{Type: packets.Puback}}
-	err := c.write(&pk, pk.PubackEncode)
+	err := c.write(pk.PubackEncode)
 	if err != nil {
 		_ = c.Close()
 	}
 	return err
 }
 
-func (c *mqttConn) write(pk *packets.Packet, encode func(*bytes.Buffer) error) error {
+func (c *mqttConn) write(encode func(*bytes.Buffer) error) error {
 	var b bytes.Buffer
 	if err := encode(&b); err != nil {
 		return err

@@ -111,21 +111,18 @@ func checkName(s string) error {
 	return nil
 }
 
-// between reads n digits as a number and checks its range.
-func between(s string, n, lo, hi int) bool {
-	if len(s) < n || !digits(s[:n]) {
+// between reads two digits as a number and checks its range.
+func between(s string, lo, hi int) bool {
+	if len(s) < 2 || !digits(s[:2]) {
 		return false
 	}
-	v := 0
-	for _, c := range s[:n] {
-		v = v*10 + int(c-'0')
-	}
+	v := atoi(s[:2])
 	return v >= lo && v <= hi
 }
 
 // validDate accepts YYYYMMDD.
 func validDate(s string) bool {
-	return len(s) == 8 && digits(s) && between(s[4:], 2, 1, 12) && between(s[6:], 2, 1, daysIn(s))
+	return len(s) == 8 && digits(s) && between(s[4:], 1, 12) && between(s[6:], 1, daysIn(s))
 }
 
 func daysIn(s string) int {
@@ -156,14 +153,14 @@ func validTime(s string) bool {
 	if dot && (len(s) != 6 || len(frac) > 6 || !digits(frac)) {
 		return false
 	}
-	return (len(s) == 2 || len(s) == 4 || len(s) == 6) && between(s, 2, 0, 23) &&
-		(len(s) < 4 || between(s[2:], 2, 0, 59)) && (len(s) < 6 || between(s[4:], 2, 0, 60))
+	return (len(s) == 2 || len(s) == 4 || len(s) == 6) && between(s, 0, 23) &&
+		(len(s) < 4 || between(s[2:], 0, 59)) && (len(s) < 6 || between(s[4:], 0, 60))
 }
 
 // validDateTime accepts YYYY[MM[DD[HH[MM[SS[.F{1,6}]]]]]][&ZZXX].
 func validDateTime(s string) bool {
 	if i := strings.LastIndexAny(s, "+-"); i >= 4 {
-		if zone := s[i+1:]; len(zone) != 4 || !between(zone, 2, 0, 14) || !between(zone[2:], 2, 0, 59) {
+		if zone := s[i+1:]; len(zone) != 4 || !between(zone, 0, 14) || !between(zone[2:], 0, 59) {
 			return false
 		}
 		s = s[:i]
@@ -173,7 +170,7 @@ func validDateTime(s string) bool {
 	case len(whole) == 4:
 		return digits(whole) && s == whole
 	case len(whole) == 6:
-		return digits(whole) && between(whole[4:], 2, 1, 12) && s == whole
+		return digits(whole) && between(whole[4:], 1, 12) && s == whole
 	case len(whole) < 8 || !validDate(whole[:8]):
 		return false
 	}

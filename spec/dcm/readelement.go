@@ -10,7 +10,7 @@ func tagOf(h []byte, order byteOrder) Tag {
 }
 
 // header takes the header of an element (PS3.5 section 7.1).
-func (p *parser) header(e *Element, enc form, depth int) (length uint32, err error) {
+func (p *parser) header(e *Element, enc form) (length uint32, err error) {
 	h := p.src.peek(12)
 	if len(h) < 8 {
 		return 0, p.fail(0, "the file ends inside the header of an element")
@@ -83,7 +83,7 @@ func alwaysUnsigned(t Tag) bool {
 // element reads one element: header and value.
 func (p *parser) element(e *Element, d *Dataset, enc form, end int64, depth int) error {
 	at := p.src.offset()
-	length, err := p.header(e, enc, depth)
+	length, err := p.header(e, enc)
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (a *decimal) quo(b *decimal) *decimal {
 	scale := divisionScale + max(0, b.scale-a.scale)
 	num := new(big.Int).Mul(a.coef, pow10(scale+b.scale))
 	den := new(big.Int).Mul(b.coef, pow10(a.scale))
-	return (&decimal{roundQuo(num, den), scale}).trim(0).limited()
+	return (&decimal{roundQuo(num, den), scale}).trim().limited()
 }
 
 // roundQuo returns num/den rounded half away from zero.
@@ -144,11 +144,11 @@ func (a *decimal) quoRem(b *decimal) (div, mod *decimal) {
 	return &decimal{q, 0}, &decimal{r, s}
 }
 
-// trim drops trailing zeros of the fraction down to a scale.
-func (a *decimal) trim(scale int) *decimal {
+// trim drops trailing zeros of the fraction.
+func (a *decimal) trim() *decimal {
 	d := &decimal{a.coef, a.scale}
 	r := new(big.Int)
-	for d.scale > scale {
+	for d.scale > 0 {
 		q, r := new(big.Int).QuoRem(d.coef, bigTen, r)
 		if r.Sign() != 0 {
 			break
@@ -177,7 +177,7 @@ func (a *decimal) integral(dir int) *decimal {
 
 // int64 returns the value when it is an integer in range.
 func (a *decimal) int64() (int64, bool) {
-	t := a.trim(0)
+	t := a.trim()
 	if t.scale != 0 || !t.coef.IsInt64() {
 		return 0, false
 	}

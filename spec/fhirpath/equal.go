@@ -207,7 +207,7 @@ func (ev *eval) equivalent(a, b Value) (bool, error) {
 	}
 	if x, ok := a.number(); ok {
 		if y, ok := b.number(); ok {
-			n := min(x.trim(0).scale, y.trim(0).scale)
+			n := min(x.trim().scale, y.trim().scale)
 			return x.round(n).cmp(y.round(n)) == 0, ev.step(1)
 		}
 	}

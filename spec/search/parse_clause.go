@@ -211,9 +211,9 @@ func (p *parser) clauseValue(c *Clause, typ, s string) (Value, error) {
 	}
 	switch {
 	case kind == Reference && c.Modifier != "identifier":
-		err = p.inferType(c, typ, &v)
+		c.inferType(typ, &v)
 	case kind == Token && c.Modifier != "text":
 		c.implySystem(&v)
 	}
-	return v, err
+	return v, nil
 }

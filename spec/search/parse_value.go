@@ -195,7 +195,7 @@ func (p *parser) reference(s string) Value {
 
 // inferType gives a bare id the type of the modifier, or the only one that the
 // parameter points to, so that a store need not look for all types.
-func (p *parser) inferType(c *Clause, typ string, v *Value) error {
+func (c *Clause) inferType(typ string, v *Value) {
 	if typ != "" {
 		switch {
 		case v.Text != "" && TypeInURL(v.Text) == typ: // elsewhere
@@ -204,20 +204,19 @@ func (p *parser) inferType(c *Clause, typ string, v *Value) error {
 		default:
 			v.RefType = typ
 		}
-		return nil
+		return
 	}
 	if v.RefType != "" || v.Text != "" {
-		return nil
+		return
 	}
 	for i, param := range c.Params {
 		only := param.onlyTarget()
 		if only == "" || i > 0 && only != v.RefType {
 			v.RefType = ""
-			return nil
+			return
 		}
 		v.RefType = only
 	}
-	return nil
 }
 
 // composite reads the parts of a composite, separated by $.
