@@ -13,14 +13,15 @@
 //
 // Files in reading order: types.go (levels, UIDs, records), attributes.go (the
 // stored form of metadata), column.go (what can be searched by), store.go (the
-// port), config.go, service.go, stow.go with validate.go, result.go and ingest.go
-// (store), compose.go with builder.go, picture.go and spool.go (store of metadata with bulk data), pack.go (blobs of small files) with company.go
-// (requests that share one), compact.go and handle.go (those that are read), frametable.go, retrieve.go, pixels.go with
-// transcode.go, query.go
-// (parsing) and search.go, delete.go, changefeed.go,
-// operation.go, tag.go and update.go (work that outlives its request),
-// container.go, export.go and import.go,
-// workitem.go with workitemrules.go, workitem.rules and workitemsearch.go (the worklist).
+// port), config.go, service.go, stow.go with validate.go, result.go and
+// ingest.go (store), compose.go with builder.go, picture.go and spool.go (store
+// of metadata with bulk data), pack.go (blobs of small files) with company.go
+// (requests that share one), compact.go and handle.go (those that are read),
+// frametable.go, retrieve.go, bulkdata.go, pixels.go with transcode.go,
+// query.go (parsing) and search.go, delete.go, changefeed.go, operation.go,
+// tag.go and update.go (work that outlives its request), container.go,
+// export.go and import.go, workitem.go with workitemrules.go, workitem.rules
+// and workitemsearch.go (the worklist).
 //
 // Why blobs are shared and how they are given up is in docs/adr/0010.
 //

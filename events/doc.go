@@ -15,9 +15,10 @@
 //
 // Reading order: event.go (what an event is), envelope.go (its two forms),
 // subscription.go, filter.go, store.go (the port), service.go (the face),
-// collect.go (sources to log), dispatch.go (log to destination), lane.go (the
-// order of a resource), retry.go (what an answer means), webhook.go, broker.go and
-// handshake.go (the destinations), outbound.go (where they may be), deadletter.go.
+// collect.go (sources to log), tail.go (its newest events, in memory),
+// dispatch.go (log to destination), lane.go (the order of a resource), retry.go
+// (what an answer means), webhook.go, broker.go and handshake.go (the
+// destinations), outbound.go (where they may be), deadletter.go.
 //
 // Invariants: no event before its change is committed, none lost after; no call
 // to an address that the operator has not allowed; memory is bounded by the

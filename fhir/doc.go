@@ -14,14 +14,22 @@
 //	config.go        what an operator may set
 //	service.go       Deps, New and Do, the table from Verb to method
 //	access.go        what a token with SMART scopes may see and write
-//	authorize.go     which action of a role each interaction needs
+//	authorize.go allow.go
+//	                 which action of a role each interaction needs, and each operation on the whole service
 //	prepare.go       one resource made ready to be stored: checks, stored form, index entries
 //	narrative.go     active content in narratives
 //	create.go read.go vread.go update.go patch.go delete.go unlink.go purge.go
 //	history.go search.go
 //	                 one file per interaction
+//	terms.go         the value sets and code systems that searches ask
+//	params.go reindex.go
+//	                 search parameters of the service
+//	import.go importorder.go place.go
+//	                 versions as they were made elsewhere, for $import
+//	scan.go          everything as it was at one position, for $export
 //	conditional.go   criteria in place of an id, kept exact by guards
-//	references.go    finding and rewriting references
+//	references.go links.go
+//	                 finding and rewriting references, also those in narratives
 //	transaction.go   a Bundle as one change: the steps in order
 //	txentry.go       one entry of a transaction
 //	batch.go         a Bundle as many changes

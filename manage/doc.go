@@ -6,9 +6,10 @@
 // follow Azure Health Data Services.
 //
 // Reading order: names.go (what a name may be), types.go (Workspace, Service
-// and Spec), service.go (Plane, the rules), store.go (the port that keeps the
-// list). managefile keeps it in one JSON file, managehttp is the edge below
-// /manage/v1.
+// and Spec) with gateway.go, imagingstudy.go and medtech.go (parts of a Spec),
+// service.go (Plane, the rules), store.go (the port that keeps the list).
+// managefile keeps it in one JSON file, managesql in a schema that several
+// nodes share, managehttp is the edge below /manage/v1.
 //
 // Invariants: a change is on disk before it is visible, and visible before it
 // is acknowledged; a deleted service is first marked, then stopped, then its

@@ -22,10 +22,11 @@
 //     nor replace what its successor wrote.
 //   - Writes go through Destination, the room's own word for a FHIR service.
 //
-// Reading order: service.go (the service and its parts), config.go, store.go (the
-// port), ingest.go (messages in), mappings.go (the two documents), pipeline.go
-// (the loop), normalize.go, persist.go and resolve.go (its stages),
+// Reading order: service.go (the service and its parts), config.go, store.go
+// (the port), inbox.go, split.go and ingest.go (messages in), mappings.go (the
+// two documents), pipeline.go (the loop), normalize.go, persist.go and
+// resolve.go (its stages), poison.go (a batch that meets a defect),
 // destination.go (what it needs of a FHIR service), deadletter.go, replay.go,
-// trial.go (the debugger), metrics.go and health.go. The mappings themselves are in
+// metrics.go and health.go. The mappings themselves and their debugger are in
 // medtech/mapping, the edge in medtechhttp, the store in medtechsql.
 package medtech

@@ -12,7 +12,8 @@
 //		fhirtest.Run(t, func(t *testing.T) fhir.Store { ... })
 //	}
 //
-// Files in reading order: memory.go (the model), order.go (sorting and
-// cursors), clone.go, run.go (the list of parts), kit.go (what the parts share),
-// versions.go, change.go, history.go, search.go, machine.go (the parts).
+// Files in reading order: memory.go (the model) with memory_import.go and
+// include.go, order.go (sorting and cursors), clone.go, run.go (the list of
+// parts), kit.go (what the parts share), versions.go, change.go, history.go,
+// scan.go, import.go, search.go, chain.go, machine.go (the parts).
 package fhirtest

@@ -7,6 +7,6 @@
 // name their messages, so that one that comes twice is kept once.
 //
 // Reading order: source.go (what all sources share), broker.go (the built-in
-// broker), mqtt.go (the client of another broker), bus.go (Kafka and NATS, which
-// platform/bus speaks).
+// broker) with door.go (who may come in) and acks.go, mqtt.go (the client of
+// another broker), bus.go (Kafka and NATS, which platform/bus speaks).
 package ingest

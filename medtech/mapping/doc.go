@@ -13,10 +13,11 @@
 // looks at the envelope with its matchedToken first). With Options.MS only the
 // place that AHDS knows is asked, and the Observation is what AHDS makes.
 //
-// Reading order: problem.go and decode.go (errors with positions), device.go
-// (device mapping), message.go (the envelope), normalize.go (message to
-// measurements), fhir.go (FHIR mapping), group.go (measurements that become one
-// Observation), value.go and sampled.go (its values), observation.go (the text),
-// merge.go (later data for the same Observation), check.go (do the two mappings
-// fit), trace.go (what each expression did).
+// Reading order: problem.go and decode.go (errors with positions) with text.go,
+// device.go (device mapping), message.go (the envelope), normalize.go with
+// time.go (message to measurements), fhir.go (FHIR mapping), group.go
+// (measurements that become one Observation), value.go and sampled.go (its
+// values), observation.go (the text), merge.go (later data for the same
+// Observation), check.go (do the two mappings fit), trace.go (what each
+// expression did), validate.go (the debugger).
 package mapping

@@ -11,7 +11,8 @@
 // of its element as its name ("Patient.contact"). A content reference
 // (Observation.component.referenceRange) leads to the Type that it names.
 //
-// Reading order: type.go, search.go, decode.go. The generator is tools/genr4.
+// Reading order: type.go, member.go (an element by its JSON name), search.go,
+// decode.go. The generator is tools/genr4.
 package r4
 
 //go:generate sh -c "cd ../../tools && go run ./genr4 $R4_PACKAGE ../spec/r4/r4.bin.zst"

@@ -17,7 +17,13 @@
 // through the interpreter.
 //
 // Reading order: param.go, values.go; registry.go, compile.go, parts.go,
-// trie.go, leaf.go; extract.go, element.go; query.go, parse.go,
-// parse_clause.go, parse_value.go, parse_chain.go, parse_control.go, parse_include.go; match.go, near.go, words.go; filter_lex.go, filter.go. The literals are in date.go,
-// number.go, escape.go and fold.go.
+// derive.go (parameters behind :of-type and :identifier), trie.go, leaf.go,
+// custom.go (parameters of the service), owners.go; extract.go, element.go,
+// inside.go (contained resources), dedupe.go; query.go, parse.go,
+// parse_clause.go, modifier.go, parse_value.go, parse_chain.go,
+// parse_control.go, parse_include.go, parse_list.go, compartment.go,
+// contained.go; filter_lex.go, filter.go, filter_path.go (_filter); match.go,
+// near.go, words.go; access.go (what somebody may see). The literals are in
+// date.go, number.go, unit.go, escape.go and fold.go, what is said about a
+// search in error.go and warning.go.
 package search

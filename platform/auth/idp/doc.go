@@ -17,11 +17,13 @@
 // tickets (codes, refresh tokens, sessions, launches, what was taken back),
 // which are many, short-lived and found by the hash of the secret they stand for.
 //
-// Files in reading order: provider.go (open, the Directory that realms ask),
-// store.go (the two tables), objects.go (what is kept, and its rules),
-// secret.go (hashes, sealing), keys.go (signing keys), client.go (who a client
-// is), token.go (grants), authorize.go (the pages), launch.go, introspect.go,
-// userinfo.go, discovery.go, admin.go (the management API of all objects).
+// Files in reading order: provider.go (open, the Directory that realms ask)
+// with follow.go (what other nodes change), store.go (the two tables),
+// objects.go (what is kept, and its rules), secret.go (hashes, sealing),
+// keys.go (signing keys), client.go (who a client is), token.go (grants),
+// authorize.go and login.go (the pages), launch.go, introspect.go, userinfo.go,
+// discovery.go, admin.go with admin_client.go, admin_user.go, admin_role.go and
+// admin_key.go (the management API of all objects).
 //
 // Invariants: no secret is on disk in clear: client secrets and tickets are
 // kept as SHA-256 of 256 random bits, passwords as Argon2id, private keys and

@@ -11,9 +11,10 @@
 //
 // A codec of another format implements decoder and is entered in decoders.
 //
-// Reading order: codec.go, native.go, rle.go, color.go; jpeg.go (markers),
-// jpeg_huffman.go, jpeg_scan.go (sequential and progressive), jpeg_idct.go,
-// jpeg_planes.go (chroma), jpeg_lossless.go; jpegls.go, jpegls_scan.go.
+// Reading order: codec.go, describe.go (what a stream says of itself),
+// native.go, rle.go, color.go; jpeg.go (markers), jpeg_huffman.go, jpeg_scan.go
+// (sequential and progressive), jpeg_idct.go, jpeg_planes.go (chroma),
+// jpeg_lossless.go; jpegls.go, jpegls_scan.go.
 //
 // Invariants: no input makes a decoder panic, and none allocates more than the
 // declared image does; a frame that is not of the size that the data set
