@@ -24,7 +24,6 @@ const requestTimeout = 5 * time.Minute
 // target is a server: where to connect and what to send with each request.
 type target struct {
 	addr   string
-	host   string
 	path   string
 	tls    bool
 	header string
@@ -36,7 +35,7 @@ func newTarget(base, token string) (*target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	t := &target{host: u.Host, addr: u.Host, path: strings.TrimRight(u.EscapedPath(), "/"), tls: u.Scheme == "https"}
+	t := &target{addr: u.Host, path: strings.TrimRight(u.EscapedPath(), "/"), tls: u.Scheme == "https"}
 	switch {
 	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("bench: %q is not an http URL", base)

@@ -16,10 +16,8 @@ const (
 	reasonValidation      = 0xA900 // 43264: data set does not match, or is not valid
 	reasonMismatch        = 0xA901 // 43265: the study in the URL is another
 	reasonDuplicate       = 0xB00E // 45070: the instance is there already
-	reasonCannotRead      = 0xC000 // 49152: not understood
 	reasonOutOfResources  = 0xA700 // 42752: no room
 	warningValidation     = 1      // some elements are not valid; they are not in the metadata
-	warningDoesNotMatch   = 0xB007 // 45063: stored, but its transfer syntax is not explicit
 	errorNumberValidation = 100
 )
 

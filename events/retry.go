@@ -25,7 +25,6 @@ const (
 	TimedOut        Outcome = "TimedOut"
 	PayloadTooLarge Outcome = "PayloadTooLarge"
 	Busy            Outcome = "Busy"
-	Probation       Outcome = "Probation"
 	SocketError     Outcome = "SocketError"
 	ResolutionError Outcome = "ResolutionError"
 	GenericError    Outcome = "GenericError"

@@ -79,7 +79,6 @@ type custom struct {
 type Param struct {
 	URL, Code string
 	Types     []string
-	Custom    bool
 	Complete  bool
 }
 
@@ -91,7 +90,7 @@ func (s *Service) Params(ctx context.Context) (out []Param, err error) {
 	s.params.mu.Lock()
 	defer s.params.mu.Unlock()
 	for _, c := range s.params.list {
-		out = append(out, Param{URL: c.URL, Code: c.Code, Types: c.Types(), Custom: true, Complete: !c.Partial})
+		out = append(out, Param{URL: c.URL, Code: c.Code, Types: c.Types(), Complete: !c.Partial})
 	}
 	return out, nil
 }

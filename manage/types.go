@@ -21,9 +21,6 @@ const (
 	KindMedTech Kind = "medtech"
 )
 
-// Available reports whether this version can run services of kind k.
-func (k Kind) Available() bool { return k == KindFHIR || k == KindDICOM || k == KindMedTech }
-
 // Ref names a service.
 type Ref struct {
 	Workspace string

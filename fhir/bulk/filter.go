@@ -13,7 +13,6 @@ import (
 // them. One that lets everything through never looks into a resource.
 type filter struct {
 	s        *Service
-	typ      string
 	queries  []*search.Query        // one of them must match; none: all do
 	within   *search.CompartmentRef // nil: anywhere
 	patients map[string]bool        // with within: of these; nil: of any
@@ -25,7 +24,7 @@ type filter struct {
 }
 
 func (s *Service) newFilter(ctx context.Context, d *definition, typ string, patients map[string]bool) (*filter, error) {
-	f := &filter{s: s, typ: typ, elements: d.elementsOf(typ), patients: patients}
+	f := &filter{s: s, elements: d.elementsOf(typ), patients: patients}
 	for _, text := range d.Filters[typ] {
 		q, err := s.criteria(ctx, typ, text, d.Base, d.Asked)
 		if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
-	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -234,7 +233,7 @@ func absent(r *row) fhir.Applied {
 }
 
 func (m *Memory) put(op *fhir.Op, r *row, live bool) fhir.Applied {
-	if live && resource.StoredEqual(r.current().Stored, op.Stored) {
+	if live && bytes.Equal(r.current().Stored, op.Stored) {
 		return fhir.Applied{Outcome: fhir.Unchanged, Version: r.current().Version, Seq: r.current().Seq}
 	}
 	v := m.append(op, r, fhir.Record{Stored: bytes.Clone(op.Stored)}, clone(op.Values))

@@ -7,7 +7,6 @@ import (
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
-	"github.com/hygeia-health/hygeia/spec/resource"
 )
 
 var _ fhir.Importer = (*Memory)(nil)
@@ -33,7 +32,7 @@ func (m *Memory) importOne(op *fhir.ImportOp) (fhir.Applied, error) {
 	for _, v := range have {
 		placed = append(placed, fhir.Placed{Version: v.Version, Seq: v.Seq, Deleted: v.Deleted})
 	}
-	p, err := fhir.Place(placed, op, m.Now(), func(i int) (bool, error) { return resource.StoredEqual(have[i].Stored, op.Stored), nil })
+	p, err := fhir.Place(placed, op, m.Now(), func(i int) (bool, error) { return bytes.Equal(have[i].Stored, op.Stored), nil })
 	if err != nil {
 		return fhir.Applied{}, err
 	}

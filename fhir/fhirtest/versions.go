@@ -1,13 +1,13 @@
 package fhirtest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/fault"
-	"github.com/hygeia-health/hygeia/spec/resource"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
@@ -24,7 +24,7 @@ func readVersion(k kit, version int64, want fhir.Op) {
 	if err != nil {
 		k.Fatalf("version %d: %v", version, err)
 	}
-	if r.Version != version || r.Key != p1 || r.Deleted || !resource.StoredEqual(r.Stored, want.Stored) {
+	if r.Version != version || r.Key != p1 || r.Deleted || !bytes.Equal(r.Stored, want.Stored) {
 		k.Fatalf("version %d: got %+v %q", version, r, r.Stored)
 	}
 }

@@ -95,15 +95,6 @@ func ParseDevice(text []byte, opt Options) (*Device, Problems) {
 	return m, d.sorted()
 }
 
-// TypeNames returns the types of measurements that the mapping makes.
-func (m *Device) TypeNames() []string {
-	out := make([]string, len(m.templates))
-	for i, t := range m.templates {
-		out[i] = t.typeName
-	}
-	return out
-}
-
 // pending is an expression that is compiled when the default language is known.
 type pending struct {
 	node resource.Node

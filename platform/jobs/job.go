@@ -64,7 +64,6 @@ type Job struct {
 	Expires    time.Time // when a finished job and what it made are removed
 
 	fence int64
-	lease int64
 }
 
 // Spec asks for a job.

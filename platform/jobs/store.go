@@ -34,7 +34,7 @@ func New(ctx context.Context, d *db.DB, now func() time.Time) (*Store, error) {
 }
 
 // columns are those of scan, in its order.
-const columns = "id, parent, kind, scope, requester, definition, priority, state, stop, attempts, worker, done, total, note, checkpoint, result, error, created, started, changed, finished, expires, fence, lease"
+const columns = "id, parent, kind, scope, requester, definition, priority, state, stop, attempts, worker, done, total, note, checkpoint, result, error, created, started, changed, finished, expires, fence"
 
 func scan(s *db.Stmt) Job {
 	return Job{
@@ -44,7 +44,7 @@ func scan(s *db.Stmt) Job {
 		Progress:   Progress{Done: s.ColInt(11), Total: s.ColInt(12), Note: s.ColText(13)},
 		Checkpoint: raw(s.ColText(14)), Result: raw(s.ColText(15)), Error: s.ColText(16),
 		Created: instant(s.ColInt(17)), Started: instant(s.ColInt(18)), Changed: instant(s.ColInt(19)),
-		Finished: instant(s.ColInt(20)), Expires: instant(s.ColInt(21)), fence: s.ColInt(22), lease: s.ColInt(23),
+		Finished: instant(s.ColInt(20)), Expires: instant(s.ColInt(21)), fence: s.ColInt(22),
 	}
 }
 

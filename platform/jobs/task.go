@@ -34,10 +34,6 @@ type Task struct {
 	store *Store
 }
 
-// Fence is a number that no other run of this job has, and later runs have
-// larger ones: for names of files that a given-up run must not write over.
-func (t *Task) Fence() int64 { return t.fence }
-
 // Define reads the definition.
 func (t *Task) Define(into any) error {
 	return fault.Wrap("jobs: definition of "+t.Kind, json.Unmarshal(t.Definition, into))

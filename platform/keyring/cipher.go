@@ -10,7 +10,6 @@ import (
 type Cipher struct {
 	keys    map[string]*subkey
 	current *subkey
-	purpose string
 }
 
 type subkey struct {
@@ -21,7 +20,7 @@ type subkey struct {
 
 // Cipher returns the cipher of a purpose, such as "blobs".
 func (r *Ring) Cipher(purpose string) (*Cipher, error) {
-	c := &Cipher{keys: map[string]*subkey{}, purpose: purpose}
+	c := &Cipher{keys: map[string]*subkey{}}
 	for i := range r.keys {
 		k := &subkey{id: r.keys[i].id}
 		var err error
@@ -44,9 +43,6 @@ func (c *Cipher) Current() string { return c.current.id }
 
 // version is the first byte of an envelope.
 const version = 1
-
-// Overhead is how many bytes Seal adds.
-func (c *Cipher) Overhead() int { return 2 + len(c.current.id) + nonceSize + tagSize }
 
 // Seal appends the envelope of plain to dst. It opens only with the same place.
 // The memory of plain and dst must not overlap.
@@ -76,12 +72,6 @@ func (c *Cipher) Open(dst, envelope, place []byte) ([]byte, error) {
 		return nil, ErrDamaged
 	}
 	return out, nil
-}
-
-// KeyOf returns the id of the key of an envelope; "" when it is none.
-func (c *Cipher) KeyOf(envelope []byte) string {
-	id, _, _ := c.head(envelope)
-	return id
 }
 
 // head returns the id in an envelope and where the nonce begins.

@@ -81,15 +81,6 @@ func Generate(id string) (string, error) {
 	return id + " " + base64.StdEncoding.EncodeToString(b[:]), nil
 }
 
-// IDs returns the ids of the keys; the first one encrypts.
-func (r *Ring) IDs() []string {
-	out := make([]string, len(r.keys))
-	for i := range r.keys {
-		out[i] = r.keys[i].id
-	}
-	return out
-}
-
 func (r *Ring) find(id string) *key {
 	for i := range r.keys {
 		if r.keys[i].id == id {

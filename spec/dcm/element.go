@@ -46,9 +46,6 @@ type Dataset struct {
 	charset  *Charset // nil: the default repertoire
 }
 
-// Charset returns the character set that applies to the text of the data set.
-func (d *Dataset) Charset() *Charset { return d.charset }
-
 // Get returns the element with a tag, or nil.
 func (d *Dataset) Get(t Tag) *Element {
 	if i, ok := d.find(t); ok {

@@ -345,7 +345,7 @@ func TestStoredRoundTrip(t *testing.T) {
 		if err := e.Parse(out, Options{}); err != nil {
 			t.Fatalf("%v", err)
 		}
-		if again := e.Root().AppendStored(nil, nil); !StoredEqual(stored, again) {
+		if again := e.Root().AppendStored(nil, nil); !bytes.Equal(stored, again) {
 			t.Fatalf("stored form is not stable: %q %q", stored, again)
 		}
 		if len(out) > len(stored)+160 {

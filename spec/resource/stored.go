@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"bytes"
 	"encoding/binary"
 	"time"
 )
@@ -145,8 +144,3 @@ func AppendInstant(dst []byte, t time.Time) []byte {
 		digit(hour/10), digit(hour), ':', digit(minute/10), digit(minute), ':',
 		digit(second/10), digit(second), '.', digit(ms/100), digit(ms/10), digit(ms), 'Z')
 }
-
-// StoredEqual reports whether two stored forms have the same content. It
-// compares texts: another order of members or another spelling of a number is
-// a change.
-func StoredEqual(a, b []byte) bool { return bytes.Equal(a, b) }
