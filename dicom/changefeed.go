@@ -34,7 +34,3 @@ func (s *Service) LatestChange(ctx context.Context, metadata bool) (*Change, err
 	}
 	return s.store.Latest(ctx, metadata)
 }
-
-// BulkBase is what the BulkDataURIs of an instance begin with, below the URL of
-// the service.
-func BulkBase(base string, u UIDs) string { return bulkBase(base, u) }

@@ -132,7 +132,7 @@ func (s *Service) Metadata(ctx context.Context, t Target, original bool, base st
 		if len(dst) > start+1 {
 			dst = append(dst, ',')
 		}
-		dst = a.AppendJSON(dst, bulkBase(base, in.UIDs))
+		dst = a.AppendJSON(dst, BulkBase(base, in.UIDs))
 		return nil
 	})
 	if err == nil && len(dst) == start+1 {
@@ -141,8 +141,9 @@ func (s *Service) Metadata(ctx context.Context, t Target, original bool, base st
 	return append(dst, ']'), err
 }
 
-// bulkBase is what the BulkDataURIs of an instance begin with.
-func bulkBase(base string, u UIDs) string {
+// BulkBase is what the BulkDataURIs of an instance begin with, below the URL of
+// the service.
+func BulkBase(base string, u UIDs) string {
 	return base + "/studies/" + u.Study + "/series/" + u.Series + "/instances/" + u.SOP + "/bulkdata/"
 }
 

@@ -132,7 +132,7 @@ func (u UIDs) named() Level {
 func (m *Match) appendJSON(dst []byte, q *Query, tags []dcm.Tag, base string) []byte {
 	dst = append(dst, '{')
 	first := true
-	bulk := bulkBase(base, m.UIDs)
+	bulk := BulkBase(base, m.UIDs)
 	rest := m.Instance
 	for _, t := range tags {
 		var object []byte

@@ -26,7 +26,7 @@ const (
 	VerbSearch       Verb = "search"  // type, system or compartment
 	VerbBundle       Verb = "bundle"  // batch or transaction
 	VerbCapabilities Verb = "capabilities"
-	VerbOperation    Verb = "operation"
+	VerbVersions     Verb = "versions" // $versions
 	VerbReindex      Verb = "reindex"
 	VerbParamStatus  Verb = "search-parameter-status"
 	VerbParamSwitch  Verb = "search-parameter-switch"

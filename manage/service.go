@@ -136,7 +136,7 @@ func (p *Plane) Workspaces() []Workspace {
 func (p *Plane) Workspace(n string) (Workspace, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	i, ok := p.find(n)
+	i, ok := search(p.list, n)
 	if !ok {
 		return Workspace{}, fault.New(fault.NotFound, "there is no workspace %.64q", n)
 	}
@@ -169,7 +169,7 @@ func (p *Plane) PutWorkspace(ctx context.Context, n string, spec WorkspaceSpec) 
 		return w, false, err
 	}
 	defer p.change.Unlock()
-	list, now := p.copyList(), p.now().UTC()
+	list, now := p.Workspaces(), p.now().UTC()
 	i, ok := search(list, n)
 	switch {
 	case !ok:
@@ -198,7 +198,7 @@ func (p *Plane) PutService(ctx context.Context, ref Ref, spec Spec) (s Service, 
 		return s, false, err
 	}
 	defer p.change.Unlock()
-	before, list, now := p.copyList(), p.copyList(), p.now().UTC()
+	before, list, now := p.Workspaces(), p.Workspaces(), p.now().UTC()
 	wi, ok := search(list, ref.Workspace)
 	if !ok {
 		return s, false, fault.New(fault.NotFound, "there is no workspace %.64q", ref.Workspace)
@@ -286,7 +286,7 @@ func (p *Plane) DeleteWorkspace(ctx context.Context, n string, force bool) error
 			return fault.Wrap("manage: remove what belongs to a workspace", err)
 		}
 	}
-	return p.save(ctx, slices.DeleteFunc(p.copyList(), func(w Workspace) bool { return w.Name == n }))
+	return p.save(ctx, slices.DeleteFunc(p.Workspaces(), func(w Workspace) bool { return w.Name == n }))
 }
 
 // DeleteService stops a service and removes its files. NotFound when there is none.
@@ -305,7 +305,7 @@ func (p *Plane) DeleteService(ctx context.Context, ref Ref) error {
 // away does not stop it half way.
 func (p *Plane) deleteService(ctx context.Context, ref Ref) error {
 	ctx = context.WithoutCancel(ctx)
-	list := p.copyList()
+	list := p.Workspaces()
 	wi, _ := search(list, ref.Workspace)
 	i, _ := list[wi].find(ref.Service)
 	list[wi].Services[i].State = StateDeleting
@@ -328,7 +328,7 @@ func (p *Plane) finishDelete(ctx context.Context, ref Ref) error {
 			return err
 		}
 	}
-	list := p.copyList()
+	list := p.Workspaces()
 	wi, ok := search(list, ref.Workspace)
 	if !ok {
 		return fault.Wrap("manage: delete service", errors.New("the workspace is gone"))
@@ -412,7 +412,7 @@ func (p *Plane) refresh(ctx context.Context, again bool) error {
 	if err != nil {
 		return fault.Wrap("manage: load", err)
 	}
-	before := p.copyList()
+	before := p.Workspaces()
 	p.mu.Lock()
 	p.list = list
 	p.mu.Unlock()
@@ -459,10 +459,7 @@ func running(list []Workspace, ref Ref) (Service, bool) {
 	return Service{}, false
 }
 
-func (p *Plane) copyList() []Workspace { return p.Workspaces() }
-
-func (p *Plane) find(n string) (int, bool) { return search(p.list, n) }
-
+// search finds a workspace by its name.
 func search(list []Workspace, n string) (int, bool) {
 	return slices.BinarySearchFunc(list, n, func(w Workspace, n string) int { return strings.Compare(w.Name, n) })
 }

@@ -152,7 +152,7 @@ func (x *exchange) routeEntry(method, url string, in *fhir.Interaction) error {
 		return err
 	}
 	switch in.Verb {
-	case fhir.VerbBundle, fhir.VerbCapabilities, fhir.VerbOperation, fhir.VerbExport, fhir.VerbImport, fhir.VerbReindex, fhir.VerbParamStatus, fhir.VerbParamSwitch:
+	case fhir.VerbBundle, fhir.VerbCapabilities, fhir.VerbVersions, fhir.VerbExport, fhir.VerbImport, fhir.VerbReindex, fhir.VerbParamStatus, fhir.VerbParamSwitch:
 		return fault.At(fault.Invalid, "not-supported", "", "this interaction is not possible inside a Bundle")
 	}
 	if in.Verb == fhir.VerbSearch && in.Method == http.MethodPost {

@@ -290,8 +290,10 @@ func (x *exchange) dispatch() error {
 		return x.paramStatus()
 	case fhir.VerbParamSwitch:
 		return x.switchParams()
+	case fhir.VerbVersions:
+		return x.versions()
 	}
-	return x.versions()
+	return fault.At(fault.NotImplemented, "not-supported", "", "interaction %q is not offered here", x.in.Verb)
 }
 
 // options answers OPTIONS: the CapabilityStatement for the service itself, else

@@ -109,7 +109,7 @@ var operations = []operation{
 	},
 	{
 		name: "versions", system: true,
-		routes:     []route{{method: http.MethodGet, verb: fhir.VerbOperation}},
+		routes:     []route{{method: http.MethodGet, verb: fhir.VerbVersions}},
 		definition: "http://hl7.org/fhir/OperationDefinition/CapabilityStatement-versions",
 		about:      "The FHIR versions of this service.",
 	},

@@ -28,7 +28,7 @@ func TestRoutes(t *testing.T) {
 		"GET /_search":                        {Verb: fhir.VerbSearch},
 		"POST /_search":                       {Verb: fhir.VerbSearch},
 		"GET /_history":                       {Verb: fhir.VerbHistory},
-		"GET /$versions":                      {Verb: fhir.VerbOperation, Op: "versions"},
+		"GET /$versions":                      {Verb: fhir.VerbVersions, Op: "versions"},
 		"GET /Patient":                        {Verb: fhir.VerbSearch, Type: "Patient"},
 		"POST /Patient":                       {Verb: fhir.VerbCreate, Type: "Patient"},
 		"PUT /Patient":                        {Verb: fhir.VerbUpdate, Type: "Patient", Conditional: true},

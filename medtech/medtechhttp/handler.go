@@ -24,8 +24,9 @@ type Options struct {
 }
 
 type handler struct {
-	s   *medtech.Service
-	opt Options
+	s     *medtech.Service
+	opt   Options
+	table []route
 }
 
 // New returns the handler of everything below the base of a service.
@@ -36,7 +37,9 @@ func New(s *medtech.Service, opt Options) http.Handler {
 	if opt.MaxBody <= 0 {
 		opt.MaxBody = 32 << 20
 	}
-	return &handler{s, opt}
+	h := &handler{s: s, opt: opt}
+	h.table = h.routes()
+	return h
 }
 
 type serve func(w http.ResponseWriter, r *http.Request, id string) error
@@ -87,7 +90,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		method = http.MethodGet
 	}
 	var allow []string
-	for _, rt := range h.routes() {
+	for _, rt := range h.table {
 		id, ok := match(rt.path, path)
 		if !ok {
 			continue
