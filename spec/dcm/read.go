@@ -328,12 +328,17 @@ func (p *parser) dataset(d *Dataset, enc form, end int64, item bool, depth int) 
 		last = e.Tag
 	}
 	if !sorted {
-		p.note("the elements are not in the order of their tags")
-		if d.sortUnique() {
-			p.note("an element is there more than once; the last one counts")
-		}
+		p.sort(d)
 	}
 	return ended, nil
+}
+
+// sort brings the elements into the order that the standard asks for.
+func (p *parser) sort(d *Dataset) {
+	p.note("the elements are not in the order of their tags")
+	if d.sortUnique() {
+		p.note("an element is there more than once; the last one counts")
+	}
 }
 
 // noteSpecial keeps what the meaning of later elements depends on.

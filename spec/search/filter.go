@@ -182,7 +182,29 @@ func (f *filterParser) compare(path, op string, value filterToken) (*Clause, err
 
 // clause makes the clause of a comparison without brackets.
 func (f *filterParser) clause(kind Kind, path, op string, value filterToken) (*Clause, error) {
-	key, text, negate := path, value.text, false
+	key, text := spelled(kind, path, op, value)
+	negate := op == "ne" && !prefixed(kind)
+	c, err := f.p.clause(f.p.types, f.name, key, text)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, badValue(f.name, "%s has no value", path)
+	}
+	c.refine(kind, op)
+	if negate {
+		c = &Clause{Name: f.name, All: []*Clause{c}, Negate: true}
+	}
+	return c, nil
+}
+
+// prefixed reports whether values of a kind may begin with ne.
+func prefixed(kind Kind) bool { return kind == Date || kind == Number || kind == Quantity }
+
+// spelled returns the parameter of a URL, and its value, that ask for the same
+// or, where refine has to tell it apart, for something near.
+func spelled(kind Kind, path, op string, value filterToken) (key, text string) {
+	key, text = path, value.text
 	if value.quoted || kind == String {
 		text = Escape(text)
 	} else {
@@ -190,7 +212,7 @@ func (f *filterParser) clause(kind Kind, path, op string, value filterToken) (*C
 	}
 	switch op {
 	case "ne":
-		if negate = kind != Date && kind != Number && kind != Quantity; !negate {
+		if prefixed(kind) {
 			text = "ne" + text
 		}
 	case "gt", "lt", "ge", "le", "ap", "sa", "eb":
@@ -223,13 +245,11 @@ func (f *filterParser) clause(kind Kind, path, op string, value filterToken) (*C
 			key += ":below"
 		}
 	}
-	c, err := f.p.clause(f.p.types, f.name, key, text)
-	if err != nil {
-		return nil, err
-	}
-	if c == nil {
-		return nil, badValue(f.name, "%s has no value", path)
-	}
+	return key, text
+}
+
+// refine gives a clause the operators that no URL can spell.
+func (c *Clause) refine(kind Kind, op string) {
 	switch {
 	case kind == String && (op == "eq" || op == "ne"):
 		c.tail(func(t *Clause) { t.Modifier = "equals" })
@@ -244,10 +264,6 @@ func (f *filterParser) clause(kind Kind, path, op string, value filterToken) (*C
 			}
 		})
 	}
-	if negate {
-		c = &Clause{Name: f.name, All: []*Clause{c}, Negate: true}
-	}
-	return c, nil
 }
 
 // tail calls f for the clauses at the ends of a chain.

@@ -48,24 +48,16 @@ func (p *parser) clause(types []string, name, key, value string) (*Clause, error
 	return c, nil
 }
 
+// fields are the parameters that ask for what every resource has. _type comes
+// here at the end of a chain; else it was read by typeParameter.
+var fields = map[string]Field{
+	"_id": FieldID, "_lastUpdated": FieldLastUpdated, "_text": FieldText, "_content": FieldContent, "_type": FieldType,
+}
+
 // define finds the parameters of a clause, one for each type searched.
 // It returns false when the clause was left out.
 func (p *parser) define(c *Clause, types []string, code string) (bool, error) {
-	switch code {
-	case "_id":
-		c.Field = FieldID
-		return true, nil
-	case "_lastUpdated":
-		c.Field = FieldLastUpdated
-		return true, nil
-	case "_text":
-		c.Field = FieldText
-		return true, nil
-	case "_content":
-		c.Field = FieldContent
-		return true, nil
-	case "_type": // at the end of a chain; else it was read by typeParameter
-		c.Field = FieldType
+	if c.Field = fields[code]; c.Field != FieldParam {
 		return true, nil
 	}
 	if len(types) == 0 {
