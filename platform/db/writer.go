@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -180,6 +181,9 @@ func (w *writer) run() {
 		w.conn.c.turn()
 		group = w.gather(group)
 		w.commit(group)
+		// Those whose work is on disk answer now: they stand in the queue of this
+		// processor, and the next group with its sync would go before them.
+		runtime.Gosched()
 		clear(group[:cap(group)])
 	}
 }
