@@ -51,7 +51,7 @@ func (b *Inbox) Put(ctx context.Context, list []Raw, kept func()) error {
 	var all []Raw
 	size := 0
 	for _, m := range list {
-		all = append(all, Split(m)...)
+		all = append(all, b.split(m)...)
 		size += len(m.Body)
 	}
 	if !b.gate.enter(ctx.Done(), b.ctx.Done(), size) {
@@ -66,6 +66,20 @@ func (b *Inbox) Put(ctx context.Context, list []Raw, kept func()) error {
 	case <-b.ctx.Done():
 		return fault.New(fault.Transient, "the service stops")
 	}
+}
+
+// split is Split on the goroutine of a source, which is not to end with the
+// process: a message that meets a defect stays whole, and the pipeline tells of it.
+func (b *Inbox) split(m Raw) (out []Raw) {
+	err := fault.Guard("medtech: split", func() error {
+		out = Split(m)
+		return nil
+	})
+	if err != nil {
+		b.s.log.LogAttrs(b.ctx, slog.LevelError, "a message cannot be split", slog.String("source", m.Source), slog.Any("err", err))
+		out = []Raw{m}
+	}
+	return out
 }
 
 // gate bounds the bytes that wait in an Inbox.

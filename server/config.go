@@ -35,7 +35,7 @@ type Config struct {
 	Bus            string            `yaml:"bus" secret:"url" doc:"Empty: in process. Nothing else is supported by this version."`
 	TLS            TLSConfig         `yaml:"tls"`
 	Domain         string            `yaml:"domain" doc:"When set, {workspace}-{service}.fhir.DOMAIN (or .dicom.DOMAIN) reaches the same service as /{workspace}/{service}."`
-	TrustedProxies []string          `yaml:"trusted_proxies" doc:"Addresses or networks (10.0.0.0/8) whose X-Forwarded-For, -Host, -Proto and -Prefix are believed. Those of anybody else are ignored."`
+	TrustedProxies []string          `yaml:"trusted_proxies" doc:"Addresses or networks (10.0.0.0/8) whose X-Forwarded-For, -Host, -Proto and -Prefix are believed. They have to replace or remove what a client sent of the last three, of which the first value counts. Those of anybody else are ignored."`
 	Limits         LimitsConfig      `yaml:"limits"`
 	CORS           CORSConfig        `yaml:"cors"`
 	Identity       IdentityConfig    `yaml:"identity"`
