@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,7 +34,7 @@ type references struct {
 	// entries have them, and deletes, as absent nodes; nil outside of one.
 	written func(typ string) map[Key]resource.Node
 	wmu     sync.Mutex
-	changed map[string]map[Key]*changed // by type, what written returned
+	changed map[string]*changes // by type, what written returned
 
 	closed bool // a reference that is a search is an error
 	asIs   bool // a reference that is a search stays one
@@ -281,66 +283,91 @@ func (r *references) search(ctx context.Context, ref, typ, query string) (Key, e
 	return Key{}, fault.At(fault.Invalid, "multiple-matches", "", "the reference %q matches more than one resource", clip(ref))
 }
 
-// changed is a resource that the transaction writes or deletes, as a search sees it.
+// changes are the resources of a type that the transaction writes or deletes, as
+// a search sees them.
+type changes struct {
+	list   map[Key]*changed
+	byCode map[string][]*changed // by the codes of their tokens
+}
+
 type changed struct {
+	Key
 	body   resource.Node // absent: it is deleted
 	values search.Values
 }
 
 // changes returns the resources of a type that the transaction changes.
-func (r *references) changes(typ string) (map[Key]*changed, error) {
+func (r *references) changes(typ string) (*changes, error) {
 	if r.written == nil {
-		return nil, nil
+		return &changes{}, nil
 	}
 	r.wmu.Lock()
 	defer r.wmu.Unlock()
-	if list, ok := r.changed[typ]; ok {
-		return list, nil
+	if all, ok := r.changed[typ]; ok {
+		return all, nil
 	}
-	list := map[Key]*changed{}
+	all := &changes{list: map[Key]*changed{}, byCode: map[string][]*changed{}}
 	for k, body := range r.written(typ) {
-		c := &changed{body: body}
-		if body.Kind() == resource.Object {
-			if err := r.s.reg.Extract(body, r.named, &c.values); err != nil {
-				return nil, fault.Wrap("fhir: extract "+k.String(), err)
-			}
+		c := &changed{Key: k, body: body}
+		all.list[k] = c
+		if body.Kind() != resource.Object {
+			continue
 		}
-		list[k] = c
+		if err := r.s.reg.Extract(body, r.named, &c.values); err != nil {
+			return nil, fault.Wrap("fhir: extract "+k.String(), err)
+		}
+		for i := range c.values.Tokens {
+			code := c.values.Tokens[i].Code
+			all.byCode[code] = append(all.byCode[code], c)
+		}
 	}
 	if r.changed == nil {
-		r.changed = map[string]map[Key]*changed{}
+		r.changed = map[string]*changes{}
 	}
-	r.changed[typ] = list
-	return list, nil
+	r.changed[typ] = all
+	return all, nil
+}
+
+// candidates returns those that q may find, perhaps several times. A transaction
+// may have thousands of references by identifier to as many of its resources:
+// they must not all be compared.
+func (all *changes) candidates(q *search.Query) (out []*changed) {
+	for _, c := range q.Where {
+		if code, ok := c.Code(); ok {
+			return all.byCode[code]
+		}
+	}
+	return slices.Collect(maps.Values(all.list))
 }
 
 // matches returns what q finds when the transaction is done: its references are
 // resolved after its writes (R4 section 3.1.0.11.2, step 5). A chain sees the
 // other resources as they were before, and a patch counts as if it was not done.
 func (r *references) matches(ctx context.Context, typ string, q *search.Query) ([]Key, error) {
-	changes, err := r.changes(typ)
+	all, err := r.changes(typ)
 	if err != nil {
 		return nil, err
 	}
-	q.Count += len(changes)
+	q.Count += len(all.list)
 	recs, _, err := r.s.matches(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	var keys []Key
 	for i := range recs {
-		if changes[recs[i].Key] == nil {
+		if all.list[recs[i].Key] == nil {
 			keys = append(keys, recs[i].Key)
 		}
 	}
 	now := time.Now().UnixMilli()
-	for k, c := range changes {
+	for _, c := range all.candidates(q) {
 		doc := func() resource.Node { return c.body }
-		if c.body.Kind() == resource.Object && search.Match(q, search.Subject{Type: k.Type, ID: k.ID, Millis: now, Values: &c.values, Doc: doc}, nil) {
-			keys = append(keys, k)
+		if c.body.Kind() == resource.Object && !slices.Contains(keys, c.Key) &&
+			search.Match(q, search.Subject{Type: c.Type, ID: c.ID, Millis: now, Values: &c.values, Doc: doc}, nil) {
+			keys = append(keys, c.Key)
 		}
 	}
-	return keys, nil
+	return keys, ctx.Err()
 }
 
 // locate puts a place into the issues of err that have none.

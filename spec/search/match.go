@@ -271,6 +271,18 @@ func anyEntry(k Kind, modifier string, leaves []leaf, w Value, v *Values) bool {
 	return false
 }
 
+// Code returns the code that one of the tokens of every match has; not ok if there
+// is no single one.
+func (c *Clause) Code() (string, bool) {
+	switch {
+	case c.Field != FieldParam || len(c.Params) == 0 || c.Contained != nil || len(c.Chain)+len(c.Any)+len(c.All) > 0:
+		return "", false
+	case c.kind() != Token || c.Modifier != "" || c.Negate || len(c.Values) != 1 || !c.Values[0].HasCode:
+		return "", false
+	}
+	return c.Values[0].Code, true
+}
+
 // matchToken compares as R4 section 3.1.1.4.10 says; codes are case-sensitive.
 func matchToken(modifier string, w Value, e TokenValue) bool {
 	if modifier == "text" {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,11 @@ func row(t *testing.T, n int, mode, query string, want []string, fixtures []fixt
 		for _, f := range fixtures {
 			if search.Match(q, search.Subject{Type: f.typ, ID: f.id, Values: &f.values, Doc: func() resource.Node { return f.root }}, nil) {
 				got = append(got, f.id)
+				for _, c := range q.Where {
+					if code, ok := c.Code(); ok && !slices.ContainsFunc(f.values.Tokens, func(v search.TokenValue) bool { return v.Code == code }) {
+						t.Errorf("line %d: %s finds %s, which has no token %q", n, query, f.id, code)
+					}
+				}
 			}
 		}
 		if d := cmp.Diff(append([]string{}, want...), got); d != "" {
