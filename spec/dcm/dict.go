@@ -20,14 +20,12 @@ type Entry struct {
 	VRs     string // all of them: "US/SS"
 	VM      string // value multiplicity: 1, 1-n, 2-2n
 	Keyword string
-	Retired bool
 }
 
 type dictionary struct {
 	byTag     map[Tag]Entry
 	byKeyword map[string]Tag
 	repeating []repeat
-	classes   map[string]string
 }
 
 // repeat is an attribute whose tag has variable digits, such as (60xx,3000).
@@ -37,7 +35,7 @@ type repeat struct {
 }
 
 // extra are attributes of messages that the table of data sets does not have.
-const extra = "00000902\tLO\t1\t-\tErrorComment\n"
+const extra = "00000902\tLO\t1\tErrorComment\n"
 
 var load = sync.OnceValue(func() *dictionary {
 	zr, err := gzip.NewReader(bytes.NewReader(packed))
@@ -48,16 +46,11 @@ var load = sync.OnceValue(func() *dictionary {
 	if err != nil {
 		panic("dcm: dictionary: " + err.Error())
 	}
-	attrs, classes, _ := strings.Cut(string(text), "\n\n")
 	d := &dictionary{
-		byTag: make(map[Tag]Entry, 5400), byKeyword: make(map[string]Tag, 5400), classes: make(map[string]string, 200),
+		byTag: make(map[Tag]Entry, 5400), byKeyword: make(map[string]Tag, 5400),
 	}
-	for line := range strings.Lines(extra + attrs) {
+	for line := range strings.Lines(extra + string(text)) {
 		d.attribute(strings.Split(strings.TrimSuffix(line, "\n"), "\t"))
-	}
-	for line := range strings.Lines(classes) {
-		uid, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-		d.classes[uid] = name
 	}
 	return d
 })
@@ -65,7 +58,7 @@ var load = sync.OnceValue(func() *dictionary {
 func (d *dictionary) attribute(f []string) {
 	vrs := f[1]
 	vr, _ := ParseVR(vrs[:2])
-	e := Entry{VR: vr, VRs: vrs, VM: f[2], Retired: f[3] == "R", Keyword: f[4]}
+	e := Entry{VR: vr, VRs: vrs, VM: f[2], Keyword: f[3]}
 	if t, ok := ParseTag(f[0]); ok {
 		e.Tag = t
 		d.byTag[t] = e
@@ -101,7 +94,7 @@ func Lookup(t Tag) (Entry, bool) {
 	}
 	switch {
 	case t&0xFFFF == 0:
-		return Entry{Tag: t, VR: UL, VRs: "UL", VM: "1", Keyword: "GenericGroupLength", Retired: true}, true
+		return Entry{Tag: t, VR: UL, VRs: "UL", VM: "1", Keyword: "GenericGroupLength"}, true
 	case t.Creator():
 		return Entry{Tag: t, VR: LO, VRs: "LO", VM: "1", Keyword: "PrivateCreator"}, true
 	case t.Private():
@@ -131,9 +124,6 @@ func ParseAttribute(s string) (Tag, bool) {
 	}
 	return Keyword(s)
 }
-
-// SOPClassName returns the name of a storage SOP class, "" when it is unknown.
-func SOPClassName(uid string) string { return load().classes[uid] }
 
 // Name returns what to call a tag in a message: "(0010,0020) PatientID".
 func (t Tag) Name() string {

@@ -13,7 +13,7 @@ import (
 var embedded []byte
 
 // formatVersion is the version of the file; tools/genr4 writes the same.
-const formatVersion = 1
+const formatVersion = 2
 
 // definitions is the whole content of the file.
 type definitions struct {
@@ -22,7 +22,6 @@ type definitions struct {
 	params           []*SearchParam
 	compartments     map[string]*CompartmentDef
 	compartmentNames []string
-	operations       []*Operation
 	codes            map[string]map[string]struct{}
 }
 
@@ -57,7 +56,6 @@ func decode(data []byte) *definitions {
 	d.readTypes(r)
 	d.readParams(r)
 	d.readCompartments(r)
-	d.readOperations(r)
 	d.readCodes(r)
 	return d
 }
@@ -167,10 +165,8 @@ func (d *definitions) readParams(r *reader) {
 	for i := range params {
 		p := &params[i]
 		d.params[i] = p
-		p.ID, p.URL, p.Code, p.Type, p.Expression, p.Description = r.str(), r.str(), r.str(), r.str(), r.str(), r.str()
-		p.Base, p.Target, p.Comparators, p.Modifiers, p.Chain = r.strs(), r.strs(), r.strs(), r.strs(), r.strs()
-		flags := r.num()
-		p.MultipleOr, p.MultipleAnd = flags&1 != 0, flags&2 != 0
+		p.ID, p.URL, p.Code, p.Type, p.Expression = r.str(), r.str(), r.str(), r.str(), r.str()
+		p.Base, p.Target = r.strs(), r.strs()
 		if n := r.num(); n > 0 {
 			p.Components = make([]Component, n)
 			for k := range p.Components {
@@ -184,7 +180,7 @@ func (d *definitions) readCompartments(r *reader) {
 	n := r.num()
 	d.compartments = make(map[string]*CompartmentDef, n)
 	for range n {
-		c := &CompartmentDef{Code: r.str(), URL: r.str()}
+		c := &CompartmentDef{Code: r.str()}
 		resources := r.num()
 		c.Resources = make(map[string][]string, resources)
 		for range resources {
@@ -195,16 +191,6 @@ func (d *definitions) readCompartments(r *reader) {
 		}
 		d.compartments[c.Code] = c
 		d.compartmentNames = append(d.compartmentNames, c.Code)
-	}
-}
-
-func (d *definitions) readOperations(r *reader) {
-	d.operations = make([]*Operation, r.num())
-	for i := range d.operations {
-		o := &Operation{ID: r.str(), URL: r.str(), Name: r.str(), Code: r.str(), Kind: r.str(), Resources: r.strs()}
-		flags := r.num()
-		o.System, o.Type, o.Instance = flags&1 != 0, flags&2 != 0, flags&4 != 0
-		d.operations[i] = o
 	}
 }
 

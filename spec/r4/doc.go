@@ -1,5 +1,5 @@
 // Package r4 is the definitions of FHIR R4 (4.0.1): resource types, data types,
-// search parameters, compartments, operations and the codes of required
+// search parameters, compartments and the codes of required
 // bindings, as generated from the official package hl7.fhir.r4.core.
 //
 // Everything comes from one compressed file in the binary, which is read when

@@ -8,21 +8,14 @@ import (
 
 // SearchParam is one SearchParameter resource of the R4 package.
 type SearchParam struct {
-	ID          string
-	URL         string
-	Code        string // the name in a URL: "value-quantity"
-	Type        string // number, date, string, token, reference, composite, quantity, uri, special
-	Expression  string // FHIRPath; "" for a few (_text, _content, _query, _filter)
-	Description string
-	Base        []string // resource types, maybe Resource or DomainResource
-	Target      []string // references: the resource types that they may point to
-	Components  []Component
-	// MultipleOr and MultipleAnd are true unless the definition forbids
-	// several values.
-	MultipleOr, MultipleAnd bool
-	Comparators             []string
-	Modifiers               []string
-	Chain                   []string
+	ID         string
+	URL        string
+	Code       string   // the name in a URL: "value-quantity"
+	Type       string   // number, date, string, token, reference, composite, quantity, uri, special
+	Expression string   // FHIRPath; "" for a few (_text, _content, _query, _filter)
+	Base       []string // resource types, maybe Resource or DomainResource
+	Target     []string // references: the resource types that they may point to
+	Components []Component
 }
 
 // Component is one part of a composite search parameter.
@@ -34,24 +27,10 @@ type Component struct {
 // CompartmentDef is one compartment (http://hl7.org/fhir/R4/compartmentdefinition.html).
 type CompartmentDef struct {
 	Code string // "Patient"
-	URL  string
 	// Resources has an entry for each resource type in the compartment: the
 	// codes of its reference parameters that lead there. "{def}" stands for the
 	// resource itself.
 	Resources map[string][]string
-}
-
-// Operation is one OperationDefinition of the R4 package.
-type Operation struct {
-	ID        string
-	URL       string
-	Name      string // "Expand"
-	Code      string // "expand", the name after the dollar sign
-	Kind      string // operation or query
-	Resources []string
-	System    bool
-	Type      bool
-	Instance  bool
 }
 
 // SearchParams returns all search parameters, sorted by URL.
@@ -104,9 +83,6 @@ func Compartment(name string) *CompartmentDef { return load().compartments[name]
 
 // Compartments returns the names of the compartments, sorted.
 func Compartments() []string { return load().compartmentNames }
-
-// Operations returns the operations that R4 defines, sorted by URL.
-func Operations() []*Operation { return load().operations }
 
 // RequiredCodes returns the codes of a value set that a code element is bound
 // to with strength required. The URL may have a version. It returns false when

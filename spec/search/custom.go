@@ -28,8 +28,7 @@ func (p *Param) Partial() bool { return p.partial.Load() }
 func ReadCustom(n resource.Node, key string, draft bool) (c *Custom, ok bool, err error) {
 	t := func(name string) string { return n.Get(name).Text() }
 	c = &Custom{Key: key, SearchParam: r4.SearchParam{
-		ID: t("id"), URL: t("url"), Code: t("code"), Type: t("type"), Expression: t("expression"), Description: t("description"),
-		MultipleOr: t("multipleOr") != "false", MultipleAnd: t("multipleAnd") != "false",
+		ID: t("id"), URL: t("url"), Code: t("code"), Type: t("type"), Expression: t("expression"),
 	}}
 	for b := n.Get("base").First(); b.Valid(); b = b.Next() {
 		c.Base = append(c.Base, b.Text())

@@ -1,6 +1,6 @@
-// Command gendcm writes the table of DICOM attributes and SOP classes that
-// spec/dcm embeds. Its input are the files attributes.json and sops.json of the
-// repository innolitics/dicom-standard, which are PS3.6 and PS3.4 as data.
+// Command gendcm writes the table of DICOM attributes that spec/dcm embeds. Its
+// input is the file attributes.json of the repository innolitics/dicom-standard,
+// which is PS3.6 as data.
 //
 //	go run ./gendcm -in DIR -out ../spec/dcm/dictionary.txt.gz
 package main
@@ -24,16 +24,10 @@ type attribute struct {
 	Keyword string `json:"keyword"`
 	VR      string `json:"valueRepresentation"`
 	VM      string `json:"valueMultiplicity"`
-	Retired string `json:"retired"`
-}
-
-type sop struct {
-	Name string `json:"name"`
-	UID  string `json:"id"`
 }
 
 func main() {
-	in := flag.String("in", "", "folder with attributes.json and sops.json")
+	in := flag.String("in", "", "folder with attributes.json")
 	out := flag.String("out", "../spec/dcm/dictionary.txt.gz", "file to write")
 	flag.Parse()
 	if err := run(*in, *out); err != nil {
@@ -43,11 +37,7 @@ func main() {
 
 func run(in, out string) error {
 	var attrs []attribute
-	var sops []sop
 	if err := read(filepath.Join(in, "attributes.json"), &attrs); err != nil {
-		return err
-	}
-	if err := read(filepath.Join(in, "sops.json"), &sops); err != nil {
 		return err
 	}
 	var lines []string
@@ -55,21 +45,12 @@ func run(in, out string) error {
 		if a.Keyword == "" || len(a.Tag) != 8 {
 			continue // placeholders of the standard: no name to find them by
 		}
-		retired := "-"
-		if a.Retired == "Y" {
-			retired = "R"
-		}
-		lines = append(lines, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", strings.ToLower(a.Tag), vr(a.VR), vm(a.VM), retired, a.Keyword))
+		lines = append(lines, fmt.Sprintf("%s\t%s\t%s\t%s", strings.ToLower(a.Tag), vr(a.VR), vm(a.VM), a.Keyword))
 	}
 	sort.Strings(lines)
 	var text bytes.Buffer
 	for _, l := range lines {
 		text.WriteString(l + "\n")
-	}
-	text.WriteString("\n")
-	sort.Slice(sops, func(i, j int) bool { return sops[i].UID < sops[j].UID })
-	for _, s := range sops {
-		fmt.Fprintf(&text, "%s\t%s\n", s.UID, s.Name)
 	}
 	var packed bytes.Buffer
 	zw, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)

@@ -14,7 +14,6 @@ type model struct {
 	types        []*typ
 	params       []searchParameter
 	compartments []compartmentDefinition
-	operations   []operationDefinition
 	codes        map[string][]string // value set URL -> codes
 }
 
@@ -67,9 +66,8 @@ func build(src *source) (*model, error) {
 		return nil, err
 	}
 	m.addCodes(src)
-	m.params, m.operations = src.params, src.operations
+	m.params = src.params
 	slices.SortFunc(m.params, func(a, b searchParameter) int { return strings.Compare(a.URL, b.URL) })
-	slices.SortFunc(m.operations, func(a, b operationDefinition) int { return strings.Compare(a.URL, b.URL) })
 	for _, c := range src.compartments {
 		// The package also has one example, which is no compartment of R4.
 		if !strings.HasSuffix(c.URL, "/example") {

@@ -11,7 +11,7 @@ import (
 )
 
 // version must be that of spec/r4/decode.go.
-const version = 1
+const version = 2
 
 // writer collects numbers; strings become indexes into a table that stands
 // before them in the file.
@@ -68,8 +68,8 @@ func encode(m *model) ([]byte, string) {
 		panic(err) // the options above are constant
 	}
 	out := enc.EncodeAll(all, nil)
-	return out, fmt.Sprintf("%d types, %d search parameters, %d compartments, %d operations, %d value sets; %d bytes, %d compressed",
-		len(m.types), len(m.params), len(m.compartments), len(m.operations), len(m.codes), len(all), len(out))
+	return out, fmt.Sprintf("%d types, %d search parameters, %d compartments, %d value sets; %d bytes, %d compressed",
+		len(m.types), len(m.params), len(m.compartments), len(m.codes), len(all), len(out))
 }
 
 func (w *writer) types(m *model) {
@@ -122,14 +122,12 @@ func (w *writer) element(e *element, index map[string]int) {
 func (w *writer) params(list []searchParameter) {
 	w.num(len(list))
 	for _, p := range list {
-		for _, s := range []string{p.ID, p.URL, p.Code, p.Type, p.Expression, p.Description} {
+		for _, s := range []string{p.ID, p.URL, p.Code, p.Type, p.Expression} {
 			w.str(s)
 		}
-		for _, l := range [][]string{p.Base, p.Target, p.Comparator, p.Modifier, p.Chain} {
+		for _, l := range [][]string{p.Base, p.Target} {
 			w.strs(l)
 		}
-		// Absent means that the definition sets no limit.
-		w.flags(p.MultipleOr == nil || *p.MultipleOr, p.MultipleAnd == nil || *p.MultipleAnd)
 		w.num(len(p.Component))
 		for _, c := range p.Component {
 			w.str(c.Definition)
@@ -142,20 +140,11 @@ func (w *writer) rest(m *model) {
 	w.num(len(m.compartments))
 	for _, c := range m.compartments {
 		w.str(c.Code)
-		w.str(c.URL)
 		w.num(len(c.Resource))
 		for _, r := range c.Resource {
 			w.str(r.Code)
 			w.strs(r.Param)
 		}
-	}
-	w.num(len(m.operations))
-	for _, o := range m.operations {
-		for _, s := range []string{o.ID, o.URL, o.Name, o.Code, o.Kind} {
-			w.str(s)
-		}
-		w.strs(o.Resource)
-		w.flags(o.System, o.Type, o.Instance)
 	}
 	w.num(len(m.codes))
 	for _, url := range slices.Sorted(maps.Keys(m.codes)) {

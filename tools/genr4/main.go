@@ -54,7 +54,6 @@ type source struct {
 	structures   []structureDefinition
 	params       []searchParameter
 	compartments []compartmentDefinition
-	operations   []operationDefinition
 	valueSets    map[string]*valueSet
 	codeSystems  map[string]*codeSystem
 }
@@ -93,8 +92,6 @@ func (s *source) add(name string, r io.Reader) error {
 		return appendJSON(r, &s.params)
 	case "CompartmentDefinition":
 		return appendJSON(r, &s.compartments)
-	case "OperationDefinition":
-		return appendJSON(r, &s.operations)
 	case "ValueSet":
 		v := new(valueSet)
 		err := json.NewDecoder(r).Decode(v)

@@ -42,20 +42,14 @@ type elementDefinition struct {
 }
 
 type searchParameter struct {
-	ID          string   `json:"id"`
-	URL         string   `json:"url"`
-	Code        string   `json:"code"`
-	Type        string   `json:"type"`
-	Expression  string   `json:"expression"`
-	Description string   `json:"description"`
-	Base        []string `json:"base"`
-	Target      []string `json:"target"`
-	Comparator  []string `json:"comparator"`
-	Modifier    []string `json:"modifier"`
-	Chain       []string `json:"chain"`
-	MultipleOr  *bool    `json:"multipleOr"`
-	MultipleAnd *bool    `json:"multipleAnd"`
-	Component   []struct {
+	ID         string   `json:"id"`
+	URL        string   `json:"url"`
+	Code       string   `json:"code"`
+	Type       string   `json:"type"`
+	Expression string   `json:"expression"`
+	Base       []string `json:"base"`
+	Target     []string `json:"target"`
+	Component  []struct {
 		Definition string `json:"definition"`
 		Expression string `json:"expression"`
 	} `json:"component"`
@@ -68,18 +62,6 @@ type compartmentDefinition struct {
 		Code  string   `json:"code"`
 		Param []string `json:"param"`
 	} `json:"resource"`
-}
-
-type operationDefinition struct {
-	ID       string   `json:"id"`
-	URL      string   `json:"url"`
-	Name     string   `json:"name"`
-	Code     string   `json:"code"`
-	Kind     string   `json:"kind"`
-	Resource []string `json:"resource"`
-	System   bool     `json:"system"`
-	Type     bool     `json:"type"`
-	Instance bool     `json:"instance"`
 }
 
 type valueSet struct {
