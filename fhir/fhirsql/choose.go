@@ -51,21 +51,15 @@ const (
 	pathSorted = "s" // sorted, where an index of the sort key was not worth walking
 )
 
-// choose picks the driver. want is how many matches the page needs; path is what
-// the page before was found by, "" on the first.
-func (pl *plan) choose(c *db.Conn, preds []*pred, want int, path string) error {
-	pl.want = want
+// choose picks the driver. path is what the page before was found by, "" on the
+// first.
+func (pl *plan) choose(c *db.Conn, preds []*pred, path string) error {
 	byRid := path == pathType && len(pl.sort) == 0
 	if path != "" && len(pl.sort) == 0 && !byRid {
 		pl.follow(preds, path)
 		return nil
 	}
-	var drivers []*pred
-	for _, p := range preds {
-		if !p.filterOnly {
-			drivers = append(drivers, p)
-		}
-	}
+	drivers := slices.DeleteFunc(slices.Clone(preds), func(p *pred) bool { return p.filterOnly })
 	slices.SortStableFunc(drivers, func(a, b *pred) int { return a.rank - b.rank })
 	switch patient := onePatient(drivers); {
 	case len(drivers) == 0:
@@ -96,7 +90,7 @@ func (pl *plan) choose(c *db.Conn, preds []*pred, want int, path string) error {
 			return err
 		}
 		if best.filterOnly {
-			return pl.choose(c, preds, want, path)
+			return pl.choose(c, preds, path)
 		}
 	}
 	pl.driveBy(preds, best)

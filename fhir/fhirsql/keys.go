@@ -256,17 +256,23 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after, end []any) {
 			f.filter(b)
 		}
 	}
+	pl.stretch(b, rid, after, end)
+}
+
+// stretch writes which part of the order is wanted: behind a row, up to another one.
+func (pl *plan) stretch(b *sqlb, rid string, after, end []any) {
 	if end != nil { // of a walk by rid
 		b.w(" AND "+rid+"<=?", end[len(end)-1])
 	}
-	if after != nil {
-		cols := append(slices.Clone(pl.cols), rid)
-		if len(cols) == 1 {
-			b.w(" AND "+rid+">?", after[0])
-		} else {
-			b.w(" AND ("+strings.Join(cols, ",")+")>("+strings.TrimSuffix(strings.Repeat("?,", len(cols)), ",")+")", after...)
-		}
+	if after == nil {
+		return
 	}
+	cols := append(slices.Clone(pl.cols), rid)
+	if len(cols) == 1 {
+		b.w(" AND "+rid+">?", after[0])
+		return
+	}
+	b.w(" AND ("+strings.Join(cols, ",")+")>("+strings.TrimSuffix(strings.Repeat("?,", len(cols)), ",")+")", after...)
 }
 
 // columns writes what a page is ordered by; rows says that the narrow row is there.
@@ -306,9 +312,7 @@ func (p *pred) filter(b *sqlb) {
 		b.w("NOT ")
 	}
 	if p.test.text != "" {
-		b.w("(")
-		b.cond(p.test)
-		b.w(") IS TRUE")
+		b.isTrue(p.test)
 		return
 	}
 	b.w("(")
@@ -316,51 +320,49 @@ func (p *pred) filter(b *sqlb) {
 		if i > 0 {
 			b.w(" OR ")
 		}
-		a := &p.alts[i]
-		if a.link {
-			b.linked(a)
-			continue
-		}
-		if a.nest != nil {
-			a.nest.filter(b)
-			continue
-		}
-		if a.table == "res" {
-			if !p.negate {
-				b.cond(a.k)
-				continue
-			}
-			b.w("(")
-			b.cond(a.k)
-			b.w(") IS TRUE")
-			continue
-		}
-		if a.slot.text != "" {
-			b.w("(")
-			b.cond(a.slot)
-			b.w(") IS TRUE")
-			continue
-		}
-		// Where patients come in turn, the token rows of one lie side by side in their
-		// key. Elsewhere those of the resource do in tok_rid, and without a look at
-		// its patient a walk needs no more than its index.
-		index, patient := "", a.patient
-		switch {
-		case a.patient && b.byPatient:
-			index = tokKey
-		case a.patient && b.d.pins:
-			index, patient = rowsOf["tok"], false
-		}
-		b.w("EXISTS (SELECT 1 FROM ")
-		b.as(a.table, "f", index)
-		b.w(" WHERE f.rid=r.rid AND ")
-		if patient {
-			b.w("f.pat=coalesce(r.pat,0) AND ")
-		}
-		b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
-		b.closeExists()
+		p.alts[i].filter(b, p.negate)
 	}
 	b.w(")")
+}
+
+// filter writes one alternative of a predicate as a condition on r.
+func (a *alt) filter(b *sqlb, negate bool) {
+	switch {
+	case a.link:
+		b.linked(a)
+	case a.nest != nil:
+		a.nest.filter(b)
+	case a.table == "res" && !negate:
+		b.cond(a.k)
+	case a.table == "res":
+		b.isTrue(a.k)
+	case a.slot.text != "":
+		b.isTrue(a.slot)
+	default:
+		a.exists(b)
+	}
+}
+
+// exists writes that the resource has a row of the alternative.
+func (a *alt) exists(b *sqlb) {
+	// Where patients come in turn, the token rows of one lie side by side in their
+	// key. Elsewhere those of the resource do in tok_rid, and without a look at
+	// its patient a walk needs no more than its index.
+	index, patient := "", a.patient
+	switch {
+	case a.patient && b.byPatient:
+		index = tokKey
+	case a.patient && b.d.pins:
+		index, patient = rowsOf["tok"], false
+	}
+	b.w("EXISTS (SELECT 1 FROM ")
+	b.as(a.table, "f", index)
+	b.w(" WHERE f.rid=r.rid AND ")
+	if patient {
+		b.w("f.pat=coalesce(r.pat,0) AND ")
+	}
+	b.w(strings.ReplaceAll(a.k.text, "k.", "f."), a.k.args...)
+	b.closeExists()
 }
 
 // tokKey is the primary key of tok.

@@ -23,7 +23,6 @@ type plan struct {
 	post    []*search.Clause
 	access  *search.Access // rules that only the body decides; nil = none
 	sort    []sortKey
-	want    int    // how many matches the page needs
 	path    string // the name of the path in page tokens
 	// fallback, if set, is the plan to take when the matches turn out to be
 	// sparse along the walk of this one. Both give the same order.
@@ -90,7 +89,7 @@ func (s *Store) plan(ctx context.Context, c *db.Conn, q *search.Query, typ, path
 	if len(q.Types) == 1 && len(pl.sort) > 0 && pl.sort[0].walk != nil {
 		return pl.sorted(cp, preds, q, path)
 	}
-	return pl, pl.choose(c, preds, q.Count+1, path)
+	return pl, pl.choose(c, preds, path)
 }
 
 // restrict adds to the clauses of the query what Query.Access demands. One rule is part of the query like

@@ -107,19 +107,8 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 		}
 		return p, nil
 	}
-	if cl.Field != search.FieldParam && cl.Modifier == "missing" {
-		return always(p, !cl.Missing), nil
-	}
-	switch cl.Field {
-	case search.FieldText, search.FieldContent:
-		return cp.byWords(p, cl)
-	case search.FieldID:
-		return cp.ids(p, cl)
-	case search.FieldLastUpdated:
-		return cp.lastUpdated(p, cl), nil
-	case search.FieldType:
-		is := slices.ContainsFunc(cl.Values, func(v search.Value) bool { return v.Code == cp.typ })
-		return always(p, is != (cl.Modifier == "not")), nil
+	if cl.Field != search.FieldParam {
+		return cp.field(p, cl)
 	}
 	i := slices.IndexFunc(cl.Params, func(q *search.Param) bool { return q.Type == cp.typ })
 	if i < 0 {
@@ -159,6 +148,23 @@ func (cp *compiler) clause(cl *search.Clause) (*pred, error) {
 		return nil, nil
 	}
 	return p, nil
+}
+
+// field returns the predicate of what every resource has.
+func (cp *compiler) field(p *pred, cl *search.Clause) (*pred, error) {
+	if cl.Modifier == "missing" {
+		return always(p, !cl.Missing), nil
+	}
+	switch cl.Field {
+	case search.FieldText, search.FieldContent:
+		return cp.byWords(p, cl)
+	case search.FieldID:
+		return cp.ids(p, cl)
+	case search.FieldLastUpdated:
+		return cp.lastUpdated(p, cl), nil
+	}
+	is := slices.ContainsFunc(cl.Values, func(v search.Value) bool { return v.Code == cp.typ })
+	return always(p, is != (cl.Modifier == "not")), nil
 }
 
 // always is a predicate that holds for every resource, or nil for none.

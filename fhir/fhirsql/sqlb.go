@@ -75,3 +75,10 @@ type cond struct {
 }
 
 func (b *sqlb) cond(c cond) { b.w(c.text, c.args...) }
+
+// isTrue writes a condition that is never NULL, so that it can be negated.
+func (b *sqlb) isTrue(c cond) {
+	b.w("(")
+	b.cond(c)
+	b.w(") IS TRUE")
+}

@@ -65,7 +65,7 @@ func (cp *compiler) walkIDs() *walk {
 // driver is sorted when it has few rows or matches are sparse along the walk.
 func (pl *plan) sorted(cp *compiler, preds []*pred, q *search.Query, path string) (*plan, error) {
 	driven := *pl
-	if err := driven.choose(cp.c, preds, q.Count+1, ""); err != nil {
+	if err := driven.choose(cp.c, preds, ""); err != nil {
 		return nil, err
 	}
 	driven.fallback = nil
