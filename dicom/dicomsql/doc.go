@@ -7,9 +7,10 @@
 // no search counts. Every change takes the next number of one sequence, which is
 // also the version of the instance and its key.
 //
-// Files in reading order: migrations, store.go, together.go, put.go, read.go, recent.go, search.go with
-// members.go, tally.go and sqlb.go, delete.go, update.go, feed.go, tags.go, operations.go,
-// workitem.go, object.go, compact.go.
+// Files in reading order: migrations, store.go, together.go, put.go, read.go,
+// recent.go, search.go with members.go, tally.go and sqlb.go, delete.go,
+// update.go, feed.go, imaging.go (what dicom/imaging asks), tags.go,
+// operations.go, workitem.go, object.go, compact.go.
 //
 // On PostgreSQL several processes may use the index: what the writer keeps in memory is
 // read again in each transaction, and numbers of blobs belong to the process that

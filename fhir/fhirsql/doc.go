@@ -37,10 +37,16 @@
 // # Files in reading order
 //
 // store.go (open, close), layout.go (slots), dict.go (names and rids), codec.go
-// (bodies), seal.go (their encryption), rows.go (index entries to rows), short.go (long values), seen.go (names that are not there), apply.go
-// (writing), shared.go, rounds.go and bodies.go (several nodes), analyze.go and background.go (work of its own), flush.go, cache.go, read.go,
-// history.go, sqlb.go and dialect.go (the text of statements), pred.go and
-// pred_*.go (clause to SQL predicate and access path), words.go, without.go (:not), nest.go (chains),
-// plan.go, choose.go, larges.go (choice of the path), sort.go, walk.go, keys.go (the plan as a statement), search.go
-// (pages), totals.go, include.go, cursor.go.
+// and pool.go (bodies), seal.go (their encryption), rows.go (index entries to
+// rows), short.go (long values), seen.go (names that are not there), apply.go
+// (writing), import.go (versions made elsewhere), shared.go, rounds.go and
+// bodies.go (several nodes), analyze.go and background.go (work of its own),
+// flush.go with flush_postgres.go, cache.go, read.go, history.go, changes.go
+// and scan.go (the change sequence), params.go and reindex.go (parameters of
+// the service), sqlb.go and dialect.go (the text of statements), pred.go and
+// pred_*.go (clause to SQL predicate and access path), group.go and merge.go
+// (clauses of clauses, long lists), words.go, without.go (:not), nest.go
+// (chains), plan.go, choose.go, larges.go (choice of the path), explain.go,
+// sort.go, walk.go, keys.go (the plan as a statement), search.go (pages),
+// totals.go with print.go, include.go, cursor.go.
 package fhirsql
