@@ -30,7 +30,7 @@ func (s *service) openDICOM(ctx context.Context, _ string) error {
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	m := s.all.metrics.Store(s.ref.String(), func() int { return store.Stats().Queue })
+	m := s.all.metrics.Store(s.ref.String(), store.Queue)
 	follower := new(atomic.Pointer[imaging.Follower])
 	store.OnCommit(func(d time.Duration, n int) {
 		m.Commit(n, d)

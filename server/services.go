@@ -396,7 +396,7 @@ func (s *service) openFHIR(ctx context.Context, _ string) error {
 		s.store = nil
 		return err
 	}
-	m := s.all.metrics.Store(s.ref.String(), func() int { return store.Stats().Queue })
+	m := s.all.metrics.Store(s.ref.String(), store.Queue)
 	store.OnCommit(func(d time.Duration, n int) {
 		m.Commit(n, d)
 		s.all.events.wake(s.ref.Workspace)

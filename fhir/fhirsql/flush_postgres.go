@@ -64,12 +64,11 @@ func (a *arrays) ints(list ...int64) *arrays {
 	return a
 }
 
-func (a *arrays) nullable(list ...int64) *arrays {
+func (a *arrays) nullable(list ...int64) {
 	for _, v := range list {
 		p := column[nullInts](a)
 		*p = append(*p, v)
 	}
-	return a
 }
 
 func (a *arrays) floats(list ...float64) *arrays {

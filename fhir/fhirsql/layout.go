@@ -9,7 +9,6 @@ import (
 
 // layout says where the values of one resource type's parameters are kept.
 type layout struct {
-	typ     string
 	status  *search.Param    // res.st
 	patient *search.Param    // res.pat, targets of type Patient only
 	enc     *search.Param    // res.enc, targets of type Encounter only
@@ -46,7 +45,7 @@ var (
 )
 
 func newLayout(typ string, params []*search.Param) *layout {
-	l := &layout{typ: typ}
+	l := &layout{}
 	pick := func(first []string, only bool, ok func(*search.Param) bool) []*search.Param {
 		var out []*search.Param
 		for _, p := range params {

@@ -292,8 +292,8 @@ func (s *Store) Integrity() string {
 // Schema returns the schema on the server; "" for a file.
 func (s *Store) Schema() string { return s.db.Schema() }
 
-// Stats returns the counters of the writer.
-func (s *Store) Stats() db.WriterStats { return s.db.Stats() }
+// Queue returns how many changes wait for the writer.
+func (s *Store) Queue() int { return s.db.Stats().Queue }
 
 // OnCommit sets a function that is told the duration of each commit.
 func (s *Store) OnCommit(f func(commit time.Duration, works int)) { s.db.OnCommit(f) }

@@ -40,7 +40,6 @@ type Options struct {
 
 // DB is one database: a file, or a schema of a server.
 type DB struct {
-	path    string
 	opt     Options
 	eng     engine
 	slots   chan struct{} // one token per reader that may be in use
@@ -86,7 +85,7 @@ func Open(path string, opt Options) (*DB, error) {
 		opt.LeaseTime = 5 * time.Second
 	}
 	opt.Trust = opt.Trust.withDefaults()
-	d := &DB{path: path, opt: opt, slots: make(chan struct{}, opt.Readers), version: new(atomic.Int64), closed: make(chan struct{})}
+	d := &DB{opt: opt, slots: make(chan struct{}, opt.Readers), version: new(atomic.Int64), closed: make(chan struct{})}
 	for range opt.Readers {
 		d.slots <- struct{}{}
 	}
@@ -98,7 +97,7 @@ func Open(path string, opt Options) (*DB, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.eng, d.path = e, "PostgreSQL schema "+e.schema
+		d.eng = e
 	}
 	c, err := d.first()
 	if err != nil {
@@ -133,9 +132,6 @@ func (d *DB) connect(write bool) (*Conn, error) {
 
 // Dialect names the engine, for SQL and migrations that differ.
 func (d *DB) Dialect() Dialect { return d.eng.dialect() }
-
-// Path returns the name of the file or the schema.
-func (d *DB) Path() string { return d.path }
 
 // Read calls f with a reading connection. All of f's queries see the same
 // snapshot when it runs them inside ReadTx; plain Read gives each its own.
@@ -312,11 +308,10 @@ func (d *DB) renew() {
 // Close finishes the writes that were submitted, moves the WAL into the file
 // and closes all connections. Readers in use are waited for.
 func (d *DB) Close() error {
-	var err error
 	d.closing.Do(func() {
 		close(d.closed)
 		d.trust.stop()
-		werr := d.w.close()
+		d.w.close()
 		for range d.opt.Readers {
 			<-d.slots
 		}
@@ -328,9 +323,8 @@ func (d *DB) Close() error {
 		d.idle.mu.Unlock()
 		d.w.conn.close()
 		d.eng.close()
-		err = werr
 	})
-	return err
+	return nil
 }
 
 // Drop removes a database that nobody has open, with everything in it. To drop

@@ -66,7 +66,6 @@ type stmt interface {
 	run() error
 	reset() error
 	colInt(i int) int64
-	colFloat(i int) float64
 	colText(i int) string
 	colNull(i int) bool
 	colBlob(i int, dst []byte) []byte

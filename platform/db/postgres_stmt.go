@@ -377,19 +377,6 @@ func (s *pgStmt) colInt(i int) int64 {
 	return 0
 }
 
-func (s *pgStmt) colFloat(i int) float64 {
-	switch v := s.colValue(i).(type) {
-	case int64:
-		return float64(v)
-	case float64:
-		return v
-	case string:
-		n, _ := strconv.ParseFloat(v, 64)
-		return n
-	}
-	return 0
-}
-
 func (s *pgStmt) colText(i int) string {
 	switch v := s.colValue(i).(type) {
 	case int64:

@@ -220,10 +220,9 @@ func (s *sqliteStmt) reset() error {
 	return nil
 }
 
-func (s *sqliteStmt) colInt(i int) int64     { return s.s.ColumnInt64(i) }
-func (s *sqliteStmt) colFloat(i int) float64 { return s.s.ColumnFloat(i) }
-func (s *sqliteStmt) colText(i int) string   { return s.s.ColumnText(i) }
-func (s *sqliteStmt) colNull(i int) bool     { return s.s.ColumnIsNull(i) }
+func (s *sqliteStmt) colInt(i int) int64   { return s.s.ColumnInt64(i) }
+func (s *sqliteStmt) colText(i int) string { return s.s.ColumnText(i) }
+func (s *sqliteStmt) colNull(i int) bool   { return s.s.ColumnIsNull(i) }
 
 func (s *sqliteStmt) colBlob(i int, dst []byte) []byte {
 	n := s.s.ColumnLen(i)

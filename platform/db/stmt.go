@@ -176,9 +176,6 @@ func (s *Stmt) Reset() { _ = s.s.reset() }
 // ColInt returns column i as an integer; 0 for NULL.
 func (s *Stmt) ColInt(i int) int64 { return s.s.colInt(i) }
 
-// ColFloat returns column i as a float.
-func (s *Stmt) ColFloat(i int) float64 { return s.s.colFloat(i) }
-
 // ColText returns column i as text.
 func (s *Stmt) ColText(i int) string { return s.s.colText(i) }
 

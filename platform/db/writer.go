@@ -49,11 +49,9 @@ func (b *Broken) Unwrap() error { return b.Err }
 
 // WriterStats are counters of a writer since it was opened.
 type WriterStats struct {
-	Queue   int           // work waiting now
-	Commits int64         // transactions
-	Works   int64         // works committed
-	Commit  time.Duration // time spent in COMMIT, mostly fsync
-	Busy    time.Duration // time spent in transactions, COMMIT included
+	Queue   int   // work waiting now
+	Commits int64 // transactions
+	Works   int64 // works committed
 }
 
 type writer struct {
@@ -78,8 +76,8 @@ type writer struct {
 	flush      []func(*Conn) error          // called before each COMMIT
 	end        []func(committed bool)       // called after each transaction
 
-	commits, works, commitNS, busyNS atomic.Int64
-	observe                          atomic.Pointer[func(commit time.Duration, works int)]
+	commits, works atomic.Int64
+	observe        atomic.Pointer[func(commit time.Duration, works int)]
 }
 
 func newWriter(c *Conn, d *DB, opt Options) *writer {
@@ -114,10 +112,7 @@ func (d *DB) OnCommit(f func(commit time.Duration, works int)) { d.w.observe.Sto
 // Stats returns the writer's counters.
 func (d *DB) Stats() WriterStats {
 	w := d.w
-	return WriterStats{
-		Queue: len(w.fast) + len(w.bulk) + int(w.nLeft.Load()), Commits: w.commits.Load(), Works: w.works.Load(),
-		Commit: time.Duration(w.commitNS.Load()), Busy: time.Duration(w.busyNS.Load()),
-	}
+	return WriterStats{Queue: len(w.fast) + len(w.bulk) + int(w.nLeft.Load()), Commits: w.commits.Load(), Works: w.works.Load()}
 }
 
 // Write runs work in the writer and returns when it is on disk. When the
@@ -383,10 +378,7 @@ func (w *writer) commit(group []*Work) {
 	}
 	w.commits.Add(1)
 	w.works.Add(int64(len(group)))
-	w.commitNS.Add(int64(took))
-	busy := time.Since(start)
-	w.busyNS.Add(int64(busy))
-	w.measure(group, busy)
+	w.measure(group, time.Since(start))
 	if f := w.observe.Load(); f != nil && err == nil {
 		(*f)(took, len(group))
 	}
@@ -468,11 +460,10 @@ func (w *writer) join(group *[]*Work) bool {
 	return len(*group) > before
 }
 
-func (w *writer) close() error {
+func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
 	close(w.stop)
 	<-w.stopped
-	return nil
 }
