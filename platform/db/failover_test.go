@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,65 @@ func TestStandbyAway(t *testing.T) {
 	}
 	if n := rowsOf(t, d); n != 2 {
 		t.Errorf("%d rows", n)
+	}
+}
+
+// TestRefusedWithoutStandby: a change is lost with its session before the commit, and the
+// commit that keeps it away is not confirmed at first. That one is not taken for the change.
+func TestRefusedWithoutStandby(t *testing.T) {
+	a := dbtest.NewPrimary(t)
+	b := a.Standby(t)
+	d, err := db.Open(schemaOf(t, a.Address(), "f"), db.Options{StatementTime: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	err = d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("CREATE TABLE f (v BIGINT PRIMARY KEY)") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Synchronous(t)
+	if err := insert(d, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Stop("fast"); err != nil {
+		t.Fatal(err)
+	}
+	const last = "SELECT max(grp) FROM f.hygeia_writer"
+	before := run(t, a.Address(), last)
+	done, calls := make(chan error, 1), 0
+	go func() {
+		done <- d.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
+			if err := c.Exec("INSERT INTO f (v) VALUES (2)"); err != nil {
+				return err
+			}
+			if calls++; calls > 1 {
+				return nil
+			}
+			pid := int64(0)
+			if err := c.Query("SELECT pg_backend_pid()", func(s *db.Stmt) error { pid = s.ColInt(0); return nil }); err != nil {
+				return err
+			}
+			run(t, a.Address(), fmt.Sprintf("SELECT pg_terminate_backend(%d, 5000)", pid))
+			return nil
+		}})
+	}()
+	// It is seen when the wait for the standby was given up.
+	eventually(t, "nothing keeps the change away", func() bool { return run(t, a.Address(), last) != before })
+	time.Sleep(400 * time.Millisecond) // until it was looked at again
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err, n := <-done, rowsOf(t, d); err == nil && n != 2 {
+		t.Errorf("acknowledged, but there are %d rows", n)
+	} else if err != nil {
+		t.Log(err)
+	}
+	if calls == 0 {
+		t.Error("nothing was lost")
+	}
+	if err := insert(d, 3); err != nil {
+		t.Error(err)
 	}
 }
 

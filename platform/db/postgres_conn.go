@@ -212,8 +212,8 @@ const (
 	// the node has run it again elsewhere: it fails, by a division by zero.
 	sqlGroup = `INSERT INTO hygeia_writer (node, grp, at) VALUES ($1, $2, now()) ON CONFLICT (node) DO UPDATE
 SET grp=CASE WHEN hygeia_writer.grp<excluded.grp THEN excluded.grp ELSE 1/(hygeia_writer.grp-hygeia_writer.grp) END, at=excluded.at`
-	// sqlRefused makes a group that is not there stay away.
-	sqlRefused = "INSERT INTO hygeia_writer (node, grp, at) VALUES (%d, %d, now()) ON CONFLICT (node) DO UPDATE SET grp=excluded.grp, at=excluded.at"
+	// sqlSettled makes the number of a group the last one: one that is not there then stays away.
+	sqlSettled = "INSERT INTO hygeia_writer (node, grp, at) VALUES (%d, %d, now()) ON CONFLICT (node) DO UPDATE SET grp=excluded.grp, at=excluded.at"
 )
 
 // begin only queues: the first query of the transaction carries it along.
@@ -323,9 +323,12 @@ const waitsForStandby = "SyncRepWaitForLSN"
 // outcome finds out whether the transaction whose commit got no answer is
 // there. The lock makes it wait until the old session has ended, if that has begun; if
 // not, it cannot succeed any more. What is there may be on the primary alone: it counts as
-// soon as a later commit is on the standby, which is why something is written in any case.
+// soon as a later commit is on the standby, which is why something is written in any case: with the
+// number of the group where it is there, else with the next one, so that another look, should
+// this commit get no answer either, does not take one for the other.
 func (c *pgConn) outcome() (done, known bool) {
 	group := c.group
+	c.group++
 	for end := time.Now().Add(reconnectTime); time.Now().Before(end); time.Sleep(reconnectStep) {
 		if err := c.connect(true); err != nil {
 			continue
@@ -336,7 +339,11 @@ func (c *pgConn) outcome() (done, known bool) {
 			err = c.simple(fmt.Sprintf("SELECT 1 FROM hygeia_writer WHERE node=%d AND grp=%d", c.eng.node, group), &have)
 		}
 		if err == nil {
-			err = c.simple(fmt.Sprintf(sqlRefused, c.eng.node, group), nil)
+			last := c.group
+			if have {
+				last = group
+			}
+			err = c.simple(fmt.Sprintf(sqlSettled, c.eng.node, last), nil)
 		}
 		if err == nil {
 			c.alone = false
