@@ -629,6 +629,28 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// TestPassingDefect: an internal error after the destination was away is tried as often as any other
+// before a message is to blame.
+func TestPassingDefect(t *testing.T) {
+	t.Parallel()
+	r := start(t, medtech.Config{})
+	calls := 0
+	r.poison(func() error {
+		switch calls++; {
+		case calls <= 4: // as many as a batch has as a whole
+			return fault.New(fault.Transient, "away")
+		case calls <= 6:
+			return fault.New(fault.Internal, "for a moment")
+		}
+		return nil
+	})
+	r.send(`{"d":"d1","p":"p1","t":"2020-01-01T00:00:00Z","hr":60}`, poisoned)
+	r.want("Patient/p1 2020-01-01T00:00:00Z 60 v1", "Patient/p1 2020-01-01T00:00:01Z 666 v1")
+	if l := r.letters(medtech.DeadLetterQuery{}); len(l) != 0 {
+		t.Errorf("%+v", l)
+	}
+}
+
 // TestBrokenDestination: an internal error of all is not the fault of the messages
 // for a while.
 func TestBrokenDestination(t *testing.T) {

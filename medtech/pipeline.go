@@ -120,9 +120,12 @@ func (s *Service) idle(ctx context.Context) bool {
 func (s *Service) finish(ctx context.Context, b *batch) bool {
 	wait := firstRetry
 	known := len(b.dead)
-	for try := 0; ; try++ {
+	for defects := 0; ; {
 		b.dead = b.dead[:known]
-		err := s.attempt(ctx, b, try)
+		err := s.attempt(ctx, b, defects)
+		if broken(err) {
+			defects++
+		}
 		if err == nil && len(b.dead) > 0 {
 			err = s.store.Finish(ctx, Finished{Done: b.done(), Dead: b.dead})
 		}

@@ -20,15 +20,16 @@ const (
 // meets it again every time, and not a destination that is away.
 func broken(err error) bool { return err != nil && fault.From(err).Kind == fault.Internal }
 
-// attempt persists a batch; try counts from 0. A message that can never be
+// attempt persists a batch that has met an internal error so many times before: a
+// destination that is away for an hour says nothing about the messages. A message that can never be
 // persisted, whatever the reason, must not hold up all that come after it: after
 // some tries it becomes a dead letter. An error leaves b as it was.
-func (s *Service) attempt(ctx context.Context, b *batch, try int) error {
+func (s *Service) attempt(ctx context.Context, b *batch, defects int) error {
 	known := len(b.dead)
 	err := s.guarded(ctx, b)
-	if broken(err) && try >= patience && ctx.Err() == nil {
+	if broken(err) && defects >= patience && ctx.Err() == nil {
 		b.dead = b.dead[:known]
-		err = s.oneByOne(ctx, b, try >= enough)
+		err = s.oneByOne(ctx, b, defects >= enough)
 	}
 	if err != nil {
 		b.dead = b.dead[:known]

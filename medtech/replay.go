@@ -157,16 +157,18 @@ func (s *Service) runReplays(ctx context.Context) {
 
 // runReplay does one replay to its end, or until it is cancelled.
 func (s *Service) runReplay(ctx context.Context, id int64) {
-	wait, try := firstRetry, 0
+	wait, defects := firstRetry, 0
 	for ctx.Err() == nil {
-		more, err := s.replayBatch(ctx, id, try)
+		more, err := s.replayBatch(ctx, id, defects)
 		switch {
 		case err == nil && !more:
 			return
 		case err == nil:
-			wait, try = firstRetry, 0
+			wait, defects = firstRetry, 0
 		default:
-			try++
+			if broken(err) {
+				defects++
+			}
 			s.log.LogAttrs(ctx, slog.LevelWarn, "a replay failed and is tried again", slog.Int64("replay", id), slog.Any("err", err))
 			if !pause(ctx, wait) {
 				return
@@ -176,8 +178,8 @@ func (s *Service) runReplay(ctx context.Context, id int64) {
 	}
 }
 
-// replayBatch does the next messages of a replay; try counts from 0.
-func (s *Service) replayBatch(ctx context.Context, id int64, try int) (more bool, err error) {
+// replayBatch does the next messages of a replay; see attempt for defects.
+func (s *Service) replayBatch(ctx context.Context, id int64, defects int) (more bool, err error) {
 	r, err := s.replay(ctx, id)
 	if err != nil || r.State != ReplayRunning {
 		return false, err
@@ -187,7 +189,7 @@ func (s *Service) replayBatch(ctx context.Context, id int64, try int) (more bool
 		return false, err
 	}
 	if b != nil {
-		if err := s.attempt(ctx, b, try); err != nil {
+		if err := s.attempt(ctx, b, defects); err != nil {
 			return false, err
 		}
 		r.Messages += int64(len(b.raws))
