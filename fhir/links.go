@@ -34,7 +34,7 @@ func (r *references) links(div string) (_ string, ok bool) {
 		}
 		i += open + 1
 		attr := ""
-		switch name := div[i : i+strings.IndexFunc(div[i:]+" ", notName)]; name {
+		switch div[i : i+nameLen(div[i:])] {
 		case "a":
 			attr = "href"
 		case "img":
@@ -74,26 +74,35 @@ func (r *references) place(link string) (string, bool) {
 
 // notName reports whether r ends the name of an XML element or attribute.
 func notName(r rune) bool {
-	return r <= ' ' || r == '>' || r == '/' || r == '='
+	return r <= ' ' || r == '>' || r == '/' || r == '=' || r == '<'
+}
+
+// nameLen returns the length of the name that s begins with.
+func nameLen(s string) int {
+	if i := strings.IndexFunc(s, notName); i >= 0 {
+		return i
+	}
+	return len(s)
 }
 
 // attribute returns where the value of the attribute name stands in a tag whose
-// text after "<" is given, or start < 0.
+// text after "<" is given, or start < 0. It reads no further than to the next
+// "<", which no tag has inside: so all tags of a text are read once.
 func attribute(tag, name string) (start, end int) {
-	i := strings.IndexFunc(tag, notName)
-	for i >= 0 && i < len(tag) && tag[i] != '>' {
+	i := nameLen(tag)
+	for i < len(tag) && tag[i] != '>' && tag[i] != '<' {
 		if notName(rune(tag[i])) {
 			i++
 			continue
 		}
-		n := i + strings.IndexFunc(tag[i:]+" ", notName)
+		n := i + nameLen(tag[i:])
 		found := tag[i:n] == name
 		i = n + len(tag[n:]) - len(strings.TrimLeft(tag[n:], " \t\r\n="))
 		if i == len(tag) || tag[i] != '"' && tag[i] != '\'' {
 			continue
 		}
-		size := strings.IndexByte(tag[i+1:], tag[i])
-		if size < 0 {
+		size := strings.IndexAny(tag[i+1:], tag[i:i+1]+"<")
+		if size < 0 || tag[i+1+size] == '<' {
 			break
 		}
 		if found {

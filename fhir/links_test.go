@@ -3,6 +3,7 @@ package fhir
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hygeia-health/hygeia/spec/resource"
 )
@@ -32,6 +33,21 @@ func TestLinks(t *testing.T) {
 		}
 		if got, ok := r.links(tt.div); got != want || ok != (tt.want != "") {
 			t.Errorf("%s\nbecame %s, %v", tt.div, got, ok)
+		}
+	}
+}
+
+// TestLinksLong: the time that a narrative takes does not grow with its square.
+func TestLinksLong(t *testing.T) {
+	r := linked()
+	for _, part := range []string{"<p>x</p>", "<a ", "<a x", `x='<a '`, `<a x='" y="'`, "<a href='"} {
+		long := strings.Repeat(part, 4<<20/len(part))
+		begin := time.Now()
+		if _, ok := r.links("<a " + long); ok {
+			t.Errorf("%s: something was replaced", part)
+		}
+		if d := time.Since(begin); d > 5*time.Second {
+			t.Errorf("%s: %v", part, d)
 		}
 	}
 }
