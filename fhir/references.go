@@ -341,8 +341,9 @@ func (all *changes) candidates(q *search.Query) (out []*changed) {
 }
 
 // matches returns what q finds when the transaction is done: its references are
-// resolved after its writes (R4 section 3.1.0.11.2, step 5). A chain sees the
-// other resources as they were before, and a patch counts as if it was not done.
+// resolved after its writes (R4 section 3.1.0.11.2, step 5). A search that follows
+// references finds what it found before them, as far as that is not deleted, and
+// a patch counts as if it was not done.
 func (r *references) matches(ctx context.Context, typ string, q *search.Query) ([]Key, error) {
 	all, err := r.changes(typ)
 	if err != nil {
@@ -353,11 +354,15 @@ func (r *references) matches(ctx context.Context, typ string, q *search.Query) (
 	if err != nil {
 		return nil, err
 	}
+	follows := slices.ContainsFunc(q.Where, (*search.Clause).Follows)
 	var keys []Key
 	for i := range recs {
-		if all.list[recs[i].Key] == nil {
+		if c := all.list[recs[i].Key]; c == nil || follows && c.body.Kind() == resource.Object {
 			keys = append(keys, recs[i].Key)
 		}
+	}
+	if follows {
+		return keys, nil
 	}
 	now := time.Now().UnixMilli()
 	for _, c := range all.candidates(q) {

@@ -211,6 +211,13 @@ func TestTransactionSearchesAfterItsWrites(t *testing.T) {
 		entry{"PUT", "Organization/sub", "", `{"resourceType":"Organization","id":"sub","name":"x","partOf":{"reference":"` + u + `"}}`, "", ""},
 		entry{"PUT", "Organization/top", u, `{"resourceType":"Organization","id":"top","name":"x"}`, "", ""})
 	check("by a reference of the transaction", resp, 0, "Organization/sub")
+	// What follows references finds what it found before the writes.
+	for _, by := range []string{"partof.name=x&_id=sub", "_filter=partof.name+eq+x+and+_id+eq+sub", "_has:Organization:partof:name=x&_id=top"} {
+		id := by[len(by)-3:]
+		resp = r.tx(entry{"POST", "Patient", "", `{"resourceType":"Patient","managingOrganization":{"reference":"Organization?` + by + `"}}`, "", ""},
+			entry{"PUT", "Organization/" + id, "", `{"resourceType":"Organization","id":"` + id + `","name":"x","partOf":{"reference":"Organization/top"}}`, "", ""})
+		check(by, resp, 0, "Organization/"+id)
+	}
 }
 
 func dig(v any, path string) any {
