@@ -306,6 +306,8 @@ func (l *loader) readLine(dst []byte) (_ []byte, long bool, err error) {
 			continue
 		case err == nil:
 			return bytes.TrimSuffix(bytes.TrimSuffix(dst, []byte("\n")), []byte("\r")), long, nil
+		case errors.Is(err, io.EOF) && l.at < l.part.Import.Inputs[0].Size:
+			return dst, long, io.ErrUnexpectedEOF // it was cut off; when it is opened again it shows why
 		case errors.Is(err, io.EOF) && l.at > 0 && (len(dst) > start || long):
 			return dst, long, nil // the last line has no end
 		}
@@ -338,9 +340,6 @@ func (l *loader) readLines(x *slot) (more bool, err error) {
 		start := len(x.arena)
 		buf, long, err := l.readLine(x.arena)
 		if errors.Is(err, io.EOF) {
-			if l.at < l.part.Import.Inputs[0].Size { // it was cut off; when it is opened again it shows why
-				return false, unread(io.ErrUnexpectedEOF)
-			}
 			return false, nil
 		}
 		if err != nil {

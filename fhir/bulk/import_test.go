@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -373,6 +374,17 @@ func TestImportLongLine(t *testing.T) {
 	}
 	if n := src.bytes.Load(); n > 10*int64(len(src.files["f"])) {
 		t.Errorf("%d bytes were read of %d", n, len(src.files["f"]))
+	}
+}
+
+// A line that a source cuts off is read again, and not taken for the last one.
+func TestImportCutOff(t *testing.T) {
+	l := &loader{in: bufio.NewReader(strings.NewReader("one\ntwo")), part: importPart{Import: importing{Inputs: []input{{Size: 100}}}}}
+	if line, _, err := l.readLine(nil); string(line) != "one" || err != nil {
+		t.Errorf("%q, %v", line, err)
+	}
+	if line, _, err := l.readLine(nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%q, %v", line, err)
 	}
 }
 
