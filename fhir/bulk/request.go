@@ -102,6 +102,9 @@ func (d *definition) permit(allowed []string) error {
 			in = compartmentTypes()
 		}
 		d.Types = slices.DeleteFunc(slices.Clone(allowed), func(t string) bool { return !slices.Contains(in, t) })
+		if len(d.Types) == 0 { // a scope may name what R4 does not know
+			return fault.At(fault.Forbidden, "forbidden", "", "no scope of the token permits to export a type that there is")
+		}
 		d.Issues = append(d.Issues, "only the types that the scopes of the token permit are exported: "+strings.Join(d.Types, ", "))
 	}
 	return nil

@@ -61,6 +61,7 @@ func TestExportScopes(t *testing.T) {
 		{"system/Observation.rs", "Patient", "Observation", "", fault.Forbidden},
 		{"system/Observation.rs?code=1", "", "Observation", "", fault.Forbidden},
 		{"system/Observation.cud", "", "Observation", "", fault.Forbidden},
+		{"system/Nonsense.rs", "", "", "", fault.Forbidden},
 		{"patient/*.rs", "", "Patient", "", fault.Forbidden},
 		{"user/*.rs", "", "Patient", "", fault.Forbidden},
 	} {
