@@ -115,6 +115,7 @@ func TestExportRefused(t *testing.T) {
 		{"", "_type=Patient&_typeFilter=Observation?code=1", fault.Invalid, "_type does not name"},
 		{"", "_type=Patient&_typeFilter=gender=male", fault.Invalid, "Type?criteria"},
 		{"", "_type=Patient&_typeFilter=Patient?organization.name=x", fault.Invalid, "follows references"},
+		{"", "_type=Patient&_typeFilter=Patient?_filter=organization.name eq x or gender eq male", fault.Invalid, "follows references"},
 		{"", "_type=Patient&_typeFilter=Patient?_sort=name", fault.Invalid, "_sort"},
 		{"", "_type=Patient&_typeFilter=Patient?_format=json", fault.Invalid, "_format has no meaning"},
 		{"", "_type=Patient&_typeFilter=Patient?_include:iterate=Patient:organization", fault.Invalid, "no meaning"},

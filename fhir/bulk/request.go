@@ -332,7 +332,7 @@ func (s *Service) criteria(ctx context.Context, typ, query, base string, asked t
 		}
 	}
 	for _, c := range q.Where {
-		if len(c.Chain) > 0 || c.Has != nil {
+		if c.Follows() {
 			return nil, fault.At(fault.Invalid, "not-supported", "", "_typeFilter: %s follows references to other resources, which an export cannot", c.Name)
 		}
 	}
