@@ -237,6 +237,40 @@ func TestRefusedWithoutStandby(t *testing.T) {
 	}
 }
 
+// TestTimelineUntold: a server that never tells its timeline is taken; one that told it once is not
+// taken without, or an error in between would let an old primary in.
+func TestTimelineUntold(t *testing.T) {
+	a := dbtest.NewCluster(t)
+	run(t, a.Address(), "CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE postgres TO app")
+	run(t, a.Address(), "CREATE DATABASE other OWNER app")
+	const hide = "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC"
+	open := func(database string) error {
+		address := strings.NewReplacer("hygeia@", "app@", "/postgres?", "/"+database+"?").Replace(a.Address())
+		d, err := db.Open(schemaOf(t, address, "f"), db.Options{})
+		if err == nil {
+			err = d.Close()
+		}
+		return err
+	}
+	if err := open("postgres"); err != nil {
+		t.Fatal(err)
+	}
+	run(t, a.Address(), hide)
+	run(t, strings.Replace(a.Address(), "/postgres?", "/other?", 1), hide)
+	for range 2 {
+		if err := open("other"); err != nil {
+			t.Error(err)
+		}
+		if err := open("postgres"); err == nil {
+			t.Error("a session that does not tell its timeline was taken")
+		}
+	}
+	run(t, a.Address(), "GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
+	if err := open("postgres"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPooler: a pooler that keeps sessions is taken, any other refused.
 func TestPooler(t *testing.T) {
 	cluster := dbtest.NewCluster(t)

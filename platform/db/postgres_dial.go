@@ -137,7 +137,7 @@ THEN ('x'||left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END 
 		text += who
 	}
 	res, err := pc.Exec(ctx, text).ReadAll()
-	if tells && isServerError(err) { // a service that keeps the log elsewhere, and does not lose its end either
+	if tells && isServerError(err) && !e.server.told() { // a service that keeps the log elsewhere, and does not lose its end either
 		tells = false
 		if res, err = pc.Exec(ctx, own).ReadAll(); err == nil {
 			e.server.mute.Store(true)
@@ -157,6 +157,13 @@ THEN ('x'||left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END 
 	}
 	timeline, _ := strconv.ParseInt(string(row[3]), 10, 64)
 	return s, e.server.know(string(row[2]), timeline, &s.era)
+}
+
+// told reports whether a session told its timeline: an error is not to let in one that does not.
+func (s *server) told() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.system != ""
 }
 
 // know compares what a new session found with what was found before.
