@@ -2,8 +2,10 @@ package db_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,13 +88,25 @@ func TestFailover(t *testing.T) {
 		return d
 	}
 	moved := make(chan struct{})
-	plain, remembers := open(db.Options{}), open(db.Options{OnMoved: func() { close(moved) }})
+	plain, remembers := open(db.Options{LeaseTime: time.Hour}), open(db.Options{OnMoved: func() { close(moved) }})
 	err := plain.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("CREATE TABLE f (v BIGINT PRIMARY KEY)") }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := insert(remembers, 1); err != nil {
 		t.Fatal(err)
+	}
+	terms := make(chan *db.Term, 1)
+	leads, stop := context.WithCancel(t.Context())
+	var leader sync.WaitGroup
+	leader.Go(func() {
+		plain.Lead(leads, "x", func(ctx context.Context, term *db.Term) { terms <- term; <-ctx.Done() })
+	})
+	t.Cleanup(func() { stop(); leader.Wait() })
+	term := <-terms
+	inTerm := func() error { return plain.Write(t.Context(), &db.Work{Do: term.Check}) }
+	if err := inTerm(); err != nil {
+		t.Errorf("a work in the term: %v", err)
 	}
 	at := run(t, a.Address(), "SELECT pg_current_wal_lsn()")
 	eventually(t, "the standby does not follow", func() bool {
@@ -111,6 +125,9 @@ func TestFailover(t *testing.T) {
 	}
 	if n := rowsOf(t, plain); n != 2 {
 		t.Errorf("%d rows on the new primary", n)
+	}
+	if err := inTerm(); !errors.Is(err, db.ErrNotLeading) {
+		t.Errorf("a term went on beyond the promotion: %v", err)
 	}
 	if err := insert(remembers, 3); err == nil || !strings.Contains(err.Error(), "promoted") {
 		t.Errorf("a store that remembers went on: %v", err)

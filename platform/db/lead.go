@@ -12,6 +12,7 @@ type Term struct {
 	d     *DB
 	name  string
 	fence int64
+	era   int64 // of the server, see DB.era
 }
 
 // ErrNotLeading says that another node does now what the term was for. Nothing
@@ -30,6 +31,9 @@ func (t *Term) Check(c *Conn) error {
 	if t.d.Dialect() != Postgres {
 		return nil
 	}
+	if t.d.era() != t.era {
+		return ErrNotLeading
+	}
 	err := ErrNotLeading
 	e := c.Query("SELECT 1 FROM hygeia_lease WHERE name=$1 AND fence=$2", func(*Stmt) error { err = nil; return nil }, t.name, t.fence)
 	if e != nil {
@@ -41,7 +45,8 @@ func (t *Term) Check(c *Conn) error {
 // Lead sees to it that one of all the nodes that call it with the same name does
 // f, until ctx ends. It calls f when this node's term begins, and f's context
 // ends with the term: when ctx ends, or when the node could not renew its lease
-// because the database did not answer. A node that dies is followed by another
+// because the database did not answer, or when a standby was promoted, which need
+// not have what f remembers. A node that dies is followed by another
 // after Options.LeaseTime; one whose ctx ends, at once. When f returns, the term is
 // given up, and sought again after a pause.
 //
@@ -60,6 +65,14 @@ func (d *DB) Lead(ctx context.Context, name string, f func(context.Context, *Ter
 		case <-ctx.Done():
 		}
 	}
+}
+
+// era counts the promotions of standbys that sessions of this process met.
+func (d *DB) era() int64 {
+	if e, ok := d.eng.(*pgEngine); ok {
+		return e.server.era.Load()
+	}
+	return 0
 }
 
 // lease is how a term is held: a row that says until when, by the clock of the
@@ -91,6 +104,7 @@ func (l *lease) acquire(ctx context.Context) bool {
 	if err != nil || held { // readiness tells of a database that is away
 		return false
 	}
+	l.era = l.d.era()
 	fence, err := l.write(ctx, sqlLeaseAcquire, l.name, l.time.Milliseconds())
 	if err != nil || fence == 0 {
 		return false
@@ -135,7 +149,7 @@ func (l *lease) term(ctx context.Context, f func(context.Context, *Term)) {
 				return
 			}
 			fence, err := l.write(inside, sqlLeaseRenew, l.time.Milliseconds(), l.name, l.fence)
-			if err == nil && fence == 0 || inside.Err() != nil {
+			if err == nil && fence == 0 || inside.Err() != nil || l.d.era() != l.era {
 				return
 			}
 			if err == nil && !end.Reset(l.left()) {

@@ -353,6 +353,7 @@ func (c *pgConn) outcome() (done, known bool) {
 			return have, true
 		}
 	}
+	c.drop() // it may hold the lock of the writers
 	return false, false
 }
 
