@@ -154,11 +154,12 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestStandbyAway: a commit that a synchronous standby has not confirmed is not
-// acknowledged, although the server answers it when the wait is given up.
-func TestStandbyAway(t *testing.T) {
-	a := dbtest.NewPrimary(t)
-	b := a.Standby(t)
+// standbyAway returns a primary with one row, its synchronous standby, which was
+// stopped, and a store with little patience.
+func standbyAway(t *testing.T) (a, b *dbtest.Cluster, d *db.DB) {
+	t.Helper()
+	a = dbtest.NewPrimary(t)
+	b = a.Standby(t)
 	d, err := db.Open(schemaOf(t, a.Address(), "f"), db.Options{StatementTime: 200 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -175,6 +176,13 @@ func TestStandbyAway(t *testing.T) {
 	if err := b.Stop("fast"); err != nil {
 		t.Fatal(err)
 	}
+	return a, b, d
+}
+
+// TestStandbyAway: a commit that a synchronous standby has not confirmed is not
+// acknowledged, although the server answers it when the wait is given up.
+func TestStandbyAway(t *testing.T) {
+	a, b, d := standbyAway(t)
 	done := make(chan error, 1)
 	go func() { done <- insert(d, 2) }()
 	// The wait was given up when others see the row.
@@ -198,24 +206,7 @@ func TestStandbyAway(t *testing.T) {
 // TestRefusedWithoutStandby: a change is lost with its session before the commit, and the
 // commit that keeps it away is not confirmed at first. That one is not taken for the change.
 func TestRefusedWithoutStandby(t *testing.T) {
-	a := dbtest.NewPrimary(t)
-	b := a.Standby(t)
-	d, err := db.Open(schemaOf(t, a.Address(), "f"), db.Options{StatementTime: 200 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	err = d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("CREATE TABLE f (v BIGINT PRIMARY KEY)") }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Synchronous(t)
-	if err := insert(d, 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Stop("fast"); err != nil {
-		t.Fatal(err)
-	}
+	a, b, d := standbyAway(t)
 	const last = "SELECT max(grp) FROM f.hygeia_writer"
 	before := run(t, a.Address(), last)
 	done, calls := make(chan error, 1), 0
