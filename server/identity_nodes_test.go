@@ -187,6 +187,14 @@ func nodesLogin(t *testing.T, a, b *secured) {
 	token = b.exchange(200, back.Get("code"), nil)["access_token"].(string)
 	b.json(200, "PUT", "/manage/v1/workspaces/default/users/alice", b.owner, `{"disabled":true,"fhirUser":"Practitioner/7"}`)
 	a.soon(401, "/default/fhir/Patient/p1", token)
+	a.json(200, "PUT", "/manage/v1/workspaces/default/users/alice", a.owner, `{"password":"another horse","fhirUser":"Practitioner/7"}`)
+	back = a.authorize(newBrowser(t), "alice", "another horse", nil, url.Values{"patient": {"p1"}})
+	if back.Get("code") == "" {
+		t.Fatalf("after a new password: %v", back)
+	}
+	third := a.exchange(200, back.Get("code"), nil)
+	b.json(200, "GET", "/default/fhir/Patient/p1", third["access_token"].(string), "") // without waiting for what is new about the user
+	b.form(200, "/auth/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"growth"}, "refresh_token": {third["refresh_token"].(string)}})
 }
 
 // nodesChange has both nodes make and change objects together: nothing gets lost.

@@ -45,7 +45,8 @@ type Claims struct {
 	FHIRUser string  `json:"fhirUser,omitempty"`
 	Patient  string  `json:"patient,omitempty"`
 	Nonce    string  `json:"nonce,omitempty"`
-	Session  string  `json:"sid,omitempty"` // the login that a token of the built-in provider came from
+	Session  string  `json:"sid,omitempty"`   // the login that a token of the built-in provider came from
+	Epoch    string  `json:"epoch,omitempty"` // state of client and user then, of the built-in provider
 	Name     string  `json:"name,omitempty"`
 }
 

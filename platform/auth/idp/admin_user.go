@@ -88,7 +88,7 @@ func (p *Provider) putUser(q *adminRequest) error {
 		case exists:
 			u.Created, u.TOTP, u.TOTPLast, u.Proofs = old.Created, old.TOTP, old.TOTPLast, old.Proofs
 			if b.Password != "" || b.TOTP != nil {
-				u.Proofs = p.d.Now().UTC()
+				u.prove(p.d.Now())
 			}
 			if u.PasswordHash == "" { // a new password also ends a lockout
 				u.PasswordHash, u.Failed, u.LockedUntil = old.PasswordHash, old.Failed, old.LockedUntil

@@ -260,7 +260,7 @@ func (p *Provider) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	}
 	g := &grant{
 		Client: req.client.ID, User: u.ID, Scopes: granted, At: req.at, Audience: req.audience, Nonce: req.nonce,
-		AuthTime: p.d.Now().UTC(), RedirectURI: req.redirect, Challenge: req.challenge,
+		Epoch: loginEpoch(req.client, u), AuthTime: p.d.Now().UTC(), RedirectURI: req.redirect, Challenge: req.challenge,
 	}
 	if complaint := p.contextOf(r, req, u, g); complaint != "" {
 		return p.consentPage(w, r, req, u, complaint)

@@ -65,8 +65,9 @@ const (
 
 // session is what the ticket of a browser holds.
 type session struct {
-	User string    `json:"user"`
-	At   time.Time `json:"at"`
+	User  string    `json:"user"`
+	Epoch string    `json:"epoch,omitempty"` // of the user
+	At    time.Time `json:"at"`
 }
 
 // session returns the user who is logged in, or nil.
@@ -75,8 +76,8 @@ func (p *Provider) session(r *http.Request) (*User, error) {
 	if err != nil || s.User == "" {
 		return nil, err
 	}
-	u, ok := p.user(s.User)
-	if !ok || u.Disabled || s.At.Before(u.since()) {
+	var u *User
+	if !p.caughtUp(r.Context(), func() bool { u, _ = p.user(s.User); return u.proven(s.Epoch, s.At) }) {
 		return nil, nil
 	}
 	return u, nil
@@ -140,7 +141,7 @@ func (p *Provider) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	}
 	secret := newSecret()
 	now := p.d.Now()
-	_, err = p.store.put(r.Context(), ticket{hash: hashSecret(secret), kind: ticketSession, expires: now.Add(sessionTime), body: session{u.ID, now.UTC()}})
+	_, err = p.store.put(r.Context(), ticket{hash: hashSecret(secret), kind: ticketSession, expires: now.Add(sessionTime), body: session{u.ID, u.epoch(), now.UTC()}})
 	if err != nil {
 		return err
 	}
@@ -171,17 +172,18 @@ func (p *Provider) login(r *http.Request, name, password, code string) (*User, e
 	p.d.Who(r, u.ID, "") // a name that nobody has may be a password in the wrong field
 	var out *User
 	err := p.changing(r.Context(), func() (err error) {
-		out, err = p.countLogin(r, name, code, fits)
+		out, err = p.countLogin(r, name, code, hash, fits)
 		return err
 	})
 	return out, err
 }
 
 // countLogin returns the user when password and code fit and nothing else is in
-// the way, else nil; it counts what failed.
-func (p *Provider) countLogin(r *http.Request, name, code string, fits bool) (*User, error) {
+// the way, else nil; it counts what failed. hash is what the password was checked
+// against; whoever got another one meanwhile has to log in with that.
+func (p *Provider) countLogin(r *http.Request, name, code, hash string, fits bool) (*User, error) {
 	u, ok := p.user(name)
-	if !ok {
+	if !ok || u.PasswordHash != hash {
 		return nil, nil
 	}
 	now, next := p.d.Now(), *u

@@ -100,7 +100,7 @@ func Open(ctx context.Context, d Deps) (*Provider, error) {
 	if d.Who == nil {
 		d.Who = func(*http.Request, string, string) {}
 	}
-	st, err := openStore(ctx, d.DB)
+	st, err := openStore(ctx, d.DB, d.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func Open(ctx context.Context, d Deps) (*Provider, error) {
 func (p *Provider) Close() error { return p.d.DB.Close() }
 
 func (p *Provider) load(ctx context.Context) error {
-	if err := p.store.sweep(ctx, p.d.Now()); err != nil {
+	if err := p.store.write(ctx, func(c *db.Conn) error { return sweep(c, p.d.Now()) }); err != nil {
 		return err
 	}
 	return p.read(ctx)
@@ -205,7 +205,7 @@ func (p *Provider) actions(role string) auth.Actions {
 
 // Active implements auth.Directory.
 func (p *Provider) Active(ctx context.Context, c *auth.Claims) bool {
-	if _, ok := p.findClient(ctx, c.ClientID); !ok {
+	if !p.caughtUp(ctx, func() bool { return p.counts(c) }) {
 		return false
 	}
 	p.mu.RLock()
@@ -215,20 +215,7 @@ func (p *Provider) Active(ctx context.Context, c *auth.Claims) bool {
 			return false
 		}
 	}
-	client := p.clients[c.ClientID]
-	if client == nil || issuedBefore(c, client.Created) {
-		return false
-	}
-	if c.Subject == c.ClientID {
-		return true
-	}
-	user := p.users[c.Subject]
-	return user != nil && !user.Disabled && !issuedBefore(c, user.since())
-}
-
-// issuedBefore finds tokens of somebody who had the same name before.
-func issuedBefore(c *auth.Claims, created time.Time) bool {
-	return c.IssuedAt == nil || c.IssuedAt.Time().Before(created.Truncate(time.Second))
+	return true
 }
 
 // issuer returns the name of the provider, as the client of r sees it.

@@ -16,13 +16,16 @@ import (
 var migrations embed.FS
 
 // store keeps objects and tickets.
-type store struct{ db *db.DB }
+type store struct {
+	db  *db.DB
+	now func() time.Time
+}
 
-func openStore(ctx context.Context, d *db.DB) (*store, error) {
+func openStore(ctx context.Context, d *db.DB, now func() time.Time) (*store, error) {
 	if err := d.Migrate(ctx, migrations); err != nil {
 		return nil, err
 	}
-	return &store{d}, nil
+	return &store{d, now}, nil
 }
 
 // load calls f with every object of a kind.
@@ -122,7 +125,8 @@ type ticket struct {
 	body    any
 }
 
-// put keeps a ticket; it reports whether there was none with this hash.
+// put keeps a ticket; it reports whether there was none with this hash. Those that
+// are expired go, so that there are never many more than what is valid.
 func (s *store) put(ctx context.Context, t ticket) (fresh bool, err error) {
 	text, err := json.Marshal(t.body)
 	if err != nil {
@@ -130,6 +134,9 @@ func (s *store) put(ctx context.Context, t ticket) (fresh bool, err error) {
 	}
 	err = s.write(ctx, func(c *db.Conn) error {
 		fresh = false
+		if err := sweep(c, s.now()); err != nil {
+			return err
+		}
 		if t.kind == ticketRevoked {
 			if err := announce(c); err != nil {
 				return err
@@ -182,9 +189,9 @@ func (s *store) removeFamily(ctx context.Context, family string) error {
 	})
 }
 
-// sweep deletes what is expired.
-func (s *store) sweep(ctx context.Context, now time.Time) error {
-	return s.write(ctx, func(c *db.Conn) error { return c.Exec("DELETE FROM ticket WHERE expires <= $1", now.Unix()) })
+// sweep deletes the tickets that are expired.
+func sweep(c *db.Conn, now time.Time) error {
+	return c.Exec("DELETE FROM ticket WHERE expires <= $1", now.Unix())
 }
 
 // revoked calls f with everything that was taken back and could still be shown.
@@ -205,11 +212,14 @@ func (s *store) revoked(ctx context.Context, now time.Time, f func(id string, un
 // then; it is forgotten after until.
 func (s *store) failure(ctx context.Context, who string, now, until time.Time) (n int64, err error) {
 	err = s.write(ctx, func(c *db.Conn) error {
+		if err := sweep(c, now); err != nil {
+			return err
+		}
 		return c.Query("INSERT INTO ticket (hash, kind, family, expires, body) VALUES ($1, $2, '', $3, '1') ON CONFLICT (hash) DO UPDATE SET expires = excluded.expires,"+
-			" body = CASE WHEN ticket.expires <= $4 THEN '1' ELSE CAST(CAST(ticket.body AS BIGINT) + 1 AS TEXT) END RETURNING body", func(r *db.Stmt) error {
+			" body = CAST(CAST(ticket.body AS BIGINT) + 1 AS TEXT) RETURNING body", func(r *db.Stmt) error {
 			n, err = strconv.ParseInt(r.ColText(0), 10, 64)
 			return err
-		}, "failure:"+hashSecret(who), ticketFailure, until.Unix(), now.Unix())
+		}, "failure:"+hashSecret(who), ticketFailure, until.Unix())
 	})
 	return n, err
 }

@@ -44,6 +44,7 @@ type grant struct {
 	Encounter string    `json:"encounter,omitempty"`
 	Banner    bool      `json:"banner,omitempty"`
 	Nonce     string    `json:"nonce,omitempty"`
+	Epoch     string    `json:"epoch,omitempty"`
 	AuthTime  time.Time `json:"authTime"`
 
 	// For codes only.
@@ -51,13 +52,6 @@ type grant struct {
 	Challenge   string `json:"challenge,omitempty"`
 	// Used is set by the first use of a code or a refresh token.
 	Used bool `json:"used,omitempty"`
-}
-
-// stands reports whether the user of a grant may still log in, and has not got
-// another password since.
-func (p *Provider) stands(g *grant) bool {
-	u, ok := p.user(g.User)
-	return ok && !u.Disabled && !g.AuthTime.Before(u.since())
 }
 
 func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) error {
@@ -142,7 +136,7 @@ func (p *Provider) clientToken(r *http.Request, c *Client, form url.Values) (*to
 			return nil, refused("invalid_scope", clip(s)+" needs a user; a client on its own asks for system/ scopes, or for none")
 		}
 	}
-	return p.issue(r, &grant{Client: c.ID, User: c.ID, Scopes: scopes, At: at, Audience: audience}, "")
+	return p.issue(r, &grant{Client: c.ID, User: c.ID, Epoch: c.epoch(), Scopes: scopes, At: at, Audience: audience}, "")
 }
 
 // target reads which part of the server a token is for: resource (RFC 8707),
@@ -194,7 +188,7 @@ func (p *Provider) codeToken(r *http.Request, c *Client, form url.Values) (*toke
 		return nil, refused("invalid_grant", "code_verifier does not fit")
 	}
 	p.d.Who(r, g.User, c.ID)
-	if !p.stands(&g) {
+	if !p.caughtUp(r.Context(), func() bool { return p.stands(&g) }) {
 		return nil, bad
 	}
 	if err := p.use(r.Context(), hash, family, g); err != nil {
@@ -242,7 +236,7 @@ func (p *Provider) refreshToken(r *http.Request, c *Client, form url.Values) (*t
 		return nil, bad
 	}
 	p.d.Who(r, g.User, c.ID)
-	if !p.stands(&g) {
+	if !p.caughtUp(r.Context(), func() bool { return p.stands(&g) }) {
 		return nil, bad
 	}
 	narrowed := g.Scopes
@@ -271,7 +265,7 @@ func (p *Provider) issueNarrowed(r *http.Request, g *grant, family string, scope
 	claims := &auth.Claims{
 		Issuer: p.issuer(r), Subject: g.User, Audience: auth.Strings{auth.ScopeAudience(g.At)},
 		IssuedAt: auth.At(now), NotBefore: auth.At(now), Expiry: auth.At(now.Add(p.d.AccessTime)), ID: newSecret()[:22],
-		ClientID: g.Client, Scope: scopes, Session: family, Patient: g.Patient,
+		ClientID: g.Client, Scope: scopes, Session: family, Patient: g.Patient, Epoch: g.Epoch,
 	}
 	if g.Audience != "" {
 		claims.Audience = append(claims.Audience, g.Audience)
