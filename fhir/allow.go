@@ -9,14 +9,6 @@ import (
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
-// wholePerms is what a SMART scope of the system must permit for a verb on the
-// whole service, besides the role (Bulk Data Access 2.0, "Scopes"). A token of a
-// patient or a user has no such verb, one about some types only as far as AllowTypes says.
-var wholePerms = map[Verb]auth.Perms{
-	VerbExport: auth.PermRead,
-	VerbImport: auth.PermCreate | auth.PermUpdate | auth.PermDelete,
-}
-
 // Allow returns nil when the principal of ctx may use a verb on the whole
 // service: for work that is no interaction, such as an export.
 func (s *Service) Allow(ctx context.Context, verb Verb) error {
@@ -42,10 +34,10 @@ func (s *Service) AllowTypes(ctx context.Context, verb Verb) ([]string, error) {
 		return nil, nil
 	}
 	var types []string
-	perms, ok := wholePerms[verb]
+	perms := needs[verb].whole
 	for _, sc := range who.Scopes {
 		switch {
-		case !ok || sc.For != auth.ForSystem || sc.Query != "" || sc.Perms&perms != perms:
+		case perms == 0 || sc.For != auth.ForSystem || sc.Query != "" || sc.Perms&perms != perms:
 		case sc.Type == "*":
 			return nil, nil
 		default:

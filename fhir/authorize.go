@@ -6,31 +6,46 @@ import (
 	"github.com/hygeia-health/hygeia/platform/auth"
 )
 
-// verbActions says what each verb needs. A verb that is not in the table needs
-// more than anybody can have.
-var verbActions = map[Verb]auth.Actions{
-	VerbRead:         auth.FHIRRead,
-	VerbVRead:        auth.FHIRRead,
-	VerbHistory:      auth.FHIRRead,
-	VerbSearch:       auth.FHIRRead,
-	VerbCreate:       auth.FHIRCreate,
-	VerbUpdate:       auth.FHIRUpdate,
-	VerbPatch:        auth.FHIRUpdate | auth.FHIRRead, // a test, an error and the answer tell what is there
-	VerbDelete:       auth.FHIRDelete,
-	VerbPurgeHistory: auth.FHIRHardDelete,
-	VerbImport:       auth.FHIRImport,
-	VerbExport:       auth.FHIRExport,
-	VerbReindex:      auth.FHIRReindex,
-	VerbParamStatus:  auth.FHIRRead,
-	VerbParamSwitch:  auth.FHIRSearchParams,
+// need is what a verb asks of whoever wants it: the actions of a role and, of a
+// token with SMART scopes, permissions besides.
+type need struct {
+	actions auth.Actions
+	// perms are those of a scope about the resource type; one of them is enough.
+	perms []auth.Perms
+	// whole are those of a scope of the system, for work on the whole service (Bulk
+	// Data Access 2.0, "Scopes"). A token about some types only has the verb as far
+	// as AllowTypes says.
+	whole auth.Perms
 }
 
-// actionsOf returns what an interaction needs.
+// needs holds every verb that the Service answers or allows. One that is not in
+// the table needs more than anybody can have; without perms and whole no token with SMART
+// scopes has it.
+var needs = map[Verb]need{
+	VerbRead:    {actions: auth.FHIRRead, perms: []auth.Perms{auth.PermRead}},
+	VerbVRead:   {actions: auth.FHIRRead, perms: []auth.Perms{auth.PermRead}},
+	VerbHistory: {actions: auth.FHIRRead, perms: []auth.Perms{auth.PermRead}},
+	VerbSearch:  {actions: auth.FHIRRead, perms: []auth.Perms{auth.PermSearch}},
+	VerbCreate:  {actions: auth.FHIRCreate, perms: []auth.Perms{auth.PermCreate}},
+	VerbUpdate:  {actions: auth.FHIRUpdate, perms: []auth.Perms{auth.PermUpdate, auth.PermCreate}},
+	// A test, an error and the answer of a patch tell what is there.
+	VerbPatch:        {actions: auth.FHIRUpdate | auth.FHIRRead, perms: []auth.Perms{auth.PermUpdate}},
+	VerbDelete:       {actions: auth.FHIRDelete, perms: []auth.Perms{auth.PermDelete}},
+	VerbPurgeHistory: {actions: auth.FHIRHardDelete},
+	VerbImport:       {actions: auth.FHIRImport, whole: auth.PermCreate | auth.PermUpdate | auth.PermDelete},
+	VerbExport:       {actions: auth.FHIRExport, whole: auth.PermRead},
+	VerbReindex:      {actions: auth.FHIRReindex},
+	VerbParamStatus:  {actions: auth.FHIRRead},
+	VerbParamSwitch:  {actions: auth.FHIRSearchParams},
+}
+
+// actionsOf returns the actions that an interaction needs.
 func actionsOf(in *Interaction) auth.Actions {
-	a, ok := verbActions[in.Verb]
+	n, ok := needs[in.Verb]
 	if !ok {
 		return auth.All
 	}
+	a := n.actions
 	if in.HardDelete {
 		a |= auth.FHIRHardDelete
 	}
@@ -65,19 +80,12 @@ func (s *Service) authorize(ctx context.Context, in *Interaction) error {
 	return s.scoped(ctx, in)
 }
 
-// verbPerms says which permissions of a SMART scope each verb needs; one of
-// them is enough.
-var verbPerms = map[Verb][]auth.Perms{
-	VerbRead: {auth.PermRead}, VerbVRead: {auth.PermRead}, VerbHistory: {auth.PermRead}, VerbSearch: {auth.PermSearch},
-	VerbCreate: {auth.PermCreate}, VerbUpdate: {auth.PermUpdate, auth.PermCreate}, VerbPatch: {auth.PermUpdate}, VerbDelete: {auth.PermDelete},
-}
-
 // scoped refuses what no scope of the token is about, before anything is read.
 func (s *Service) scoped(ctx context.Context, in *Interaction) error {
 	if !auth.From(ctx).Limited {
 		return nil
 	}
-	for _, p := range verbPerms[in.Verb] {
+	for _, p := range needs[in.Verb].perms {
 		a, err := s.access(ctx, p)
 		if err != nil {
 			continue

@@ -157,7 +157,7 @@ func (b *Batch) Store(ctx context.Context, settle func() error) error {
 	default:
 		wait := im.Import(ctx, b.ops)
 		b.wait = func() (done []Imported, err error) {
-			err = b.s.defined(ctx, false, func() error {
+			err = b.s.defined(ctx, b.s.FollowParams, func() error {
 				if wait == nil {
 					wait = im.Import(ctx, b.ops)
 				}

@@ -230,13 +230,9 @@ func (s *Service) loadDisabled(ctx context.Context, edition int64) (stored bool,
 // parameters changed.
 const outdatedTries = 5
 
-// defined calls f again when it fails because the search parameters changed.
-// The caller holds params.mu if held is set.
-func (s *Service) defined(ctx context.Context, held bool, f func() error) error {
-	load := s.FollowParams
-	if held {
-		load = s.loadParams
-	}
+// defined calls f again when it fails because the search parameters changed, after
+// load has read them: FollowParams, or loadParams where the caller holds params.mu.
+func (s *Service) defined(ctx context.Context, load func(context.Context) error, f func() error) error {
 	for range outdatedTries {
 		err := f()
 		if !errors.Is(err, ErrOutdated) {
@@ -255,7 +251,7 @@ func (s *Service) Reindex(ctx context.Context, from ReindexFrom) (next ReindexFr
 	if !ok {
 		return from, fault.New(fault.NotImplemented, "this store cannot be indexed again")
 	}
-	err = s.defined(ctx, false, func() error {
+	err = s.defined(ctx, s.FollowParams, func() error {
 		next, err = r.Reindex(ctx, from)
 		return err
 	})
@@ -322,7 +318,7 @@ func (s *Service) readParam(k Key, stored []byte) (*custom, bool, error) {
 // and defined after.
 func (s *Service) commit(ctx context.Context, c *Change) (done []Applied, err error) {
 	if !slices.ContainsFunc(c.Ops, func(op Op) bool { return op.Key.Type == "SearchParameter" }) {
-		err = s.defined(ctx, false, func() error {
+		err = s.defined(ctx, s.FollowParams, func() error {
 			done, err = s.store.Apply(ctx, c)
 			return err
 		})
@@ -330,7 +326,7 @@ func (s *Service) commit(ctx context.Context, c *Change) (done []Applied, err er
 	}
 	s.params.mu.Lock()
 	defer s.params.mu.Unlock()
-	err = s.defined(ctx, true, func() error {
+	err = s.defined(ctx, s.loadParams, func() error {
 		if err := s.checkParams(c.Ops); err != nil {
 			return err
 		}

@@ -64,7 +64,7 @@ func (s *Service) IndexOf(ctx context.Context, in *Interaction) ([]IndexEntry, e
 		if !ok {
 			return nil, fault.New(fault.NotImplemented, "this store cannot be indexed again")
 		}
-		if err := s.defined(ctx, false, func() error { return store.ReindexOne(ctx, rec.Key) }); err != nil {
+		if err := s.defined(ctx, s.FollowParams, func() error { return store.ReindexOne(ctx, rec.Key) }); err != nil {
 			return nil, err
 		}
 	}
