@@ -54,8 +54,8 @@
 // body.go, patch.go, respond.go (single resources), page.go (searchset and
 // history), bundle.go and entry.go (batch and transaction), outcome.go (the one
 // table from fault.Kind to status), subset.go (_summary, _elements), binary.go,
-// provenance.go, bulk.go, reindex.go, capability.go with capability_include.go,
-// audit.go.
+// provenance.go, bulk.go, reindex.go, paramstatus.go, capability.go with
+// capability_include.go, audit.go.
 //
 // [R4 section 3.1.0]: http://hl7.org/fhir/R4/http.html
 package fhirhttp

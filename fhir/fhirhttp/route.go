@@ -243,7 +243,7 @@ func (t *target) parseType(seg []string) error {
 		t.place = atStatusSearch
 		return nil
 	}
-	if !validID(seg[0]) {
+	if !fhir.ValidID(seg[0]) {
 		return fault.New(fault.Invalid, "the id in the URL is not a FHIR id: 1 to 64 of A-Z a-z 0-9 - .")
 	}
 	t.id = seg[0]
@@ -260,7 +260,7 @@ func (t *target) parseInstance(seg []string) error {
 		t.place = atInstanceHistory
 		return nil
 	case seg[0] == "_history" && len(seg) == 2:
-		if !validID(seg[1]) {
+		if !fhir.ValidID(seg[1]) {
 			return fault.New(fault.Invalid, "the version in the URL is not a FHIR id")
 		}
 		t.place, t.version = atVersion, seg[1]
@@ -444,20 +444,6 @@ func split(path string, buf *[maxSegments]string) ([]string, error) {
 		path = rest
 	}
 	return seg, nil
-}
-
-// validID reports whether s is an id (R4 section 2.24.0.1): [A-Za-z0-9\-\.]{1,64}.
-func validID(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c-'0' > 9 && c|0x20-'a' > 25 && c != '-' && c != '.' {
-			return false
-		}
-	}
-	return true
 }
 
 // unknownType explains a first segment that is no resource type; names are

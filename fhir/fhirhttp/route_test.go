@@ -96,7 +96,7 @@ func FuzzRoute(f *testing.F) {
 			}
 			return
 		}
-		if tg.id != "" && !validID(tg.id) || tg.version != "" && !validID(tg.version) {
+		if tg.id != "" && !fhir.ValidID(tg.id) || tg.version != "" && !fhir.ValidID(tg.version) {
 			t.Fatalf("%q lets the id %q or version %q through", path, tg.id, tg.version)
 		}
 		if tg.allow() == "" {
