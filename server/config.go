@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -139,6 +140,9 @@ func (i IdentityConfig) validate() error {
 		if strings.HasSuffix(i.Issuer, "/") {
 			return errors.New("identity.issuer: no slash at the end")
 		}
+		if strings.Contains(i.Issuer, "?") { // OpenID Connect Discovery 1.0 section 3
+			return errors.New("identity.issuer: no query at the end")
+		}
 	}
 	if i.Key != "" {
 		if text, err := secret(i.Key); err != nil {
@@ -265,6 +269,9 @@ func Defaults() Config {
 
 var domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 
+// methodName is a token of RFC 9110 section 5.6.2.
+var methodName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
 // Validate says what is wrong with c, naming the key; nil when nothing is.
 func (c *Config) Validate() error {
 	for _, check := range []func() error{
@@ -285,6 +292,9 @@ func (c *Config) Validate() error {
 func (c *Config) validateStorage() error {
 	if c.Data == "" {
 		return errors.New("data: a folder is needed")
+	}
+	if info, err := os.Stat(c.Data); err == nil && !info.IsDir() {
+		return fmt.Errorf("data: %s is no folder", c.Data)
 	}
 	if c.Database != "" {
 		if _, err := db.InSchema(c.Database, "x"); err != nil {
@@ -411,6 +421,15 @@ func (t TLSConfig) validate() error {
 			return fmt.Errorf("%s: %w", f.key, err)
 		}
 	}
+	if t.Cert != "" {
+		if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
+			return fmt.Errorf("tls.cert, tls.key: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		}
+	}
+	if t.ClientCA != "" {
+		_, err := t.authorities()
+		return err
+	}
 	return nil
 }
 
@@ -459,6 +478,11 @@ func (c CORSConfig) validate() error {
 			return fmt.Errorf("cors.origins: %q is no origin such as https://app.example.org", o)
 		}
 	}
+	for _, m := range c.Methods {
+		if !methodName.MatchString(m) {
+			return fmt.Errorf("cors.methods: %q is no method", m)
+		}
+	}
 	if c.MaxAge < 0 {
 		return errors.New("cors.max_age: may not be negative")
 	}
@@ -487,6 +511,28 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 				return fmt.Errorf("workspaces: service %s/%s is there twice", w.Name, s.Name)
 			}
 			seen[w.Name+"/"+s.Name] = true
+		}
+		if err := checkDestinations(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkDestinations refuses services that write into one of another kind. One that the
+// list does not name may have been made through the API.
+func checkDestinations(w WorkspaceConfig) error {
+	kinds := map[string]string{}
+	for _, s := range w.Services {
+		kinds[s.Name] = s.Kind
+	}
+	for _, s := range w.Services {
+		to := s.Destination
+		if s.ImagingStudy != nil {
+			to = s.ImagingStudy.Destination
+		}
+		if kind := kinds[to]; kind != "" && kind != string(manage.KindFHIR) {
+			return fmt.Errorf("workspaces: service %s/%s: destination: %s is of kind %s, and not fhir", w.Name, s.Name, to, kind)
 		}
 	}
 	return nil

@@ -53,10 +53,11 @@ var clientVariables = []string{"HYGEIA_CONFIG", "HYGEIA_URL", "HYGEIA_TOKEN", "H
 
 // loadEnv sets the keys that have a variable; an empty one counts as absent. An unknown HYGEIA_ variable is an
 // error as an unknown key is, except those that Kubernetes and Docker links put
-// beside every container for a service that happens to be called hygeia.
+// beside every container for a service that happens to be called hygeia, and those that the configuration
+// itself refers to as secrets.
 func loadEnv(c *Config, env []string) error {
 	byName := map[string]field{}
-	var names []string
+	var names, unknown []string
 	for _, f := range fields(c) {
 		byName[f.env()] = f
 		names = append(names, f.env())
@@ -71,10 +72,17 @@ func loadEnv(c *Config, env []string) error {
 			if strings.HasPrefix(name, "HYGEIA_SERVICE_") || strings.HasPrefix(name, "HYGEIA_PORT") {
 				continue
 			}
-			return fmt.Errorf("unknown variable %s%s", name, didYouMean(name, names))
+			unknown = append(unknown, name) // the keys that may refer to it need not all be set yet
+			continue
 		}
 		if err := f.set(value); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	secrets := append(newReferences(c), c.Identity.Key, c.Encryption.Keys)
+	for _, name := range unknown {
+		if !secrets.allow("env:" + name) {
+			return fmt.Errorf("unknown variable %s%s", name, didYouMean(name, names))
 		}
 	}
 	return nil
@@ -86,7 +94,7 @@ func decodeStrict(text []byte, name string, into any) error {
 	at := func(line int, format string, args ...any) error {
 		msg := fmt.Sprintf(format, args...)
 		if name == "" {
-			return fmt.Errorf("line %d: %s", line, msg)
+			return fmt.Errorf("line %d: %s", line, strings.TrimPrefix(msg, ": "))
 		}
 		return fmt.Errorf("%s:%d: %s", name, line, msg)
 	}

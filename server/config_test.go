@@ -110,6 +110,8 @@ func TestEnvErrors(t *testing.T) {
 		"HYGEIA_LIMITS_CONCURRENT=x":             `HYGEIA_LIMITS_CONCURRENT: "x" is no whole number`,
 		"HYGEIA_CORS_CREDENTIALS=maybe":          `HYGEIA_CORS_CREDENTIALS: "maybe" is neither true nor false`,
 		"HYGEIA_LIMITS_REQUESTS_PER_SECOND=1x":   `HYGEIA_LIMITS_REQUESTS_PER_SECOND: "1x" is no number`,
+		"HYGEIA_WORKSPACES=x":                    `HYGEIA_WORKSPACES: line 1: a list is expected`,
+		"HYGEIA_SECRETX=x":                       `unknown variable HYGEIA_SECRETX; did you mean "HYGEIA_SECRETS"?`,
 		"HYGEIA_WORKSPACES=[{nam: x}]":           `HYGEIA_WORKSPACES: line 1: unknown key "nam"; did you mean "name"?`,
 		"HYGEIA_WORKSPACES=[{name: [x], name: y": `HYGEIA_WORKSPACES: line 1: did not find expected ',' or '}'`,
 	} {
@@ -117,6 +119,25 @@ func TestEnvErrors(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("%s:\ngot  %v\nwant %s", env, err, want)
 		}
+	}
+}
+
+// A variable that holds a secret is known when the configuration refers to it.
+func TestEnvOfSecrets(t *testing.T) {
+	for _, env := range [][]string{
+		{"HYGEIA_SECRET_HUB=x"}, // by the default of secrets
+		{"HYGEIA_HUB=x", "HYGEIA_SECRETS=env:HYGEIA_HUB"},
+		{"HYGEIA_MASTER=x", "HYGEIA_IDENTITY_KEY=env:HYGEIA_MASTER"},
+		{"HYGEIA_REST=x", "HYGEIA_ENCRYPTION_KEYS=env:HYGEIA_REST"},
+		{"HYGEIA_BROKER=x", `HYGEIA_WORKSPACES=[{name: ward, services: [{name: devices, kind: medtech, sources: [{password: "env:HYGEIA_BROKER"}]}]}]`},
+	} {
+		if _, err := server.Load(server.Source{Env: env}); err != nil {
+			t.Errorf("%s: %v", env, err)
+		}
+	}
+	_, err := server.Load(server.Source{Env: []string{"HYGEIA_SECRET_HUB=x", "HYGEIA_SECRETS=env:HUB"}})
+	if err == nil || !strings.HasPrefix(err.Error(), "unknown variable HYGEIA_SECRET_HUB") {
+		t.Error(err)
 	}
 }
 

@@ -62,13 +62,18 @@ func newReferences(cfg *Config) references {
 	return out
 }
 
+// allow reports whether ref is among the references.
+func (r references) allow(ref string) bool {
+	return slices.ContainsFunc(r, func(allowed string) bool {
+		begin, open := strings.CutSuffix(allowed, "*")
+		return allowed == ref || open && strings.HasPrefix(ref, begin)
+	})
+}
+
 // secret resolves a reference that is allowed.
 func (r references) secret(ref string) (string, error) {
 	kind, where, _ := strings.Cut(ref, ":")
-	if kind == "file" && filepath.Clean(where) != where || !slices.ContainsFunc(r, func(allowed string) bool {
-		begin, open := strings.CutSuffix(allowed, "*")
-		return allowed == ref || open && strings.HasPrefix(ref, begin)
-	}) {
+	if kind == "file" && filepath.Clean(where) != where || !r.allow(ref) {
 		return "", fmt.Errorf("%.200q is not among the references that the operator allows: see secrets in the configuration", ref)
 	}
 	return secret(ref)

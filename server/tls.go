@@ -22,13 +22,9 @@ func (s *Server) openTLS() error {
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.ClientCA != "" {
-		pem, err := os.ReadFile(t.ClientCA)
+		pool, err := t.authorities()
 		if err != nil {
-			return fmt.Errorf("tls.client_ca: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("tls.client_ca: %s holds no certificate", t.ClientCA)
+			return err
 		}
 		cfg.ClientCAs, cfg.ClientAuth = pool, tls.RequireAndVerifyClientCert
 	}
@@ -54,4 +50,17 @@ func (s *Server) openTLS() error {
 	}
 	s.acme.Serve(cfg)
 	return nil
+}
+
+// authorities reads tls.client_ca.
+func (t TLSConfig) authorities() (*x509.CertPool, error) {
+	pem, err := os.ReadFile(t.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("tls.client_ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls.client_ca: %s holds no certificate", t.ClientCA)
+	}
+	return pool, nil
 }
