@@ -50,18 +50,19 @@ type Interaction struct {
 	Body     resource.Node // the resource, for create, update, bundle, operations
 
 	// Conditions. The strings are search criteria as in a URL query.
-	IfNoneExist      string // create
-	HasIfNoneExist   bool   // so that an empty header can be refused
-	Conditional      bool   // update, delete, patch by criteria (in Params) instead of by ID
-	IfMatch          string // raw ETag
-	IfNoneMatch      string // raw ETag
-	IfModifiedSince  time.Time
-	HardDelete       bool
-	Unlink           bool // _remove-references=true, with HardDelete
-	KeepNoOldVersion bool // _meta-history=false
-	MustNotExist     bool // update: Conflict when the id is taken, for callers inside the program
-	Strict           bool // Prefer: handling=strict
-	Partial          bool // x-ms-use-partial-indices: see search.ParseOptions
+	IfNoneExist       string // create
+	HasIfNoneExist    bool   // so that an empty header can be refused
+	Conditional       bool   // update, delete, patch by criteria (in Params) instead of by ID
+	IfMatch           string // raw ETag
+	IfNoneMatch       string // raw ETag
+	IfModifiedSince   time.Time
+	IfUnmodifiedSince time.Time // of a read
+	HardDelete        bool
+	Unlink            bool // _remove-references=true, with HardDelete
+	KeepNoOldVersion  bool // _meta-history=false
+	MustNotExist      bool // update: Conflict when the id is taken, for callers inside the program
+	Strict            bool // Prefer: handling=strict
+	Partial           bool // x-ms-use-partial-indices: see search.ParseOptions
 
 	FullURL string // of a Bundle entry; urn:uuid:... targets of references
 	Base    string // absolute base URL of this service, no trailing slash: what a reference may begin with and still be local

@@ -33,8 +33,5 @@ func (s *Service) vread(ctx context.Context, in *Interaction) (*Response, error)
 	if rec.Deleted {
 		return nil, gone(k, rec.Version)
 	}
-	if unchangedSince(in, rec) {
-		return nil, &fault.Error{Kind: fault.NotModified, Msg: "not modified", Version: rec.Version}
-	}
-	return &Response{Status: 200, Record: &rec}, nil
+	return answer(in, rec)
 }

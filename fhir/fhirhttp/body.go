@@ -185,9 +185,12 @@ func (x *exchange) readForm() error {
 	if h == "" && x.r.ContentLength == 0 {
 		return nil
 	}
-	typ, _, err := mime.ParseMediaType(h)
+	typ, params, err := mime.ParseMediaType(h)
 	if err != nil || typ != "application/x-www-form-urlencoded" {
 		return fault.New(fault.Unsupported, "a _search needs Content-Type application/x-www-form-urlencoded, not %q", printable(h))
+	}
+	if err := checkParams(params); err != nil {
+		return err
 	}
 	if err := x.readBody(); err != nil {
 		return err

@@ -128,6 +128,11 @@ func TestTransaction(t *testing.T) {
 		}},
 		{do: "GET /Observation?_count=1", status: 200, want: map[string]string{"entry.#": "1"}, not: []string{"urn:uuid"}, has: []string{`"reference":"Patient/n`}},
 		{do: "POST /", status: 200, body: bundleOf("transaction", entryOf(urn, "POST", "Patient", pat, `,"ifNoneExist":"family=Meyer"`)), want: map[string]string{"entry.0.response.status": "200"}},
+	}}, {name: "what is wrong with a read is found before anything is written", steps: []step{
+		{do: "POST /", status: 400, body: bundleOf("transaction", entryOf("", "PUT", "Patient/p1", pat, ""), entryOf("", "GET", "Patient/p1?_summary=odd", "", "")), has: []string{"Bundle.entry[1].request.url"}},
+		{do: "GET /Patient/p1", status: 404},
+		{do: "POST /", status: 400, headers: []string{"Prefer", "handling=strict"}, body: bundleOf("transaction", entryOf("", "PUT", "Patient/p1", pat, ""), entryOf("", "GET", "Patient/p1?foo=bar", "", ""))},
+		{do: "GET /Patient/p1", status: 404},
 	}}, {name: "failure", steps: []step{
 		{do: "PUT /Patient/p9", body: `{"resourceType":"Patient","id":"p9"}`, status: 201},
 		{do: "POST /", status: 400, has: []string{"Bundle.entry[1]"}, body: bundleOf("transaction",

@@ -164,7 +164,10 @@ func (x *exchange) routeEntry(method, url string, in *fhir.Interaction) error {
 	if err := checkConditions(in); err != nil {
 		return err
 	}
-	return setControls(in)
+	if err := setControls(in); err != nil {
+		return err
+	}
+	return new(view).set(in) // before anything is written: afterwards it is too late to refuse
 }
 
 func before(s, sep string) string {

@@ -3,6 +3,7 @@ package fhirhttp
 import (
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,13 +50,17 @@ func (x *exchange) negotiate() error {
 		}
 	}
 	x.in.Strict = x.prefer.strict
-	if vals, ok := x.in.Params["_pretty"]; ok {
-		switch vals[0] {
-		case "true":
-			x.format.pretty = true
-		case "false":
-		default:
-			return fault.At(fault.Invalid, "value", "", "_pretty must be true or false, not %q", printable(vals[0]))
+	v, ok, err := once(&x.in, "_pretty")
+	if err != nil {
+		return err
+	}
+	switch v {
+	case "true":
+		x.format.pretty = true
+	case "false":
+	default:
+		if ok {
+			return fault.At(fault.Invalid, "value", "", "_pretty must be true or false, not %q", printable(v))
 		}
 	}
 	return x.view.set(&x.in)
@@ -64,24 +69,42 @@ func (x *exchange) negotiate() error {
 // setFormat chooses the format by _format, which overrides Accept (R4 section
 // 3.1.0.1.11), or by Accept.
 func (x *exchange) setFormat() error {
-	vals, ok := x.in.Params["_format"]
+	v, ok, err := once(&x.in, "_format")
+	if err != nil {
+		return err
+	}
 	if !ok {
 		return x.accept(strings.Join(x.r.Header["Accept"], ","))
 	}
 	// A plus sign that was not escaped arrives as a blank.
-	typ, _, _ := strings.Cut(strings.ReplaceAll(vals[0], " ", "+"), ";")
-	switch typ = strings.ToLower(typ); typ {
+	name, params, _ := strings.Cut(v, ";")
+	typ, q := mediaRange(strings.ReplaceAll(strings.TrimSpace(name), " ", "+") + ";" + params)
+	switch typ {
 	case "json":
 		typ = "application/fhir+json"
 	case "xml":
 		typ = "application/fhir+xml"
 	}
 	ct := fhirType(typ)
-	if ct == nil {
-		return notAcceptable("_format=" + printable(vals[0]))
+	if ct == nil || q == 0 {
+		return notAcceptable("_format=" + printable(v))
 	}
 	x.format.set(ct)
 	return nil
+}
+
+// once returns the value of a parameter that must not have two different ones.
+func once(in *fhir.Interaction, name string) (v string, ok bool, err error) {
+	vals := in.Params[name]
+	if len(vals) == 0 {
+		return "", false, nil
+	}
+	for _, other := range vals[1:] {
+		if other != vals[0] {
+			return "", false, fault.At(fault.Invalid, "invalid", "", "%s is given twice, as %q and %q", name, printable(vals[0]), printable(other))
+		}
+	}
+	return vals[0], true, nil
 }
 
 // accept chooses the format by the Accept header.
@@ -93,23 +116,31 @@ func (x *exchange) accept(header string) error {
 		x.format.set(typeJSON)
 		return nil
 	}
-	best, quality := []string(nil), 0.0
-	top, topQuality := "", 0.0
+	ranges := mediaRanges(header)
+	var best, xml []string
+	quality, xmlQuality := 0.0, 0.0
+	top := mediaType{}
 	browser := strings.Contains(header, "text/html") // it ranks XML before */*, and shows JSON better
-	for r := range strings.SplitSeq(header, ",") {
-		typ, q := mediaRange(r)
-		if q > topQuality {
-			top, topQuality = typ, q
+	for _, r := range ranges {
+		if r.q > top.q {
+			top = r
 		}
-		if q <= quality || browser && (typ == "application/xml" || typ == "text/xml") {
-			continue
-		}
-		if ct := acceptType(typ); ct != nil {
-			best, quality = ct, q
+		ct := acceptType(r.name, ranges)
+		switch {
+		case ct == nil:
+		case browser && plainXML(r.name):
+			if r.q > xmlQuality {
+				xml, xmlQuality = ct, r.q
+			}
+		case r.q > quality:
+			best, quality = ct, r.q
 		}
 	}
+	if best == nil {
+		best = xml
+	}
 	binary := x.in.Type == "Binary" && (x.in.Verb == fhir.VerbRead || x.in.Verb == fhir.VerbVRead)
-	if binary && top != "" && (acceptType(top) == nil || plainXML(top)) && !strings.HasPrefix(top, "application/fhir") {
+	if binary && top.q > 0 && (acceptType(top.name, nil) == nil || plainXML(top.name)) && !strings.HasPrefix(top.name, "application/fhir") {
 		x.format.raw = true
 		return nil
 	}
@@ -118,6 +149,21 @@ func (x *exchange) accept(header string) error {
 	}
 	x.format.set(best)
 	return nil
+}
+
+// mediaType is one part of an Accept header.
+type mediaType struct {
+	name string
+	q    float64 // 0 for what is not wanted
+}
+
+// mediaRanges splits an Accept header.
+func mediaRanges(header string) (out []mediaType) {
+	for part := range strings.SplitSeq(header, ",") {
+		name, q := mediaRange(part)
+		out = append(out, mediaType{name, q})
+	}
+	return out
 }
 
 // mediaRange splits one part of an Accept header. The quality is 0 for what is not wanted.
@@ -142,15 +188,29 @@ func mediaRange(s string) (typ string, q float64) {
 	return typ, q
 }
 
-// acceptType returns the Content-Type for a media range, nil if there is none.
-func acceptType(typ string) []string {
-	switch typ {
-	case "*/*", "application/*":
-		return typeFHIR
-	case "text/*":
-		return typeText
+// wildcards are the formats that a media range with a star stands for, the best first.
+var wildcards = map[string][]string{
+	"*/*":           {"application/fhir+json", "application/fhir+xml", "application/json", "application/xml", "text/json", "text/xml"},
+	"application/*": {"application/fhir+json", "application/fhir+xml", "application/json", "application/xml"},
+	"text/*":        {"text/json", "text/xml"},
+}
+
+// acceptType returns the Content-Type for a media range, nil if there is none. What
+// the header says of a format by name, or by text/*, goes before what a wider range
+// of it says (RFC 9110 section 12.5.1).
+func acceptType(name string, header []mediaType) []string {
+	formats, ok := wildcards[name]
+	if !ok {
+		return fhirType(name)
 	}
-	return fhirType(typ)
+	for _, f := range formats {
+		group, _, _ := strings.Cut(f, "/")
+		closer := func(r mediaType) bool { return r.name == f || name == "*/*" && r.name == group+"/*" }
+		if !slices.ContainsFunc(header, closer) {
+			return fhirType(f)
+		}
+	}
+	return nil
 }
 
 // fhirType returns the Content-Type of the answer for one of the names of a format.
@@ -200,6 +260,9 @@ func notAcceptable(what string) error {
 // JSON from XML.
 func (x *exchange) bodyType() (isXML bool, err error) {
 	h := x.r.Header.Get("Content-Type")
+	if len(x.r.Header["Content-Type"]) > 1 {
+		return false, fault.New(fault.Unsupported, "Content-Type is given more than once")
+	}
 	switch h {
 	case "application/fhir+json", "application/json", "application/fhir+json; charset=utf-8":
 		return false, nil
@@ -239,18 +302,32 @@ const (
 type prefer struct {
 	returns returns
 	strict  bool
+
+	hasReturn, hasHandling bool
 }
 
 // parse reads one Prefer header. A preference that cannot be met is left aside,
 // as RFC 7240 section 2 demands; there are clients that ask for
 // return=presentation. Only handling is checked: who misspells strict would get
-// the opposite. With every it is an error, as for Azure Health Data Services.
+// the opposite. With every it is an error, as for Azure Health Data Services. Of a
+// preference that is given several times the first counts (same section).
 func (p *prefer) parse(h string, every bool) error {
-	for tok := range strings.FieldsFuncSeq(h, func(r rune) bool { return r == ',' || r == ';' }) {
+	quoted := false
+	separator := func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return !quoted && (r == ',' || r == ';')
+	}
+	for tok := range strings.FieldsFuncSeq(h, separator) {
 		name, val, _ := strings.Cut(strings.TrimSpace(tok), "=")
 		val = strings.Trim(strings.TrimSpace(val), `"`)
 		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "return":
+			if p.hasReturn {
+				continue
+			}
+			p.hasReturn = true
 			switch strings.ToLower(val) {
 			case "minimal":
 				p.returns = returnMinimal
@@ -264,13 +341,11 @@ func (p *prefer) parse(h string, every bool) error {
 				}
 			}
 		case "handling":
-			switch val {
-			case "strict":
-				p.strict = true
-			case "lenient":
-				p.strict = false
-			default:
+			if val != "strict" && val != "lenient" {
 				return fault.At(fault.Invalid, "value", "", "Prefer: handling must be strict or lenient, not %q", printable(val))
+			}
+			if !p.hasHandling {
+				p.strict, p.hasHandling = val == "strict", true
 			}
 		}
 	}
@@ -283,17 +358,23 @@ func (x *exchange) setConditions() error {
 	if v, ok := h["If-None-Exist"]; ok {
 		x.in.IfNoneExist, x.in.HasIfNoneExist = strings.Join(v, "&"), true
 	}
+	read := x.in.Method == http.MethodGet
 	if v := h["If-Match"]; len(v) > 0 {
-		x.in.IfMatch = v[0]
-		if v[0] == "" || len(v) > 1 {
+		x.in.IfMatch = strings.Join(v, ",")
+		if v[0] == "" || len(v) > 1 && !read {
 			return fault.At(fault.Invalid, "value", "", `If-Match must be one entity tag such as W/"1"`)
 		}
 	}
 	if v := h["If-None-Match"]; len(v) > 0 {
 		x.in.IfNoneMatch = strings.Join(v, ",")
 	}
-	if _, ok := h["If-Unmodified-Since"]; ok && x.in.Method != http.MethodGet {
-		return fault.At(fault.Invalid, "not-supported", "", "If-Unmodified-Since is not offered; send If-Match with the version")
+	if v := h["If-Unmodified-Since"]; len(v) > 0 {
+		if !read {
+			return fault.At(fault.Invalid, "not-supported", "", "If-Unmodified-Since is not offered; send If-Match with the version")
+		}
+		if t, err := http.ParseTime(v[0]); err == nil {
+			x.in.IfUnmodifiedSince = t
+		}
 	}
 	if v := h["If-Modified-Since"]; len(v) > 0 {
 		// RFC 9110 section 13.1.3: an invalid date must be ignored.

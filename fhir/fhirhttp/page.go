@@ -81,7 +81,7 @@ func (x *exchange) appendPage(dst []byte, in *fhir.Interaction, resp *fhir.Respo
 	first := true
 	outcome := len(resp.Dropped)+len(page.Explain) > 0
 	if outcome && x.h.opt.AHDS && !history {
-		dst, outcome = appendWarnings(appendSep(dst, &first), resp, history), false
+		dst, outcome = appendWarnings(appendSep(dst, &first), in, resp), false
 	}
 	records := page.Records
 	if resp.Parts != nil {
@@ -114,7 +114,7 @@ func (x *exchange) appendPage(dst []byte, in *fhir.Interaction, resp *fhir.Respo
 		}
 	}
 	if outcome {
-		dst = appendWarnings(appendSep(dst, &first), resp, history)
+		dst = appendWarnings(appendSep(dst, &first), in, resp)
 	}
 	if !first {
 		dst = append(dst, ']')
@@ -334,9 +334,22 @@ func appendVersionInfo(dst []byte, version int64, seq fhir.Seq) []byte {
 }
 
 // appendWarnings appends the outcome entry that names the parameters left out,
-// and what _explain asked for.
-func appendWarnings(dst []byte, resp *fhir.Response, history bool) []byte {
-	dst = append(dst, `{"resource":{"resourceType":"OperationOutcome","issue":[`...)
+// and what _explain asked for. Each entry of a history must have a request and a
+// response (bdl-3 and bdl-4 of R4), so there the outcome is that of the response.
+func appendWarnings(dst []byte, in *fhir.Interaction, resp *fhir.Response) []byte {
+	if in.Verb == fhir.VerbHistory {
+		dst = append(dst, `{"request":{"method":"GET","url":`...)
+		dst = resource.AppendString(dst, searchPath(in))
+		dst = append(dst, `},"response":{"status":"200","outcome":`...)
+		return append(appendFindings(dst, resp), "}}"...)
+	}
+	dst = appendFindings(append(dst, `{"resource":`...), resp)
+	return append(dst, `,"search":{"mode":"outcome"}}`...)
+}
+
+// appendFindings appends the OperationOutcome of a page.
+func appendFindings(dst []byte, resp *fhir.Response) []byte {
+	dst = append(dst, `{"resourceType":"OperationOutcome","issue":[`...)
 	for i, w := range resp.Dropped {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -353,9 +366,5 @@ func appendWarnings(dst []byte, resp *fhir.Response, history bool) []byte {
 		}
 		dst = appendIssue(dst, fault.Issue{Severity: "information", Code: "informational", Diagnostics: line})
 	}
-	dst = append(dst, "]}"...)
-	if !history {
-		dst = append(dst, `,"search":{"mode":"outcome"}`...)
-	}
-	return append(dst, '}')
+	return append(dst, "]}"...)
 }

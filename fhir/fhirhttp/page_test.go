@@ -167,7 +167,7 @@ func TestHistory(t *testing.T) {
 		{do: "GET /_history?_sort=name", status: 400},
 		{do: "GET /_history?_before=2100-01-01", status: 400},
 		{do: "GET /_history?_since=2100-01-01", status: 200, want: map[string]string{"entry": ""}},
-		{do: "GET /_history?_at=2020&_count=2", status: 200, want: map[string]string{"link.0.url": base + "/_history?_count=2", "entry.2.resource.issue.0.severity": "warning"}},
+		{do: "GET /_history?_at=2020&_count=2", status: 200, want: map[string]string{"link.0.url": base + "/_history?_count=2", "entry.2.resource": "", "entry.2.request.method": "GET", "entry.2.request.url": "_history", "entry.2.response.status": "200", "entry.2.response.outcome.issue.0.severity": "warning"}},
 		{do: "GET /_history?_elements=id&_count=1", status: 200, has: []string{"_elements=id"}},
 		{do: "GET /Patient/n1/_history?_sort=_lastUpdated", status: 200, want: map[string]string{"entry.0.request.method": "POST"}},
 		{do: "POST /Patient/n1/_history", status: 405},

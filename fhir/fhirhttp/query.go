@@ -102,6 +102,28 @@ func onlyView(in *fhir.Interaction) error {
 	return nil
 }
 
+// onlyKnown refuses, for handling=strict, what a read leaves aside. Searches and
+// histories know their parameters themselves.
+func onlyKnown(in *fhir.Interaction) error {
+	switch in.Verb {
+	case fhir.VerbRead, fhir.VerbVRead, fhir.VerbCapabilities, fhir.VerbVersions:
+	default:
+		return nil
+	}
+	for name := range in.Params {
+		switch name {
+		case "_format", "_pretty", "_summary", "_elements":
+			continue
+		case "mode":
+			if in.Verb == fhir.VerbCapabilities {
+				continue
+			}
+		}
+		return fault.At(fault.Invalid, "not-supported", "", "the parameter %s is not supported here", printable(name))
+	}
+	return nil
+}
+
 func notSupported(param string, err error) error {
 	if err != nil {
 		return err
@@ -165,8 +187,17 @@ func (v *view) set(in *fhir.Interaction) error {
 	if in.Params == nil {
 		return nil
 	}
-	if vals, ok := in.Params["_summary"]; ok {
-		switch s := vals[len(vals)-1]; s {
+	if in.Strict {
+		if err := onlyKnown(in); err != nil {
+			return err
+		}
+	}
+	s, ok, err := once(in, "_summary")
+	if err != nil {
+		return err
+	}
+	if ok {
+		switch s {
 		case "false":
 		case "true", "text", "data":
 			v.summary = s
@@ -191,7 +222,7 @@ func (v *view) set(in *fhir.Interaction) error {
 		}
 		return nil // a search warns
 	}
-	if s := in.Params.Get("_summary"); s != "" && s != "false" {
+	if s != "" && s != "false" {
 		return fault.At(fault.Invalid, "invalid", "", "_elements and _summary=%s cannot be used together", s)
 	}
 	if in.Strict && in.Verb != fhir.VerbSearch { // a search says so itself

@@ -80,6 +80,11 @@ func TestInstance(t *testing.T) {
 			{do: "POST /Patient", body: pat, headers: []string{"Prefer", "return=OperationOutcome; handling=strict"}, status: 201, want: map[string]string{"resourceType": "OperationOutcome", "issue.0.severity": "information"}},
 			{do: "POST /Patient", body: pat, headers: []string{"Prefer", "return=everything"}, status: 201, want: map[string]string{"resourceType": "Patient"}},
 			{do: "POST /Patient", body: pat, headers: []string{"Prefer", "handling=harsh"}, status: 400},
+			{do: "POST /Patient", body: pat, headers: []string{"Prefer", "return=minimal, return=representation"}, status: 201, header: map[string]string{"Content-Length": "0"}},
+			{do: "POST /Patient", body: pat, headers: []string{"Prefer", "return=minimal", "Prefer", "return=representation"}, status: 201, header: map[string]string{"Content-Length": "0"}},
+			{do: "POST /Patient", body: pat, headers: []string{"Prefer", `foo="a,handling=harsh", RETURN="minimal"`}, status: 201, header: map[string]string{"Content-Length": "0"}},
+			{do: "GET /Patient?foo=bar", headers: []string{"Prefer", "handling=strict, handling=lenient"}, status: 400},
+			{do: "GET /Patient?foo=bar", headers: []string{"Prefer", "handling=lenient, handling=strict"}, status: 200},
 			{do: "POST /Patient", body: pat, headers: []string{"Prefer", "respond-async"}, status: 201},
 		}},
 		{name: "read", steps: []step{
@@ -103,7 +108,17 @@ func TestInstance(t *testing.T) {
 			{do: "GET /Patient/p1", headers: []string{"If-Modified-Since", "yesterday"}, status: 200},
 			{do: "GET /Patient/p1?_format=application/fhir+xml;fhirVersion=4.0", status: 200, header: map[string]string{"Content-Type": "application/fhir+xml; charset=utf-8"}},
 			{do: "GET /Patient?identifier=http://x.test/a;b|1", status: 200, has: []string{"a%3Bb"}},
-			{do: "GET /Patient/p1", headers: []string{"If-Unmodified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 200},
+			{do: "GET /Patient/p1", headers: []string{"If-Unmodified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 412},
+			{do: "GET /Patient/p1", headers: []string{"If-Unmodified-Since", "Fri, 01 Jan 2100 00:00:00 GMT"}, status: 200},
+			{do: "GET /Patient/p1", headers: []string{"If-Unmodified-Since", "yesterday"}, status: 200},
+			{do: "GET /Patient/p1", headers: []string{"If-Match", `W/"2"`}, status: 412},
+			{do: "HEAD /Patient/p1", headers: []string{"If-Match", `W/"2"`}, status: 412},
+			{do: "GET /Patient/p1/_history/1", headers: []string{"If-Match", `W/"2"`}, status: 412},
+			{do: "GET /Patient/p1", headers: []string{"If-Match", `W/"2", W/"1"`}, status: 200},
+			{do: "GET /Patient/p1", headers: []string{"If-Match", `W/"2"`, "If-Match", `"1"`}, status: 200},
+			{do: "GET /Patient/p1", headers: []string{"If-Match", "*"}, status: 200},
+			{do: "GET /Patient/p1", headers: []string{"If-Match", `W/"1"`, "If-None-Match", `W/"1"`}, status: 304},
+			{do: "PUT /Patient/p1", body: pat, headers: []string{"Content-Range", "bytes 0-9/100"}, status: 400, has: []string{"as a whole"}},
 			{do: "PUT /Patient/p1", body: pat, headers: []string{"If-Unmodified-Since", "Sat, 01 Jan 2000 00:00:00 GMT"}, status: 400},
 			{do: "POST /Patient", body: pat, headers: []string{"If-Match", `W/"1"`}, status: 400},
 		}},
@@ -159,6 +174,9 @@ func TestFormats(t *testing.T) {
 	get := func(url string, status int, headers ...string) step {
 		return step{do: "GET " + url, status: status, headers: headers}
 	}
+	as := func(accept, answer string) step {
+		return step{do: "GET /Patient/p1", headers: []string{"Accept", accept}, status: 200, header: map[string]string{"Content-Type": answer + "; charset=utf-8"}}
+	}
 	play(t, []scenario{{name: "negotiation", steps: []step{
 		create,
 		get("/Patient/p1?_format=json", 200),
@@ -182,6 +200,39 @@ func TestFormats(t *testing.T) {
 		get("/Patient/p1?_elements=name&_summary=text", 400),
 		get("/Patient/p1?_elements=name&_summary=false", 200),
 		get("/Patient/p1?%zz=1", 400),
+	}}, {name: "the range that is closer counts", steps: []step{
+		create,
+		as("application/fhir+json;q=0, */*", "application/fhir+xml"),
+		as("application/fhir+json;q=0.1, */*;q=0.2", "application/fhir+xml"),
+		as("application/*;q=0, */*", "text/json"),
+		as("application/fhir+json;q=0, application/fhir+xml;q=0, application/*", "application/json"),
+		as("*/*, application/fhir+xml", "application/fhir+json"),
+		as("application/fhir+xml;q=0.5, */*;q=0.1", "application/fhir+xml"),
+		as("application/xml, text/html;q=0.1", "application/xml"),
+		as("application/fhir+json; fhirVersion=3.0, application/fhir+json; fhirVersion=4.0", "application/fhir+json"),
+		get("/Patient/p1", 406, "Accept", "*/*;q=0"),
+	}}, {name: "given twice", steps: []step{
+		create,
+		get("/Patient/p1?_format=json&_format=xml", 400),
+		get("/Patient/p1?_format=json&_format=json", 200),
+		get("/Patient/p1?_format=json;fhirVersion=3.0", 406),
+		get("/Patient/p1?_format=JSON;fhirVersion=4.0", 200),
+		get("/Patient/p1?_pretty=true&_pretty=false", 400),
+		get("/Patient/p1?_pretty=", 400),
+		get("/Patient/p1?_summary=true&_summary=data", 400),
+		get("/Patient?_format=json&_format=xml", 400),
+		{do: "POST /Patient/_search?_format=json", body: "_format=xml", headers: []string{"Content-Type", form}, status: 400},
+		{do: "POST /Patient/_search", body: "name=x", headers: []string{"Content-Type", form + "; charset=iso-8859-1"}, status: 415},
+		{do: "POST /Patient", body: pat, headers: []string{"Content-Type", "application/fhir+json"}, status: 201},
+	}}, {name: "reads with handling=strict", steps: []step{
+		create,
+		get("/Patient/p1?foo=bar", 200),
+		get("/Patient/p1?foo=bar", 400, "Prefer", "handling=strict"),
+		get("/Patient/p1/_history/1?foo=bar", 400, "Prefer", "handling=strict"),
+		get("/metadata?foo=bar", 400, "Prefer", "handling=strict"),
+		get("/metadata?mode=full&_format=json", 200, "Prefer", "handling=strict"),
+		get("/$versions?foo=bar", 400, "Prefer", "handling=strict"),
+		get("/Patient/p1?_pretty=true&_summary=text", 200, "Prefer", "handling=strict"),
 	}}, {name: "subsets", steps: []step{
 		create,
 		{do: "GET /Patient/p1?_summary=true", status: 200, want: map[string]string{"text": "", "contact": "", "active": "true", "name.0.family": "Meyer", "meta.tag.0.code": "t", "meta.tag.1.code": "SUBSETTED"}},
