@@ -41,6 +41,12 @@ type Batch struct {
 	unnumbered bool // one of ops has no number, or one below 1
 }
 
+// maxNodes bounds the values of one line, as that of a request is bounded.
+const maxNodes = 4_000_000
+
+// keptMemory is how much of each kind of memory a batch keeps for other lines.
+const keptMemory = 1 << 20
+
 // NewBatch returns an empty batch.
 func (s *Service) NewBatch(mode ImportMode) *Batch { return &Batch{s: s, mode: mode} }
 
@@ -51,6 +57,7 @@ func (b *Batch) Len() int { return len(b.out) }
 // returned: the index entries point into it.
 func (b *Batch) Add(ctx context.Context, line []byte) {
 	op, typ, err := b.prepare(ctx, &b.doc, line)
+	b.doc.Trim(keptMemory)
 	b.out = append(b.out, ImportResult{Type: typ, Err: clean(err)})
 	if err == nil {
 		b.ops, b.at = append(b.ops, op), append(b.at, len(b.out)-1)
@@ -59,7 +66,7 @@ func (b *Batch) Add(ctx context.Context, line []byte) {
 }
 
 func (b *Batch) prepare(ctx context.Context, d *resource.Doc, line []byte) (op ImportOp, typ string, err error) {
-	if err := d.Parse(line, resource.Options{}); err != nil {
+	if err := d.Parse(line, resource.Options{MaxNodes: maxNodes}); err != nil {
 		return op, "", parseError(err)
 	}
 	root := d.Root()
@@ -197,5 +204,10 @@ func (b *Batch) Reset() {
 	clear(b.ops)
 	clear(b.out)
 	b.ops, b.at, b.out, b.unnumbered = b.ops[:0], b.at[:0], b.out[:0], false
-	b.ws.slab.recycle()
+	if b.ws.slab.recycle(); cap(b.ws.slab.buf) > keptMemory {
+		b.ws.slab = slab{}
+	}
+	if cap(b.ws.edits) > keptMemory/64 {
+		b.ws.edits = nil
+	}
 }

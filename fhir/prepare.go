@@ -15,12 +15,16 @@ import (
 // values are reused: a resource has a few dozen index entries, and a bundle thousands.
 var values = sync.Pool{New: func() any { return new(search.Values) }}
 
+// maxKeptValues is how many entries a resource may have whose memory is reused.
+const maxKeptValues = 1 << 14
+
 // release gives the index entries of an operation back after Apply. The stored
 // form is not pooled, because the answer shows it.
 func release(op *Op) {
 	if op.Values != nil {
-		op.Values.Reset()
-		values.Put(op.Values)
+		if op.Values.Reset(); op.Values.Cap() <= maxKeptValues {
+			values.Put(op.Values)
+		}
 		op.Values = nil
 	}
 }

@@ -94,7 +94,7 @@ func (a ACMEConfig) validate(cert string) error {
 
 // LimitsConfig bounds what one request, or all of them together, may take.
 type LimitsConfig struct {
-	Body                    Size          `yaml:"body" default:"32MiB" doc:"Largest request body; larger ones get 413."`
+	Body                    Size          `yaml:"body" default:"32MiB" doc:"Largest request body; larger ones get 413. Also the largest line of an import."`
 	Headers                 Size          `yaml:"headers" default:"64KiB" doc:"Largest request line with all headers; larger ones get 431."`
 	RequestsPerSecond       float64       `yaml:"requests_per_second" default:"0" doc:"Requests per second of all clients together, with bursts of one second; more get 429 with Retry-After. 0 is no limit."`
 	ClientRequestsPerSecond float64       `yaml:"client_requests_per_second" default:"0" doc:"Requests per second of each client to each service, with bursts of one second; more get 429. A client is the application of the token, without one the address. 0 is no limit; a service may have its own."`

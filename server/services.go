@@ -46,6 +46,7 @@ type services struct {
 	limits  LimitsConfig
 	bodies  *web.Budget // of all services together
 	pages   *web.Budget // of their answers
+	large   *bulk.Large // lines of their imports
 	blobs   blob.Store  // each service has the part below its path
 	queue   *queue
 	sources *imports      // nil: none
@@ -78,7 +79,7 @@ var (
 )
 
 func newServices(cfg *Config, version string, log *slog.Logger, m *telemetry.Metrics, blobs blob.Store, q *queue) *services {
-	s := &services{data: cfg.Data, shared: cfg.Database != "", place: cfg.place, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), pages: web.NewBudget(4 * int64(cfg.Limits.Body)), blobs: blobs, queue: q, log: log, metrics: m, refs: newReferences(cfg)}
+	s := &services{data: cfg.Data, shared: cfg.Database != "", place: cfg.place, version: version, maxBody: int64(cfg.Limits.Body), limits: cfg.Limits, bodies: web.NewBudget(2 * int64(cfg.Limits.Body)), pages: web.NewBudget(4 * int64(cfg.Limits.Body)), large: bulk.NewLarge(), blobs: blobs, queue: q, log: log, metrics: m, refs: newReferences(cfg)}
 	s.table.Store(&table{byPath: map[string]*service{}, byHost: map[string]*service{}})
 	s.events = newEventRooms(cfg, s)
 	return s
@@ -423,6 +424,7 @@ func (s *service) build(spec manage.Spec) error {
 	}
 	work := bulk.New(bulk.Deps{
 		FHIR: room, Store: s.store, Jobs: s.all.queue.store, Blobs: blob.Sub(s.all.blobs, s.ref.String()), Scope: s.ref.String(), Subset: fhirhttp.Subset, Sources: s.all.sourcesOf(s.ref),
+		Large: s.all.large, LineSize: s.all.maxBody,
 	})
 	opt := fhirhttp.Options{
 		Handlers:         smart,

@@ -24,11 +24,12 @@
 // parameters), export.go (plan and manifest), part.go (one range), filter.go
 // (Patient and Group level, _typeFilter, _elements), group.go (members),
 // file.go (files that roll), importreq.go (the parameters of an import),
-// import.go (its parts and its result), source.go (where it reads), reindex.go
+// import.go (its parts and its result), lines.go (reading it line by line, and lines
+// that are large), source.go (where it reads), reindex.go
 // ($reindex as a job), status.go and progress.go (what a client may ask about a
 // job).
 //
 // Invariants: the answer is what the store held at one position, whatever is
-// written meanwhile; memory does not grow with the store; what a cancelled or
+// written meanwhile; memory does not grow with the store or a file; what a cancelled or
 // expired export wrote is removed.
 package bulk

@@ -26,7 +26,6 @@ const (
 	batchesAhead = 40      // batches of one part in memory
 	bytesAhead   = 8 << 20 // of lines in them, and one batch more
 	saveLines    = 10_000  // between checkpoints
-	maxLine      = 64 << 20
 )
 
 // importFolder holds the errors of imports in a service's part of the blob store.
@@ -138,6 +137,8 @@ type loader struct {
 	bytes  int     // of lines in busy
 	errors bytes.Buffer
 	saved  int64
+	large  bool // it has the turn for a large line
+	loose  int  // bytes of large lines since their memory was given back
 }
 
 // slot is a batch with the memory of its lines.
@@ -166,6 +167,7 @@ func (s *Service) runImportPart(ctx context.Context, t *jobs.Task) (any, error) 
 		l.free = append(l.free, &slot{batch: s.d.FHIR.NewBatch(mode)})
 	}
 	l.saved, l.line = l.mark.Lines, l.mark.Lines
+	defer l.leave()
 	r, err := l.open(ctx)
 	if err != nil {
 		return nil, err
@@ -200,6 +202,12 @@ func (l *loader) run(ctx context.Context) error {
 		}
 		l.busy = append(l.busy, x)
 		l.bytes += len(x.arena)
+		if l.large {
+			if err := l.settleAll(ctx); err != nil {
+				return err
+			}
+			l.empty(x)
+		}
 	}
 	if err := l.settleAll(ctx); err != nil {
 		return err
@@ -237,128 +245,6 @@ func (l *loader) settleAll(ctx context.Context) error {
 	return nil
 }
 
-// open opens the file where the part goes on. A part that begins inside the
-// file leaves the line that it falls into to the part before.
-func (l *loader) open(ctx context.Context) (io.Closer, error) {
-	in, from := l.part.Import.Inputs[0], l.mark.Next
-	skip := from > 0 && !l.mark.Begun
-	if skip {
-		from-- // a line that begins exactly there is ours
-	}
-	r, err := l.s.d.Sources.Open(ctx, in.URL, in.Tag, from)
-	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Precondition) {
-		return nil, l.changed()
-	}
-	if err != nil {
-		return nil, err
-	}
-	l.in, l.at = bufio.NewReaderSize(r, 256<<10), from
-	if skip {
-		if err := l.skipLine(); err != nil {
-			_ = r.Close()
-			return nil, err
-		}
-	}
-	l.mark.Begun = true
-	return r, nil
-}
-
-// skipLine reads to the end of a line, or to the end of the part when no line
-// begins in it: the parts of a file with one long line do not read it again and again.
-func (l *loader) skipLine() error {
-	for l.part.To < 0 || l.at < l.part.To {
-		chunk, err := l.in.ReadSlice('\n')
-		l.at += int64(len(chunk))
-		switch {
-		case err == nil || errors.Is(err, io.EOF):
-			return nil
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return unread(err)
-		}
-	}
-	return nil
-}
-
-// unread makes an error of a source one that is tried again, unless it says what it is.
-func unread(err error) error {
-	if _, ok := errors.AsType[*fault.Error](err); ok {
-		return err
-	}
-	return &fault.Error{Kind: fault.Transient, Op: "bulk: read", Msg: "the file of an input cannot be read now", Err: err}
-}
-
-// errLong is a line that does not fit into memory.
-var errLong = fault.At(fault.Invalid, "too-long", "", "the line is longer than %d bytes", maxLine)
-
-// readLine appends a line without its end to dst.
-func (l *loader) readLine(dst []byte) (_ []byte, long bool, err error) {
-	start := len(dst)
-	for {
-		chunk, err := l.in.ReadSlice('\n')
-		l.at += int64(len(chunk))
-		if long = long || len(dst)-start+len(chunk) > maxLine; long {
-			dst = dst[:start:start] // what it grew to is not kept
-		} else {
-			dst = append(dst, chunk...)
-		}
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case err == nil:
-			return bytes.TrimSuffix(bytes.TrimSuffix(dst, []byte("\n")), []byte("\r")), long, nil
-		case errors.Is(err, io.EOF) && l.at < l.part.Import.Inputs[0].Size:
-			return dst, long, io.ErrUnexpectedEOF // it was cut off; when it is opened again it shows why
-		case errors.Is(err, io.EOF) && l.at > 0 && (len(dst) > start || long):
-			return dst, long, nil // the last line has no end
-		}
-		return dst, long, err
-	}
-}
-
-// fill reads lines into the batch of a slot; false when the part is at its end.
-func (l *loader) fill(ctx context.Context, x *slot) (more bool, err error) {
-	x.arena, x.ends, x.lines, x.long = x.arena[:0], x.ends[:0], x.lines[:0], x.long[:0]
-	x.batch.Reset()
-	defer func() { x.next, x.last = l.at, l.line }()
-	if more, err = l.readLines(x); err != nil {
-		return false, err
-	}
-	start := 0
-	for _, end := range x.ends {
-		x.batch.Add(ctx, x.arena[start:end])
-		start = end
-	}
-	return more, nil
-}
-
-// readLines reads the lines of a batch into the memory of a slot.
-func (l *loader) readLines(x *slot) (more bool, err error) {
-	for len(x.ends) < batchLines && len(x.arena) < batchBytes {
-		if l.part.To >= 0 && l.at >= l.part.To {
-			return false, nil
-		}
-		start := len(x.arena)
-		buf, long, err := l.readLine(x.arena)
-		if errors.Is(err, io.EOF) {
-			return false, nil
-		}
-		if err != nil {
-			return false, unread(err)
-		}
-		l.line++
-		switch {
-		case long:
-			x.long = append(x.long, l.line)
-			continue
-		case len(bytes.TrimSpace(buf[start:])) == 0:
-			continue
-		}
-		x.arena = buf
-		x.ends, x.lines = append(x.ends, len(buf)), append(x.lines, l.line)
-	}
-	return true, nil
-}
-
 // settle waits for the first batch that is being stored and, now and then,
 // writes the checkpoint.
 func (l *loader) settle(ctx context.Context) error {
@@ -370,7 +256,7 @@ func (l *loader) settle(ctx context.Context) error {
 		return err
 	}
 	for _, n := range x.long {
-		l.fail(n, errLong)
+		l.fail(n, l.tooLong())
 	}
 	for i, r := range results {
 		if r.Err != nil {

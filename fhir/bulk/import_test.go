@@ -208,6 +208,43 @@ func TestImportLarge(t *testing.T) {
 	}
 }
 
+// TestImportLargeAlone imports lines that are very large, from two files at a time:
+// each is alone in memory, and one that is larger than a request may be is refused.
+func TestImportLargeAlone(t *testing.T) {
+	const lines, size = 3, largeLine + 100_000
+	large := func(id string, size int) string {
+		return fmt.Sprintf(`{"resourceType":"Binary","id":"%s","contentType":"text/plain","data":"%s"}`+"\n", id, strings.Repeat("AAAA", size/4))
+	}
+	files := map[string]string{}
+	for _, name := range []string{"a", "b"} {
+		for i := range lines {
+			files[name] += fmt.Sprintf(`{"resourceType":"Patient","id":"%s%d"}`+"\n", name, i) + large(fmt.Sprint(name, i), size)
+		}
+		files[name] += large("long", size+100_000)
+	}
+	k := open(t, func(d *Deps) {
+		d.Sources, d.LineSize = &shelf{files: files}, size+1000
+	})
+	k.store.late = true
+	id, err := k.importOf(params("IncrementalLoad", "a", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := k.waitImport(id)
+	if got, want := summary(m), "a Binary 3, a Patient 3, b Binary 3, b Patient 3, a errors 1, b errors 1"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for _, e := range m.Error {
+		k.checkErrors(id, e)
+	}
+	if top := k.store.top.Load(); top < size || top > size+100_000 {
+		t.Errorf("%d bytes were in memory, want one line of %d", top, size)
+	}
+	if k.s.d.Large.turn <- struct{}{}; len(k.s.d.Large.turn) != 1 || tidy.users != 0 {
+		t.Error("a large line still has the turn")
+	}
+}
+
 // checkErrors reads an error file: as many lines as the manifest says, each an
 // OperationOutcome that names its line.
 func (k *kit) checkErrors(id string, e ImportOutput) {
@@ -379,11 +416,11 @@ func TestImportLongLine(t *testing.T) {
 
 // A line that a source cuts off is read again, and not taken for the last one.
 func TestImportCutOff(t *testing.T) {
-	l := &loader{in: bufio.NewReader(strings.NewReader("one\ntwo")), part: importPart{Import: importing{Inputs: []input{{Size: 100}}}}}
-	if line, _, err := l.readLine(nil); string(line) != "one" || err != nil {
+	l := &loader{s: New(Deps{}), in: bufio.NewReader(strings.NewReader("one\ntwo")), part: importPart{Import: importing{Inputs: []input{{Size: 100}}}}}
+	if line, _, err := l.readLine(t.Context(), nil); string(line) != "one" || err != nil {
 		t.Errorf("%q, %v", line, err)
 	}
-	if line, _, err := l.readLine(nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if line, _, err := l.readLine(t.Context(), nil); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%q, %v", line, err)
 	}
 }

@@ -41,7 +41,11 @@ type Deps struct {
 	Subset Subset
 	// Sources are where an import may read; nil means nowhere.
 	Sources Sources
-	Now     func() time.Time // nil means time.Now
+	// Large is shared by the services of a node; nil means that this one is alone.
+	Large *Large
+	// LineSize is the largest line of an import; default 32 MiB.
+	LineSize int64
+	Now      func() time.Time // nil means time.Now
 	// FileSize is where an export file ends; default 64 MiB.
 	FileSize int64
 	// PartSize is about how many resources one child of an export writes; default 100,000.
@@ -67,6 +71,12 @@ func New(d Deps) *Service {
 	}
 	if d.Keep <= 0 {
 		d.Keep = 7 * 24 * time.Hour
+	}
+	if d.LineSize <= 0 {
+		d.LineSize = 32 << 20
+	}
+	if d.Large == nil {
+		d.Large = NewLarge()
 	}
 	if d.Sources == nil {
 		d.Sources = nowhere{}

@@ -65,11 +65,7 @@ type change struct {
 // Apply implements fhir.Store.
 func (s *Store) Apply(ctx context.Context, c *fhir.Change) ([]fhir.Applied, error) {
 	ch := &change{Change: c, bodies: make([][]byte, len(c.Ops)), out: make([]fhir.Applied, len(c.Ops))}
-	total := 0
-	for i := range c.Ops {
-		total += len(c.Ops[i].Stored)/2 + 64
-	}
-	buf := make([]byte, 0, total)
+	buf := make([]byte, 0, packedSize(c.Ops))
 	for i := range c.Ops {
 		if c.Ops[i].Kind == fhir.OpPut {
 			at := len(buf)

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/s2"
+
+	"github.com/hygeia-health/hygeia/fhir"
 )
 
 // Bodies are compressed with s2 and a dictionary of typical FHIR text. The
@@ -42,6 +44,22 @@ func appendBody(dst, src []byte) []byte {
 	copy(dst[at+1:], z) // a no-op when Encode used the room it was given
 	return dst
 }
+
+// packedSize is how much room the compressed bodies of ops are likely to take. A
+// large one gets what it may need at most, or its room would be made twice.
+func packedSize(ops []fhir.Op) (n int) {
+	for i := range ops {
+		text := len(ops[i].Stored)
+		if text < largeBody {
+			n += text/2 + 64
+		} else {
+			n += max(s2.MaxEncodedLen(text), text) + 256 // and an envelope
+		}
+	}
+	return n
+}
+
+const largeBody = 1 << 20
 
 // decodeBody returns the stored form of a compressed body, in dst's memory when it fits.
 func decodeBody(dst, z []byte) ([]byte, error) {

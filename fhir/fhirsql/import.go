@@ -22,11 +22,10 @@ var _ fhir.Importer = (*Store)(nil)
 func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.Imported, error) {
 	out := make([]fhir.Imported, len(ops))
 	ch := &change{Change: &fhir.Change{Ops: make([]fhir.Op, len(ops)), Bulk: true}, bodies: make([][]byte, len(ops)), placed: ops}
-	total := 0
 	for i := range ops {
 		ch.Ops[i] = ops[i].Op
-		total += len(ops[i].Stored)/2 + 64
 	}
+	total := packedSize(ch.Ops)
 	mem := bodyPool.Get().(*[]byte)
 	buf := slices.Grow((*mem)[:0], total)
 	for i := range ops {
@@ -65,8 +64,9 @@ func (s *Store) Import(ctx context.Context, ops []fhir.ImportOp) func() ([]fhir.
 		if err != nil {
 			return nil, err
 		}
-		*mem = buf
-		bodyPool.Put(mem)
+		if *mem = buf; cap(buf) <= 2<<20 {
+			bodyPool.Put(mem)
+		}
 		return out, nil
 	}
 }

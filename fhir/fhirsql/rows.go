@@ -72,7 +72,13 @@ type rows struct {
 	txt []txtRow
 }
 
+// maxKeptRows is for how many rows the memory is kept: one resource may have millions.
+const maxKeptRows = 1 << 17
+
 func (r *rows) reset() {
+	if cap(r.tok)+cap(r.ref)+cap(r.str)+cap(r.dat)+cap(r.qty)+cap(r.cvq)+cap(r.txt) > maxKeptRows {
+		*r = rows{}
+	}
 	r.tok, r.ref, r.str, r.dat, r.qty, r.cvq = r.tok[:0], r.ref[:0], r.str[:0], r.dat[:0], r.qty[:0], r.cvq[:0]
 	r.txt = r.txt[:0]
 	r.res = resRow{st: null, pat: null, enc: null, d: [3]int64{null, null, null}, e: [3]int64{null, null, null}}

@@ -87,7 +87,7 @@ func (c *sqliteConn) prepare(text string) (stmt, error) {
 	if err != nil {
 		return nil, dbError("prepare", fmt.Errorf("%w in %s", err, text))
 	}
-	return &sqliteStmt{ps}, nil
+	return &sqliteStmt{s: ps}, nil
 }
 
 func (c *sqliteConn) script(text string) error {
@@ -131,7 +131,7 @@ func (c *sqliteConn) do(text string) error {
 	if err != nil {
 		return dbError("prepare", err)
 	}
-	return (&sqliteStmt{s}).run()
+	return (&sqliteStmt{s: s}).run()
 }
 
 func (c *sqliteConn) rollback() error {
@@ -182,13 +182,28 @@ func (c *sqliteConn) close() {
 	_ = c.c.Close()
 }
 
-type sqliteStmt struct{ s *sqlite.Stmt }
+// largeValue is the size from which on a value is not kept by its statement until
+// the next one takes its place.
+const largeValue = 64 << 10
+
+type sqliteStmt struct {
+	s     *sqlite.Stmt
+	large bool // a parameter has a large value
+}
 
 func (s *sqliteStmt) bindNull(i int)             { s.s.BindNull(i + 1) }
 func (s *sqliteStmt) bindInt(i int, v int64)     { s.s.BindInt64(i+1, v) }
 func (s *sqliteStmt) bindFloat(i int, v float64) { s.s.BindFloat(i+1, v) }
-func (s *sqliteStmt) bindText(i int, v string)   { s.s.BindText(i+1, v) }
-func (s *sqliteStmt) bindBlob(i int, v []byte)   { s.s.BindBytes(i+1, v) }
+
+func (s *sqliteStmt) bindText(i int, v string) {
+	s.large = s.large || len(v) >= largeValue
+	s.s.BindText(i+1, v)
+}
+
+func (s *sqliteStmt) bindBlob(i int, v []byte) {
+	s.large = s.large || len(v) >= largeValue
+	s.s.BindBytes(i+1, v)
+}
 
 func (c *sqliteConn) turn() {}
 
@@ -206,6 +221,12 @@ func (s *sqliteStmt) run() error {
 	_, err := s.s.Step()
 	if e := s.s.Reset(); err == nil {
 		err = e
+	}
+	if s.large {
+		s.large = false
+		if e := s.s.ClearBindings(); err == nil {
+			err = e
+		}
 	}
 	if err != nil {
 		return dbError("run", err)

@@ -80,3 +80,8 @@ func (v *Values) Reset() {
 	v.Tokens, v.References, v.Dates = v.Tokens[:0], v.References[:0], v.Dates[:0]
 	v.Numbers, v.Strings, v.URIs, v.Composites = v.Numbers[:0], v.Strings[:0], v.URIs[:0], v.Composites[:0]
 }
+
+// Cap returns for how many values there is memory.
+func (v *Values) Cap() int {
+	return cap(v.Tokens) + cap(v.References) + cap(v.Dates) + cap(v.Numbers) + cap(v.Strings) + cap(v.URIs) + cap(v.Composites)
+}
