@@ -31,10 +31,13 @@ type Limits struct {
 	// Window is how many rows at the beginning of a walk are looked at to see
 	// whether matches are dense. Default 1,000.
 	Window int
+	// List is from how many rows on a driver may be listed to test the rows of a
+	// walk by that, instead of being sorted. Default 100.
+	List int
 }
 
 func (l Limits) withDefaults() Limits {
-	for v, def := range map[*int]int{&l.Gather: 2000, &l.Sort: 1000, &l.Window: 1000} {
+	for v, def := range map[*int]int{&l.Gather: 2000, &l.Sort: 1000, &l.Window: 1000, &l.List: 100} {
 		if *v <= 0 {
 			*v = def
 		}
@@ -97,6 +100,8 @@ func (pl *plan) choose(c *db.Conn, preds []*pred, path string) error {
 	small := best.known && best.rows < int64(pl.limits.Sort)
 	pl.few = small
 	switch {
+	case len(pl.sort) > 0 && small && path == "":
+		return pl.list(c, preds)
 	case len(pl.sort) > 0 && (small || pl.walkIndex() == ""):
 		return nil
 	case len(pl.sort) == 0 && !byRid && (small || best.streams()):
@@ -311,6 +316,11 @@ func (pl *plan) countRows(c *db.Conn, p *pred, limit int64) (n int64, err error)
 // fallback: the rows are those of the plan that it returns. more says that there
 // may be others behind them.
 func (r *run) start(pl *plan, after row, want int) (_ *plan, rows []row, more bool, err error) {
+	if pl.listed != nil && after == nil && pl.dense(want) {
+		if rows, err = r.rows(pl.listed, nil, nil, want); err != nil || len(rows) == want {
+			return pl, rows, true, err
+		}
+	}
 	if pl.fallback == nil && pl.others != nil {
 		few, rows, done, err := r.sparse(pl, after, want)
 		if err != nil || few == nil && (done || len(rows) == want) {

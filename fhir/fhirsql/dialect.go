@@ -15,7 +15,9 @@ type dialect struct {
 	// each ends an EXISTS. PostgreSQL would make a join of it, whose ranges do not
 	// hold the row at hand when it takes them for small, and so looks at all
 	// pairs; with each it asks row by row, along the index, as the planner meant.
-	each  string
+	each string
+	// lists says that the rows of a driver make a hash table for each statement.
+	lists bool
 	instr string // the function that finds a text in another
 	// cuts says that strings are indexed by their beginning only. What is
 	// searched behind it is then decided by the body.
@@ -38,7 +40,7 @@ var dialects = map[db.Dialect]dialect{
 		noWords: "INSERT INTO fts (fts) VALUES ('delete-all')",
 	},
 	db.Postgres: {
-		instr: "strpos", cuts: true, each: " OFFSET 0", pending: 8_000,
+		instr: "strpos", cuts: true, each: " OFFSET 0", lists: true, pending: 8_000,
 		unword: "DELETE FROM fts WHERE rid=$1",
 		word:   "INSERT INTO fts (rid, t, c) VALUES ($1, CAST(CAST($2 AS TEXT) AS tsvector), CAST(CAST($3 AS TEXT) AS tsvector))",
 		words:  "fts", matchText: "k.t @@ CAST(CAST(? AS TEXT) AS tsquery)", matchAll: "k.c @@ CAST(CAST(? AS TEXT) AS tsquery)",

@@ -46,7 +46,7 @@
 // the service), sqlb.go and dialect.go (the text of statements), pred.go and
 // pred_*.go (clause to SQL predicate and access path), group.go and merge.go
 // (clauses of clauses, long lists), words.go, without.go (:not), nest.go
-// (chains), plan.go, choose.go, larges.go (choice of the path), explain.go,
+// (chains), plan.go, choose.go, listed.go, larges.go (choice of the path), explain.go,
 // sort.go, walk.go, keys.go (the plan as a statement), search.go (pages),
 // totals.go with print.go, include.go, cursor.go.
 package fhirsql

@@ -37,6 +37,9 @@ func (pl *plan) explain() []string {
 	if f := pl.fallback; f != nil {
 		line += ", or " + f.driver.name + " and sorts it where matches are sparse"
 	}
+	if w := pl.listed; w != nil {
+		line += " and sorts it, after the beginning of " + w.driver.name + " where a page is expected there"
+	}
 	out := []string{line}
 	filters := pl.filters
 	if pl.fallback != nil {

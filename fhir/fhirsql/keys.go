@@ -218,9 +218,12 @@ func (pl *plan) selectAlt(b *sqlb, a *alt, alone bool, after, end []any) {
 	}
 	pl.columns(b, rows)
 	b.w(out + " AS rid FROM ")
-	if a.table == "res" {
+	switch {
+	case pl.bound > 0:
+		pl.beginning(b)
+	case a.table == "res":
 		b.as("res", "r", a.index)
-	} else {
+	default:
 		b.as(a.table, "k", a.index)
 		if rows {
 			b.w(" CROSS JOIN res " + b.letter("r"))
@@ -302,6 +305,10 @@ func (pl *plan) sortsRows() bool {
 func (p *pred) filter(b *sqlb) {
 	if len(p.group) > 0 {
 		p.filterGroup(b)
+		return
+	}
+	if p.listed {
+		p.filterListed(b)
 		return
 	}
 	if len(p.alts) == 0 {

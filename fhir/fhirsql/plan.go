@@ -27,6 +27,10 @@ type plan struct {
 	// fallback, if set, is the plan to take when the matches turn out to be
 	// sparse along the walk of this one. Both give the same order.
 	fallback *plan
+	// listed, if set, is a walk of bound steps to try before the driver is sorted,
+	// which is one by the rows of the driver among all of the type; see list.
+	listed       *plan
+	bound, among int64
 	// then, if set, is the plan that goes on behind the last row of this one,
 	// and whole one that finds the same in any order.
 	then, whole *plan

@@ -31,6 +31,7 @@ type pred struct {
 	known      bool                  // rows is all
 	whole      bool                  // all resources of the type, in some order
 	inOrder    bool                  // walked in the order of the page: the first row of a resource counts
+	listed     bool                  // a filter by the list of its rows, see list
 	byRid      bool                  // several ranges, each in the order of rids
 	others     func() (*pred, error) // of a :not: what it may leave, see without
 	test       cond                  // if set, tests the same on the narrow row: for filters
