@@ -13,6 +13,7 @@ import (
 
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // schemaOf returns the address of a schema.
@@ -46,7 +47,7 @@ func run(t *testing.T, address, text string) string {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(what)
 		}
@@ -73,6 +74,7 @@ func rowsOf(t *testing.T, d *db.DB) (n int) {
 // TestFailover goes with one store that remembers and one that does not from a
 // primary to its standby, and not back to the old primary.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	a := dbtest.NewPrimary(t)
 	b := a.Standby(t)
 	if _, err := db.Open(schemaOf(t, b.Address(), "f"), db.Options{}); err == nil || !strings.Contains(err.Error(), "standby") {
@@ -117,8 +119,17 @@ func TestFailover(t *testing.T) {
 	}
 	promoted := make(chan error, 1)
 	go func() { promoted <- b.Promote() }()
-	if err := insert(plain, 2); err != nil { // it waits
-		t.Errorf("a write during the failover: %v", err)
+	for tries := 1; ; tries++ { // it waits, but on a busy machine the promotion may take longer than it does
+		over := len(promoted) > 0
+		err := insert(plain, 2)
+		if err == nil {
+			break
+		}
+		if over || !fault.Is(err, fault.Transient) {
+			t.Errorf("a write during the failover: %v", err)
+			break
+		}
+		t.Logf("try %d: %v", tries, err)
 	}
 	if err := <-promoted; err != nil {
 		t.Fatal(err)
@@ -160,7 +171,7 @@ func standbyAway(t *testing.T) (a, b *dbtest.Cluster, d *db.DB) {
 	t.Helper()
 	a = dbtest.NewPrimary(t)
 	b = a.Standby(t)
-	d, err := db.Open(schemaOf(t, a.Address(), "f"), db.Options{StatementTime: 200 * time.Millisecond})
+	d, err := db.Open(schemaOf(t, a.Address(), "f"), db.Options{StatementTime: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +193,7 @@ func standbyAway(t *testing.T) (a, b *dbtest.Cluster, d *db.DB) {
 // TestStandbyAway: a commit that a synchronous standby has not confirmed is not
 // acknowledged, although the server answers it when the wait is given up.
 func TestStandbyAway(t *testing.T) {
+	t.Parallel()
 	a, b, d := standbyAway(t)
 	done := make(chan error, 1)
 	go func() { done <- insert(d, 2) }()
@@ -206,6 +218,7 @@ func TestStandbyAway(t *testing.T) {
 // TestRefusedWithoutStandby: a change is lost with its session before the commit, and the
 // commit that keeps it away is not confirmed at first. That one is not taken for the change.
 func TestRefusedWithoutStandby(t *testing.T) {
+	t.Parallel()
 	a, b, d := standbyAway(t)
 	const last = "SELECT max(grp) FROM f.hygeia_writer"
 	before := run(t, a.Address(), last)

@@ -31,10 +31,14 @@ func TestIdleSnapshotEnds(t *testing.T) {
 	if err := <-read; err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(idleTime + 500*time.Millisecond)
-	d.idle.mu.Lock()
-	defer d.idle.mu.Unlock()
-	if len(d.idle.list) != 1 || d.idle.list[0].held {
-		t.Errorf("%d idle readers; the snapshot is held", len(d.idle.list))
+	held := func() bool {
+		d.idle.mu.Lock()
+		defer d.idle.mu.Unlock()
+		return len(d.idle.list) != 1 || d.idle.list[0].held
+	}
+	for end := time.Now().Add(time.Minute); held(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the snapshot is held")
+		}
 	}
 }

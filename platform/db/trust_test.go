@@ -94,7 +94,7 @@ func TestTrust(t *testing.T) {
 	list := []*counter{openCounter(t, path), openCounter(t, path), openCounter(t, path)}
 	makeCounter(t, list[0].d)
 	var newest, granted, writes atomic.Int64
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	time.AfterFunc(1500*time.Millisecond, func() { // a loaded machine gets more
 		for granted.Load() == 0 && ctx.Err() == nil {
@@ -162,19 +162,19 @@ func TestTrustOfTheDead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	took := make([]time.Duration, 2)
-	for i := range took {
-		begin := time.Now()
-		if _, err := n.add(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		took[i] = time.Since(begin)
+	begin := time.Now()
+	if _, err := n.add(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	if took[0] < trustTime {
-		t.Errorf("the first write waited %v for a grant of %v", took[0], trustTime)
+	if took := time.Since(begin); took < trustTime {
+		t.Errorf("the write waited %v for a grant of %v", took, trustTime)
 	}
-	if took[1] >= trustTime {
-		t.Errorf("the second write waited %v", took[1])
+	left := int64(-1)
+	err = n.d.Read(t.Context(), func(c *db.Conn) error {
+		return c.Query("SELECT "+db.Trusting, func(s *db.Stmt) error { left = s.ColInt(0); return nil }, c.Node())
+	})
+	if err != nil || left != 0 {
+		t.Errorf("the next write would wait for %d grants, too, %v", left, err)
 	}
 }
 
@@ -185,7 +185,7 @@ func TestTrustDropped(t *testing.T) {
 	n, other := openCounter(t, path), openCounter(t, path)
 	makeCounter(t, n.d)
 	grant := func() int64 {
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			if g := n.trust.Grant(); g != 0 {
 				return g
 			}

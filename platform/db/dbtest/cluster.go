@@ -31,6 +31,9 @@ type Cluster struct {
 // processes, but not that of the machine.
 const settings = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_connections=200 -c listen_addresses= -c wal_level=minimal -c max_wal_senders=0 -c log_min_messages=fatal"
 
+// patience is how many seconds a server may take to start or stop, on a busy machine.
+const patience = "240"
+
 // NewCluster starts a server for the test alone.
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
@@ -105,7 +108,7 @@ func (c *Cluster) Synchronous(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		res, err := pc.Exec(t.Context(), "SELECT 1 FROM pg_stat_replication WHERE sync_state='sync'").ReadAll()
 		if err != nil {
 			t.Fatal(err)
@@ -118,7 +121,9 @@ func (c *Cluster) Synchronous(t testing.TB) {
 }
 
 // Promote makes a standby a primary.
-func (c *Cluster) Promote() error { return c.run("pg_ctl", "-D", c.data(), "-w", "promote") }
+func (c *Cluster) Promote() error {
+	return c.run("pg_ctl", "-D", c.data(), "-w", "-t", patience, "promote")
+}
 
 // AddressWith returns the address of the database on this server or another one.
 func (c *Cluster) AddressWith(other *Cluster) string { return c.Address() + "," + other.dir }
@@ -160,12 +165,12 @@ func (c *Cluster) Address() string { return "postgres://hygeia@/postgres?host=" 
 
 // Start starts the server and waits until it answers.
 func (c *Cluster) Start() error {
-	return c.run("pg_ctl", "-D", c.data(), "-l", filepath.Join(c.data(), "log"), "-w", "-t", "60", "-o", settings+c.more+" -k "+c.dir, "start")
+	return c.run("pg_ctl", "-D", c.data(), "-l", filepath.Join(c.data(), "log"), "-w", "-t", patience, "-o", settings+c.more+" -k "+c.dir, "start")
 }
 
 // Stop stops the server: mode is fast, or immediate for a crash.
 func (c *Cluster) Stop(mode string) error {
-	return c.run("pg_ctl", "-D", c.data(), "-w", "-m", mode, "stop")
+	return c.run("pg_ctl", "-D", c.data(), "-w", "-t", patience, "-m", mode, "stop")
 }
 
 func (c *Cluster) running() bool { return c.run("pg_ctl", "-D", c.data(), "status") == nil }
@@ -175,7 +180,7 @@ func (c *Cluster) run(name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = c.dir
@@ -256,7 +261,7 @@ func startShared() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	watch := exec.Command("flock", "-x", users.Name(), ctl, "-D", c.data(), "-m", "immediate", "stop")
+	watch := exec.Command("flock", "-x", users.Name(), ctl, "-D", c.data(), "-t", patience, "-m", "immediate", "stop")
 	watch.Dir = dir
 	watch.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred, Setsid: true}
 	keepFiles()

@@ -50,7 +50,7 @@ func Pooler(t testing.TB, c *Cluster, settings string) string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if pc, err := net.Dial("unix", filepath.Join(dir, ".s.PGSQL.6432")); err == nil {
 			_ = pc.Close()
 			return "postgres://hygeia@/postgres?port=6432&host=" + dir
