@@ -54,7 +54,7 @@ func NATS(t testing.TB, flags ...string) string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	for range 2000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if files, _ := filepath.Glob(filepath.Join(ports, "*.ports")); len(files) == 1 {
 			text, err := os.ReadFile(files[0])
 			if err != nil {
@@ -65,7 +65,6 @@ func NATS(t testing.TB, flags ...string) string {
 				return url
 			}
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	t.Fatal("nats-server does not say where it listens")
 	return ""
@@ -75,12 +74,12 @@ func NATS(t testing.TB, flags ...string) string {
 // of JetStream. It returns the answer.
 func Ask(t testing.TB, url, subject, body string) string {
 	t.Helper()
-	conn, err := nats.Connect(url)
+	conn, err := nats.Connect(url, nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	m, err := conn.Request(subject, []byte(body), 10*time.Second)
+	m, err := conn.Request(subject, []byte(body), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
