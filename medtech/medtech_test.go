@@ -199,13 +199,7 @@ func (r *rig) send(messages ...string) {
 // settle waits until nothing waits.
 func (r *rig) settle() {
 	r.t.Helper()
-	for range 2000 {
-		if r.s.Lag() == 0 {
-			return
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-	r.t.Fatal("the pipeline does not come to an end")
+	until(r.t, "the pipeline has come to its end", func() bool { return r.s.Lag() == 0 })
 }
 
 func (r *rig) letters(q medtech.DeadLetterQuery) []medtech.DeadLetter {
@@ -300,12 +294,7 @@ func TestEditAndRedrive(t *testing.T) {
 	if n, err := r.s.Redrive(ctx, medtech.DeadLetterQuery{IDs: []int64{id}}); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	for range 1000 {
-		if len(r.fhir.observations()) > 0 {
-			break
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	until(t, "the message is processed", func() bool { return len(r.fhir.observations()) > 0 })
 	r.want("Patient/p1 2020-01-01T00:00:00Z 60 v1")
 	if n, err := r.s.Redrive(ctx, medtech.DeadLetterQuery{IDs: []int64{id}}); n != 0 || err != nil {
 		t.Errorf("redriven twice: %d, %v", n, err)
@@ -328,11 +317,13 @@ func TestDestinationDown(t *testing.T) {
 	r.fhir.set(func(f *fhirService) { f.down = fault.New(fault.Transient, "closed") })
 	r.send(`{"d":"d1","p":"p1","t":"2020-01-01T00:00:00Z","hr":60}`)
 	r.send(`{"d":"d1","p":"p1","t":"2020-01-01T00:00:00Z","hr":61}`)
-	time.Sleep(80 * time.Millisecond)
-	st, err := r.s.Status(t.Context())
-	if err != nil || st.Lag != 2 || st.Oldest == nil || !slices.ContainsFunc(st.Health, func(h medtech.HealthCheck) bool { return h.Status == "failing" }) {
-		t.Errorf("%+v, %v", st, err)
-	}
+	until(t, "the service tells that it fails", func() bool {
+		st, err := r.s.Status(t.Context())
+		if err != nil || st.Lag != 2 || st.Oldest == nil {
+			t.Fatalf("%+v, %v", st, err)
+		}
+		return slices.ContainsFunc(st.Health, func(h medtech.HealthCheck) bool { return h.Status == "failing" })
+	})
 	r.close()
 	r.fhir.set(func(f *fhirService) { f.down = nil })
 	r.open()
@@ -361,20 +352,21 @@ func TestProcessedTwice(t *testing.T) {
 
 func (r *rig) replayed(id int64) medtech.Replay {
 	r.t.Helper()
-	for range 2000 {
+	var ended medtech.Replay
+	until(r.t, "the replay has ended", func() bool {
 		list, err := r.s.Replays(r.t.Context())
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		for _, rp := range list {
 			if rp.ID == id && rp.State != medtech.ReplayRunning {
-				return rp
+				ended = rp
+				return true
 			}
 		}
-		time.Sleep(2 * time.Millisecond)
-	}
-	r.t.Fatal("the replay does not end")
-	return medtech.Replay{}
+		return false
+	})
+	return ended
 }
 
 func TestReplayAfterCorrection(t *testing.T) {

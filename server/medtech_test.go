@@ -56,12 +56,11 @@ func (d *devices) do(method, path, body string, status int, into any) {
 // settle waits until n messages are processed.
 func (d *devices) settle(n int) {
 	d.t.Helper()
-	for range 2000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		var st struct{ Processed int }
 		if d.do("GET", "/medtech/status", "", 200, &st); st.Processed >= n {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	d.t.Fatalf("%d messages are not processed", n)
 }
