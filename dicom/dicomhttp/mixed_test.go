@@ -385,9 +385,14 @@ func TestMixedManyInstances(t *testing.T) {
 		w.mixed(409, "application/dicom+json", piece{typ: "application/dicom+json", data: []byte("[" + strings.Repeat(one+",", n-1) + one + "]")})
 		return time.Since(begun)
 	}
-	if few, many := cost(500), cost(10_000); many > 100*few { // 400 times when each looks at all
-		t.Errorf("500 data sets take %v, 10,000 take %v", few, many)
+	few, many := cost(500), cost(10_000)
+	for range 9 { // the least of each: what else the machine does adds to some of them
+		if many <= 100*few {
+			return
+		}
+		few, many = min(few, cost(500)), min(many, cost(10_000))
 	}
+	t.Errorf("500 data sets take %v, 10,000 take %v", few, many) // 400 times when each looks at all
 }
 
 // TestMixedTooMany has more small things that wait than a request may have.
