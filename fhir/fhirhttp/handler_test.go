@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -182,7 +183,9 @@ func TestConcurrent(t *testing.T) {
 
 // TestPagesNobodyReads lets a large page wait while others take all the memory
 // that pages have; a small one does not wait.
-func TestPagesNobodyReads(t *testing.T) {
+func TestPagesNobodyReads(t *testing.T) { synctest.Test(t, pagesNobodyReads) }
+
+func pagesNobodyReads(t *testing.T) {
 	pages := web.NewBudget(1 << 20)
 	s := newServer(t, cfg(), fhirhttp.Options{Pages: pages})
 	held, err := pages.Enter(t.Context(), 1<<20)
