@@ -50,7 +50,7 @@ func TestBrokers(t *testing.T) {
 			r.Wake()
 			got := map[string]map[string]any{}
 			last := map[string]float64{}
-			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 			defer stop()
 			if err := bus.Read(ctx, o, q, func() {}, func(list []bus.Message, done func()) error {
 				done()

@@ -46,7 +46,7 @@ func TestLinksLong(t *testing.T) {
 		if _, ok := r.links("<a " + long); ok {
 			t.Errorf("%s: something was replaced", part)
 		}
-		if d := time.Since(begin); d > 5*time.Second {
+		if d := time.Since(begin); d > time.Minute {
 			t.Errorf("%s: %v", part, d)
 		}
 	}

@@ -178,7 +178,7 @@ func (p platform) await(t *testing.T, rec *httptest.ResponseRecorder, result any
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		got := p.do("GET", u.Path, "")
 		switch got.Code {
 		case 202:

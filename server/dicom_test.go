@@ -36,7 +36,7 @@ func TestDICOM(t *testing.T) {
 		t.Error(rec.Code, rec.Body)
 	}
 	var body string
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		body = p.do("GET", "/default/events?after=0", "").Body.String()
 		if strings.Contains(body, "DicomImageDeleted") {
 			break
@@ -81,7 +81,7 @@ func TestContainers(t *testing.T) {
 		if rec.Code != 202 {
 			t.Fatal(rec.Code, rec.Body)
 		}
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 			got := p.do("GET", rec.Header().Get("Location"), "")
 			if got.Code == 200 {
 				var op struct{ Results map[string]any }

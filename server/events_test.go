@@ -47,14 +47,13 @@ func newReceiver(t *testing.T) *receiver {
 
 // wait returns the events when there are n, or what there is after a while.
 func (rc *receiver) wait(n int) []map[string]any {
-	for range 500 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		rc.mu.Lock()
 		list := rc.events
 		rc.mu.Unlock()
 		if len(list) >= n {
 			return list
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	rc.mu.Lock()
 	defer rc.mu.Unlock()

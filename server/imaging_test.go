@@ -48,7 +48,7 @@ func TestImagingStudies(t *testing.T) {
 		t.Helper()
 		var list []found
 		var body string
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			var page struct {
 				Entry []struct{ Resource found }
 			}
@@ -107,7 +107,7 @@ func TestImagingStudies(t *testing.T) {
 		store(f)
 	}
 	find(func(l []found) bool { return len(l) == 1 && l[0].N == len(files) })
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		body := p.do("GET", "/metrics", "").Body.String()
 		if strings.Contains(body, `hygeia_dicom_imagingstudy_total{outcome="updated",service="default/dicom"}`) && strings.Contains(body, `hygeia_dicom_imagingstudy_pending{service="default/dicom"} 0`) {
 			break

@@ -233,7 +233,7 @@ func (x *secured) jobAttempts() []attempt {
 		x.t.Fatalf("export: %s %v", res.Status, err)
 	}
 	out := []attempt{{"GET", at.Path, "", "403", nil}, {"DELETE", at.Path, "", "403", nil}, {"GET", strings.Replace(at.Path, "/export/", "/import/", 1), "", "403", nil}, {"GET", strings.Replace(at.Path, "/export/", "/reindex/", 1), "", "403", nil}}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if res = x.do("GET", at.Path, x.owner, ""); res.StatusCode == 200 {
 			break
 		}

@@ -34,7 +34,7 @@ func TestEventsOfNodes(t *testing.T) {
 	}
 	arrived := func() int {
 		var ids []string
-		for end := time.Now().Add(30 * time.Second); len(ids) < n && time.Now().Before(end); { // some may come twice
+		for end := time.Now().Add(time.Minute); len(ids) < n && time.Now().Before(end); { // some may come twice
 			ids = ids[:0]
 			for _, e := range rc.wait(n) {
 				ids = append(ids, e["subject"].(string))

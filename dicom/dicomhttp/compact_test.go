@@ -53,7 +53,7 @@ func TestCompact(t *testing.T) {
 	size := w.bytes()
 	w.close() // the blobs do not grow any more
 	w.open(dicom.Config{}, nil)
-	for end := time.Now().Add(10 * time.Second); w.bytes() > size/3; time.Sleep(time.Millisecond) { // the service does it at its start, too
+	for end := time.Now().Add(time.Minute); w.bytes() > size/3; time.Sleep(time.Millisecond) { // the service does it at its start, too
 		if _, err := w.room.Compact(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestCompactBesideLost(t *testing.T) {
 		}
 		w.open(dicom.Config{}, nil)
 	}
-	for end := time.Now().Add(10 * time.Second); w.bytes() > 20_000; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); w.bytes() > 20_000; time.Sleep(time.Millisecond) {
 		_, _ = w.room.Compact(t.Context()) // the lost one fails each time
 		if _, err := w.room.Clean(t.Context()); err != nil {
 			t.Fatal(err)

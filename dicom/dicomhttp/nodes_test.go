@@ -61,7 +61,7 @@ func TestNodesShare(t *testing.T) {
 	if got := a.find("/v2/instances?StationName=CT7", "00080018"); len(got) != 1 {
 		t.Error(got)
 	}
-	for end := time.Now().Add(10 * time.Second); b.do("GET", "/v2/instances?StationName=CT7", nil).Code != 200; {
+	for end := time.Now().Add(time.Minute); b.do("GET", "/v2/instances?StationName=CT7", nil).Code != 200; {
 		if time.Now().After(end) {
 			t.Fatal("the other process does not know the tag")
 		}

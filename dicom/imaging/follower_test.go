@@ -252,7 +252,7 @@ func (w *world) settle() {
 func (w *world) idle() {
 	w.t.Helper()
 	calm := 0
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		b, err := w.store.Backlog(w.t.Context())
 		if err != nil {
 			w.t.Fatal(err)
@@ -431,7 +431,7 @@ func TestFollowerSlowStudies(t *testing.T) {
 		w.start()
 		written := func(want int) {
 			t.Helper()
-			for end := time.Now().Add(10 * time.Second); len(w.fhir.studies(t)) != want; time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(time.Minute); len(w.fhir.studies(t)) != want; time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("%d studies are written, want %d\n%s", len(w.fhir.studies(t)), want, w.log.String())
 				}

@@ -222,7 +222,7 @@ func TestExportEnd(t *testing.T) {
 	if _, err := k.s.Export(t.Context(), "unknown", base); !fault.Is(err, fault.NotFound) {
 		t.Errorf("unknown: %v", err)
 	}
-	for range 1000 {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		var left int
 		for i, err := range k.blobs.List(t.Context(), "") {
 			if err != nil {
@@ -235,7 +235,9 @@ func TestExportEnd(t *testing.T) {
 		if left == 0 {
 			break
 		}
-		time.Sleep(5 * time.Millisecond)
+		if time.Now().After(end) {
+			t.Fatalf("%d files are left", left)
+		}
 	}
 	if got := k.lines(other, k.wait(other).Output); len(got) != 12 {
 		t.Errorf("the other export has %d resources left", len(got))

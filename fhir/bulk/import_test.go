@@ -99,7 +99,7 @@ func params(mode string, inputs ...string) string {
 
 func (k *kit) waitImport(id string) *ImportManifest {
 	k.Helper()
-	for range 4000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		st, err := k.s.Import(k.Context(), id, base)
 		if err != nil {
 			k.Fatalf("status: %v", err)
@@ -107,7 +107,6 @@ func (k *kit) waitImport(id string) *ImportManifest {
 		if !st.Running {
 			return st.Manifest.(*ImportManifest)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	k.Fatal("the import does not end")
 	return nil

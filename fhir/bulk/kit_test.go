@@ -152,7 +152,7 @@ func (k *kit) wait(id string) *Manifest {
 // waitAs is wait as the principal of ctx.
 func (k *kit) waitAs(ctx context.Context, id string) *Manifest {
 	k.Helper()
-	for range 2000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		st, err := k.s.Export(ctx, id, base)
 		if err != nil {
 			k.Fatalf("status: %v", err)
@@ -160,7 +160,6 @@ func (k *kit) waitAs(ctx context.Context, id string) *Manifest {
 		if !st.Running {
 			return st.Manifest.(*Manifest)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	k.Fatal("the export does not end")
 	return nil

@@ -69,7 +69,7 @@ func TestSeen(t *testing.T) {
 	open()
 	defer func() { _ = s.Close() }()
 	at := 500
-	for end := time.Now().Add(10 * time.Second); s.seen.state != seenReady; at += 50 {
+	for end := time.Now().Add(time.Minute); s.seen.state != seenReady; at += 50 {
 		if time.Now().After(end) {
 			t.Fatal("there is no filter")
 		}
@@ -124,7 +124,7 @@ func TestImportTakenBack(t *testing.T) {
 		}
 	}
 	created(s.Import(t.Context(), flags(0, 10)))
-	for end := time.Now().Add(10 * time.Second); s.seen.state != seenReady; {
+	for end := time.Now().Add(time.Minute); s.seen.state != seenReady; {
 		if time.Now().After(end) {
 			t.Fatal("there is no filter")
 		}

@@ -209,7 +209,7 @@ func (st *step) run(t *testing.T, file string, vars map[string]string) {
 		r.body = []byte(fill(st.body, vars))
 	}
 	a := r.do(t)
-	for end := time.Now().Add(30 * time.Second); st.poll && a.unfinished() && time.Now().Before(end); a = r.do(t) {
+	for end := time.Now().Add(time.Minute); st.poll && a.unfinished() && time.Now().Before(end); a = r.do(t) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	at := fmt.Sprintf("%s:%d: %s %s", file, st.line, st.method, st.url)
