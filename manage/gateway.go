@@ -3,7 +3,6 @@ package manage
 import (
 	"net/netip"
 	"net/url"
-	"reflect"
 	"strings"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -84,5 +83,3 @@ func (g *Gateway) check() error {
 	}
 	return nil
 }
-
-func (g *Gateway) equal(h *Gateway) bool { return reflect.DeepEqual(g, h) }

@@ -11,18 +11,13 @@ import (
 // MedTechSpec is what a client decides about a MedTech service, besides what all
 // services have.
 type MedTechSpec struct {
-	// Destination is the FHIR service of the same workspace that gets the Observations.
-	Destination string `json:"destination,omitempty"`
-	// Resolution is Create (also when empty), Lookup or LookupWithEncounter.
-	Resolution string `json:"resolution,omitempty"`
-	// DeviceIdentifierSystem is the system of device identifiers; empty is any.
-	DeviceIdentifierSystem string `json:"deviceIdentifierSystem,omitempty"`
-	// IgnorePeriod lets periodInterval only group SampledData.
-	IgnorePeriod bool `json:"ignorePeriod,omitempty"`
-	// Retention is how long processed messages are kept for replays, such as 168h.
-	Retention string `json:"retention,omitempty"`
-	// Sources are where messages come from besides HTTP.
-	Sources []MedTechSource `json:"sources,omitempty"`
+	Destination            string `json:"destination,omitempty" yaml:"destination,omitempty" doc:"Only for kind medtech, and needed there: the FHIR service of the workspace that gets the Observations."`
+	Resolution             string `json:"resolution,omitempty" yaml:"resolution,omitempty" doc:"Only for kind medtech: Create makes Patients and Devices that are missing (the default), Lookup and LookupWithEncounter do not."`
+	DeviceIdentifierSystem string `json:"deviceIdentifierSystem,omitempty" yaml:"device_identifier_system,omitempty" doc:"Only for kind medtech: the system of device identifiers; empty is any."`
+	IgnorePeriod           bool   `json:"ignorePeriod,omitempty" yaml:"ignore_period,omitempty" doc:"Only for kind medtech: periodInterval of the FHIR mapping only groups SampledData."`
+	Retention              string `json:"retention,omitempty" yaml:"retention,omitempty" doc:"Only for kind medtech: how long processed messages are kept for replays, such as 168h (the default)."`
+
+	Sources []MedTechSource `json:"sources,omitempty" yaml:"sources,omitempty" doc:"Only for kind medtech: where messages come from besides HTTP; see [sources](medtech-sources.md)."`
 }
 
 // MedTechSource is a place that messages come from.
@@ -65,21 +60,8 @@ func checkSources(list []MedTechSource) error {
 // Resolutions are the ways in which a MedTech service finds Patient and Device.
 var Resolutions = []string{"Create", "Lookup", "LookupWithEncounter"}
 
-// isZero reports whether nothing was said.
-func (m MedTechSpec) isZero() bool { return m.equal(MedTechSpec{}) }
-
-func (m MedTechSpec) equal(n MedTechSpec) bool { return m.Equal(n) }
-
 // Equal reports whether m and n say the same.
-func (m MedTechSpec) Equal(n MedTechSpec) bool {
-	return m.Destination == n.Destination && m.Resolution == n.Resolution && m.DeviceIdentifierSystem == n.DeviceIdentifierSystem &&
-		m.IgnorePeriod == n.IgnorePeriod && m.Retention == n.Retention && slices.EqualFunc(m.Sources, n.Sources, MedTechSource.equal)
-}
-
-func (s MedTechSource) equal(t MedTechSource) bool {
-	return s.Name == t.Name && s.Type == t.Type && s.Listen == t.Listen && slices.Equal(s.URLs, t.URLs) && slices.Equal(s.Topics, t.Topics) &&
-		s.Stream == t.Stream && s.Group == t.Group && s.User == t.User && s.Password == t.Password && s.TLS == t.TLS
-}
+func (m MedTechSpec) Equal(n MedTechSpec) bool { return same(m, n) }
 
 // RetentionTime returns Retention; 0 when nothing was said.
 func (m MedTechSpec) RetentionTime() time.Duration {

@@ -209,7 +209,7 @@ func (p *Plane) PutService(ctx context.Context, ref Ref, spec Spec) (s Service, 
 		if err := mayChange(ref, w.Services[i], spec); err != nil {
 			return s, false, err
 		}
-		if w.Services[i].equal(spec) {
+		if w.Services[i].Spec.Equal(spec) {
 			return w.Services[i], false, nil
 		}
 	} else {
@@ -421,7 +421,7 @@ func (p *Plane) refresh(ctx context.Context, again bool) error {
 		for _, s := range w.Services {
 			ref := Ref{w.Name, s.Name}
 			old, had := running(before, ref)
-			if s.State == StateRunning && (!had || !old.equal(s.Spec) || !old.Created.Equal(s.Created) || again && p.undone[ref]) {
+			if s.State == StateRunning && (!had || !old.Spec.Equal(s.Spec) || !old.Created.Equal(s.Created) || again && p.undone[ref]) {
 				if had && !old.Created.Equal(s.Created) { // deleted and created again
 					errs = append(errs, p.runner.Stop(ctx, ref))
 				}

@@ -1,7 +1,11 @@
 package manage
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -39,28 +43,24 @@ const (
 	StateDeleting State = "deleting" // its files are being removed; it answers no more
 )
 
-// Spec is what a client decides about a service.
+// Spec is what a client decides about a service. A field is all that there is to
+// say of a setting: json is its name in the API, yaml its key in the configuration
+// with what docs/config.md says about it, and kinds are the kinds of services that
+// have it, all without.
 type Spec struct {
-	Kind   Kind   `json:"kind"`
-	Compat string `json:"compat,omitempty"` // "", for FHIR also "ahds", for MedTech also "ms"
-	// Narrative is "" (stored as it comes) or "safe" (active content is refused).
-	Narrative string `json:"narrative,omitempty"`
-	// Versioning maps a resource type, or DefaultType for all others, to the
-	// policy of its versions.
-	Versioning map[string]string `json:"versioning,omitempty"`
-	// Authority is the OpenID provider whose tokens count besides those of the
-	// built-in one, when they have the Audience. Both or neither.
-	Authority string            `json:"authority,omitempty"`
-	Audience  string            `json:"audience,omitempty"`
-	Gateway   *Gateway          `json:"gateway,omitempty"`
-	Tags      map[string]string `json:"tags,omitempty"`
+	Kind       Kind              `json:"kind,omitempty" yaml:"kind" doc:"fhir, dicom or medtech."`
+	Compat     string            `json:"compat,omitempty" yaml:"compat,omitempty" kinds:"fhir,medtech" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services. For kind medtech ms: mappings exactly as there."`
+	Narrative  string            `json:"narrative,omitempty" yaml:"narrative,omitempty" kinds:"fhir" doc:"Empty: a narrative is stored as it comes. safe: one with scripts, forms, event handlers or links to anything but pages is refused with 400."`
+	Versioning map[string]string `json:"versioning,omitempty" yaml:"versioning,omitempty" kinds:"fhir" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
+	Gateway    *Gateway          `json:"gateway,omitempty" yaml:"gateway,omitempty" doc:"What stands before the service: allow_from (list of addresses and networks), requests_per_second, concurrent, client_requests_per_second, client_concurrent, and cors {origins, methods, headers, max_age in seconds, allow_credentials} in place of the section cors."`
+	Authority  string            `json:"authority,omitempty" yaml:"authority,omitempty" doc:"Only for other issuers than the built-in one: the URL of the OpenID provider whose tokens count besides."`
+	Audience   string            `json:"audience,omitempty" yaml:"audience,omitempty" doc:"Needed with authority: the audience that its tokens must have."`
+	Tags       map[string]string `json:"tags,omitempty" yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
 
-	MedTechSpec // only for kind medtech
-	// Partitions gives a DICOM service data partitions; it cannot change.
-	Partitions bool `json:"partitions,omitempty"`
-	// ImagingStudy keeps resources of a FHIR service in step with the studies of a
-	// DICOM service.
-	ImagingStudy *ImagingStudy `json:"imagingStudy,omitempty"`
+	MedTechSpec `yaml:",inline" kinds:"medtech"`
+
+	Partitions   bool          `json:"partitions,omitempty" yaml:"partitions,omitempty" kinds:"dicom" doc:"Only for kind dicom: data partitions, each with its own studies. It is decided when the service is created."`
+	ImagingStudy *ImagingStudy `json:"imagingStudy,omitempty" yaml:"imaging_study,omitempty" kinds:"dicom" doc:"Only for kind dicom: keeps an ImagingStudy for each study in a FHIR service of the workspace: destination (the name of that service), patients (reference, the default: link the Patients that are there; create: make those that are missing), patient_system (the system of Patient IDs without an issuer), issuers (a map from Issuer of Patient ID to a system) and address (the URL by which others reach the DICOM service, for the Endpoint). See [the API page](api/dicom.md#imagingstudy). Empty: none are kept."`
 }
 
 // WorkspaceSpec is what a client decides about a workspace.
@@ -92,31 +92,21 @@ func (s Spec) Check(n string) error {
 		return err
 	}
 	switch s.Kind {
-	case KindFHIR:
-		if !s.MedTechSpec.isZero() {
-			return fault.New(fault.Invalid, "destination and what belongs to it are only for kind medtech")
-		}
-	case KindMedTech:
-		if err := s.MedTechSpec.check(); err != nil {
-			return err
-		}
-		if len(s.Versioning) > 0 || s.Narrative != "" {
-			return fault.New(fault.Invalid, "versioning and narrative are only for kind fhir")
-		}
-	case KindDICOM:
-		if s.Compat != "" || s.Narrative != "" || len(s.Versioning) > 0 || !s.MedTechSpec.isZero() {
-			return fault.New(fault.Invalid, "compat, narrative, versioning and destination are not for services of kind dicom")
-		}
+	case KindFHIR, KindDICOM, KindMedTech:
 	case "":
 		return fault.New(fault.Invalid, "the kind of service is missing; this version offers fhir, dicom and medtech")
 	default:
 		return fault.New(fault.Invalid, "%.40q is no kind of service; this version offers fhir, dicom and medtech", string(s.Kind))
 	}
-	if s.Partitions && s.Kind != KindDICOM {
-		return fault.New(fault.Invalid, "partitions are only for services of kind dicom")
+	for _, f := range settings(reflect.ValueOf(s), "") {
+		if !f.of(s.Kind) && f.said() {
+			return fault.New(fault.Invalid, "%s is only for services of kind %s", f.name, strings.ReplaceAll(f.kinds, ",", " or "))
+		}
 	}
-	if s.ImagingStudy != nil && s.Kind != KindDICOM {
-		return fault.New(fault.Invalid, "imagingStudy is only for services of kind dicom")
+	if s.Kind == KindMedTech {
+		if err := s.MedTechSpec.check(); err != nil {
+			return err
+		}
 	}
 	if err := s.ImagingStudy.check(); err != nil {
 		return err
@@ -189,8 +179,61 @@ func checkTags(tags map[string]string) error {
 	return nil
 }
 
-func (s Spec) equal(t Spec) bool {
-	return s.Kind == t.Kind && s.Compat == t.Compat && s.Partitions == t.Partitions && s.ImagingStudy.Equal(t.ImagingStudy) && s.Narrative == t.Narrative && s.Authority == t.Authority && s.Audience == t.Audience && s.Gateway.equal(t.Gateway) && maps.Equal(s.Versioning, t.Versioning) && maps.Equal(s.Tags, t.Tags) && s.MedTechSpec.equal(t.MedTechSpec)
+// Equal reports whether s and t say the same.
+func (s Spec) Equal(t Spec) bool { return same(s, t) }
+
+// same compares what the API would show of a and b, so that an empty list and
+// none are the same.
+func same(a, b any) bool {
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && bytes.Equal(x, y)
+}
+
+// setting is one field of a Spec besides the kind.
+type setting struct {
+	name  string // in the API
+	kinds string // of the services that have it, separated by commas; "" = all
+	value reflect.Value
+}
+
+// of reports whether services of kind k have the setting.
+func (f setting) of(k Kind) bool {
+	return f.kinds == "" || slices.Contains(strings.Split(f.kinds, ","), string(k))
+}
+
+// said reports whether the setting has a value. An empty list or map is none.
+func (f setting) said() bool {
+	if k := f.value.Kind(); k == reflect.Map || k == reflect.Slice {
+		return f.value.Len() > 0
+	}
+	return !f.value.IsZero()
+}
+
+// settings lists the fields of a Spec, or of a struct in it whose kinds are known.
+func settings(v reflect.Value, kinds string) (out []setting) {
+	for i := range v.NumField() {
+		t := v.Type().Field(i)
+		name, _, _ := strings.Cut(t.Tag.Get("json"), ",")
+		switch of := cmp.Or(t.Tag.Get("kinds"), kinds); {
+		case t.Anonymous:
+			out = append(out, settings(v.Field(i), of)...)
+		case t.Name != "Kind":
+			out = append(out, setting{name: name, kinds: of, value: v.Field(i)})
+		}
+	}
+	return out
+}
+
+// Settings returns the names, in the API, of what a client may say about a
+// service of kind k.
+func Settings(k Kind) (names []string) {
+	for _, f := range settings(reflect.ValueOf(Spec{}), "") {
+		if f.of(k) {
+			names = append(names, f.name)
+		}
+	}
+	return names
 }
 
 // clone copies w so that a reader never shares memory with a later change.

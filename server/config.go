@@ -216,41 +216,14 @@ type WorkspaceConfig struct {
 	Tags     map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
 }
 
+// ServiceSpec is what there is to say about a service, for those who may not know the
+// management plane.
+type ServiceSpec = manage.Spec
+
 // ServiceConfig is one service that has to exist.
 type ServiceConfig struct {
-	Name       string            `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter; not events."`
-	Kind       string            `yaml:"kind" doc:"fhir, dicom or medtech."`
-	Compat     string            `yaml:"compat,omitempty" doc:"Empty: the semantics of FHIR R4. ahds: with the documented deviations of Azure Health Data Services. For kind medtech ms: mappings exactly as there."`
-	Narrative  string            `yaml:"narrative,omitempty" doc:"Empty: a narrative is stored as it comes. safe: one with scripts, forms, event handlers or links to anything but pages is refused with 400."`
-	Versioning map[string]string `yaml:"versioning,omitempty" doc:"Policy of the versions by resource type, with default for the types that are not named: versioned keeps every version, versioned-update also demands If-Match of an update, no-version keeps the current version only. Absent: versioned."`
-	Tags       map[string]string `yaml:"tags,omitempty" doc:"Names and values of your own. When absent, those that were set through the API stay."`
-	Gateway    *manage.Gateway   `yaml:"gateway,omitempty" doc:"What stands before the service: allow_from (list of addresses and networks), requests_per_second, concurrent, client_requests_per_second, client_concurrent, and cors {origins, methods, headers, max_age in seconds, allow_credentials} in place of the section cors."`
-	Authority  string            `yaml:"authority,omitempty" doc:"Only for other issuers than the built-in one: the URL of the OpenID provider whose tokens count besides."`
-	Audience   string            `yaml:"audience,omitempty" doc:"Needed with authority: the audience that its tokens must have."`
-	Partitions bool              `yaml:"partitions,omitempty" doc:"Only for kind dicom: data partitions, each with its own studies. It is decided when the service is created."`
-
-	ImagingStudy *manage.ImagingStudy `yaml:"imaging_study,omitempty" doc:"Only for kind dicom: keeps an ImagingStudy for each study in a FHIR service of the workspace: destination (the name of that service), patients (reference, the default: link the Patients that are there; create: make those that are missing), patient_system (the system of Patient IDs without an issuer), issuers (a map from Issuer of Patient ID to a system) and address (the URL by which others reach the DICOM service, for the Endpoint). See [the API page](api/dicom.md#imagingstudy). Empty: none are kept."`
-
-	MedTechConfig `yaml:",inline"`
-}
-
-// MedTechConfig is what only services of kind medtech have.
-type MedTechConfig struct {
-	Destination            string `yaml:"destination,omitempty" doc:"Only for kind medtech, and needed there: the FHIR service of the workspace that gets the Observations."`
-	Resolution             string `yaml:"resolution,omitempty" doc:"Only for kind medtech: Create makes Patients and Devices that are missing (the default), Lookup and LookupWithEncounter do not."`
-	DeviceIdentifierSystem string `yaml:"device_identifier_system,omitempty" doc:"Only for kind medtech: the system of device identifiers; empty is any."`
-	IgnorePeriod           bool   `yaml:"ignore_period,omitempty" doc:"Only for kind medtech: periodInterval of the FHIR mapping only groups SampledData."`
-	Retention              string `yaml:"retention,omitempty" doc:"Only for kind medtech: how long processed messages are kept for replays, such as 168h (the default)."`
-
-	Sources []manage.MedTechSource `yaml:"sources,omitempty" doc:"Only for kind medtech: where messages come from besides HTTP; see [sources](medtech-sources.md)."`
-}
-
-// spec returns the settings in the terms of the management plane.
-func (m MedTechConfig) spec() manage.MedTechSpec {
-	return manage.MedTechSpec{
-		Destination: m.Destination, Resolution: m.Resolution, DeviceIdentifierSystem: m.DeviceIdentifierSystem,
-		IgnorePeriod: m.IgnorePeriod, Retention: m.Retention, Sources: m.Sources,
-	}
+	Name        string `yaml:"name" doc:"2 to 24 lower-case letters, digits and hyphens; begins with a letter; not events."`
+	manage.Spec `yaml:",inline"`
 }
 
 // Defaults returns the configuration of a server that was told nothing.
@@ -500,7 +473,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 		}
 		seen[w.Name] = true
 		for _, s := range w.Services {
-			err := s.spec().Check(s.Name)
+			err := s.Check(s.Name)
 			if err == nil {
 				err = checkSources(s.Sources)
 			}
@@ -522,7 +495,7 @@ func validateWorkspaces(list []WorkspaceConfig) error {
 // checkDestinations refuses services that write into one of another kind. One that the
 // list does not name may have been made through the API.
 func checkDestinations(w WorkspaceConfig) error {
-	kinds := map[string]string{}
+	kinds := map[string]manage.Kind{}
 	for _, s := range w.Services {
 		kinds[s.Name] = s.Kind
 	}
@@ -531,16 +504,11 @@ func checkDestinations(w WorkspaceConfig) error {
 		if s.ImagingStudy != nil {
 			to = s.ImagingStudy.Destination
 		}
-		if kind := kinds[to]; kind != "" && kind != string(manage.KindFHIR) {
+		if kind := kinds[to]; kind != "" && kind != manage.KindFHIR {
 			return fmt.Errorf("workspaces: service %s/%s: destination: %s is of kind %s, and not fhir", w.Name, s.Name, to, kind)
 		}
 	}
 	return nil
-}
-
-// spec returns the service in the terms of the management plane.
-func (s ServiceConfig) spec() manage.Spec {
-	return manage.Spec{Kind: manage.Kind(s.Kind), Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning, Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Partitions: s.Partitions, ImagingStudy: s.ImagingStudy, Tags: s.Tags, MedTechSpec: s.MedTechConfig.spec()}
 }
 
 // place returns where a database of the platform is: the file of this name

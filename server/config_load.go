@@ -194,13 +194,13 @@ func wrongValue(n *yaml.Node, t reflect.Type, key string, depth int) (int, strin
 		if n.Kind != yaml.MappingNode {
 			return n.Line, strings.TrimPrefix(key+": keys and values are expected", ": ")
 		}
-		for i := range t.NumField() {
-			name := yamlKey(t.Field(i))
+		for _, f := range reflect.VisibleFields(t) {
+			name := yamlKey(f)
 			for j := 0; name != "" && j+1 < len(n.Content); j += 2 {
 				if n.Content[j].Value != name {
 					continue
 				}
-				if line, msg := wrongValue(n.Content[j+1], t.Field(i).Type, strings.TrimPrefix(key+"."+name, "."), depth+1); msg != "" {
+				if line, msg := wrongValue(n.Content[j+1], f.Type, strings.TrimPrefix(key+"."+name, "."), depth+1); msg != "" {
 					return line, msg
 				}
 			}

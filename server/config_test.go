@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/server"
 )
 
@@ -93,7 +94,7 @@ func TestPrecedence(t *testing.T) {
 	want.Listen, want.Data, want.Limits.Body, want.Limits.Concurrent = "127.0.0.1:3", "env", 2<<20, 7
 	want.CORS.Origins, want.CORS.Credentials = []string{"https://a.example", "https://b.example"}, true
 	want.Limits.HandleTime, want.Limits.RequestsPerSecond = 7*time.Second, 2.5
-	want.Workspaces = []server.WorkspaceConfig{{Name: "clinic", Services: []server.ServiceConfig{{Name: "records", Kind: "fhir"}}}}
+	want.Workspaces = []server.WorkspaceConfig{{Name: "clinic", Services: []server.ServiceConfig{{Name: "records", Spec: manage.Spec{Kind: "fhir"}}}}}
 	if diff := cmp.Diff(want, cfg); diff != "" {
 		t.Error(diff)
 	}

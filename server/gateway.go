@@ -15,9 +15,6 @@ import (
 	"github.com/hygeia-health/hygeia/platform/web"
 )
 
-// Gateway is what an operator may set of what stands before a service.
-type Gateway = manage.Gateway
-
 // gateway is what stands before a service.
 type gateway struct {
 	gate *web.Gate // nil = lets everybody through

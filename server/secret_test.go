@@ -55,7 +55,7 @@ func TestReferences(t *testing.T) {
 	}
 	cfg := Defaults()
 	cfg.Secrets = append(cfg.Secrets, "file:"+dir+"/*")
-	m := ServiceConfig{Name: "m", Kind: "medtech"}
+	m := ServiceConfig{Name: "m", Spec: manage.Spec{Kind: "medtech"}}
 	m.Sources = []manage.MedTechSource{{Name: "ward", Password: "env:WARD"}}
 	cfg.Workspaces = []WorkspaceConfig{{Name: "w", Services: []ServiceConfig{m}}}
 	r := newReferences(&cfg)

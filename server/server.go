@@ -153,10 +153,10 @@ func (c *Config) first() []manage.Workspace {
 	if len(c.Workspaces) > 0 {
 		return nil
 	}
-	return asWorkspaces([]WorkspaceConfig{{Name: "default", Services: []ServiceConfig{
-		{Name: "fhir", Kind: string(manage.KindFHIR)}, {Name: "dicom", Kind: string(manage.KindDICOM)},
-		{Name: "medtech", Kind: string(manage.KindMedTech), MedTechConfig: MedTechConfig{Destination: "fhir"}},
-	}}})
+	return []manage.Workspace{{Name: "default", Services: []manage.Service{
+		{Name: "fhir", Spec: manage.Spec{Kind: manage.KindFHIR}}, {Name: "dicom", Spec: manage.Spec{Kind: manage.KindDICOM}},
+		{Name: "medtech", Spec: manage.Spec{Kind: manage.KindMedTech, MedTechSpec: manage.MedTechSpec{Destination: "fhir"}}},
+	}}}
 }
 
 func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
@@ -164,7 +164,7 @@ func asWorkspaces(list []WorkspaceConfig) []manage.Workspace {
 	for _, w := range list {
 		ws := manage.Workspace{Name: w.Name, WorkspaceSpec: manage.WorkspaceSpec{Tags: w.Tags}}
 		for _, s := range w.Services {
-			ws.Services = append(ws.Services, manage.Service{Name: s.Name, Spec: s.spec()})
+			ws.Services = append(ws.Services, manage.Service{Name: s.Name, Spec: s.Spec})
 		}
 		out = append(out, ws)
 	}

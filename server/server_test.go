@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/server"
 )
 
@@ -226,7 +227,7 @@ func TestRestart(t *testing.T) {
 func TestConfiguredWorkspaces(t *testing.T) {
 	dir := t.TempDir()
 	p := open(t, dir, func(c *server.Config) {
-		c.Workspaces = []server.WorkspaceConfig{{Name: "clinic", Services: []server.ServiceConfig{{Name: "records", Kind: "fhir"}}}}
+		c.Workspaces = []server.WorkspaceConfig{{Name: "clinic", Services: []server.ServiceConfig{{Name: "records", Spec: manage.Spec{Kind: "fhir"}}}}}
 	})
 	var names []string
 	var list struct {

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 
 	"github.com/hygeia-health/hygeia/server"
 )
@@ -31,7 +29,7 @@ type step struct {
 	What   string `json:"what"`   // workspace, fhir-service, dicom-service, medtech-service
 	Name   string `json:"name"`
 	path   string
-	body   map[string]any
+	body   any
 }
 
 // Run makes the plan, prints it and does it.
@@ -111,45 +109,14 @@ func planService(workspace string, want server.ServiceConfig, have service, exis
 	if want.Tags == nil {
 		want.Tags = have.Tags
 	}
-	if want.Kind == "medtech" {
-		return planMedTech(workspace, want, have, exists)
-	}
-	body := map[string]any{"authority": want.Authority, "audience": want.Audience, "gateway": want.Gateway, "tags": want.Tags}
-	if want.Kind == "dicom" {
-		body["partitions"], body["imagingStudy"] = want.Partitions, want.ImagingStudy
-	} else {
-		body["compat"], body["narrative"], body["versioning"] = want.Compat, want.Narrative, want.Versioning
-	}
-	s := step{Action: "keep", What: want.Kind + "-service", Name: workspace + "/" + want.Name, path: servicePath(want.Kind, workspace, want.Name), body: body}
+	s := step{Action: "keep", What: string(want.Kind) + "-service", Name: workspace + "/" + want.Name, path: servicePath(string(want.Kind), workspace, want.Name)}
 	switch {
 	case !exists:
 		s.Action = "create"
-	case want.Compat != have.Compat || want.Narrative != have.Narrative || want.Partitions != have.Partitions || !want.ImagingStudy.Equal(have.ImagingStudy) || want.Authority != have.Authority || want.Audience != have.Audience || !reflect.DeepEqual(want.Gateway, have.Gateway) || !maps.Equal(want.Versioning, have.Versioning) || !maps.Equal(want.Tags, have.Tags):
+	case !want.Spec.Equal(have.ServiceSpec):
 		s.Action = "change"
 	}
-	return s
-}
-
-func planMedTech(workspace string, want server.ServiceConfig, have service, exists bool) step {
-	m := medtechSettings{
-		Destination: want.Destination, Resolution: want.Resolution, DeviceIdentifierSystem: want.DeviceIdentifierSystem,
-		IgnorePeriod: want.IgnorePeriod, Retention: want.Retention,
-	}
-	if len(want.Sources) > 0 {
-		m.Sources, _ = json.Marshal(want.Sources) // texts and lists of texts
-	}
-	s := step{
-		Action: "keep", What: "medtech-service", Name: workspace + "/" + want.Name, path: servicePath("medtech", workspace, want.Name),
-		body: map[string]any{
-			"compat": want.Compat, "authority": want.Authority, "audience": want.Audience, "gateway": want.Gateway, "tags": want.Tags, "destination": m.Destination, "resolution": m.Resolution,
-			"deviceIdentifierSystem": m.DeviceIdentifierSystem, "ignorePeriod": m.IgnorePeriod, "retention": m.Retention, "sources": m.Sources,
-		},
-	}
-	switch {
-	case !exists:
-		s.Action = "create"
-	case want.Compat != have.Compat || want.Authority != have.Authority || want.Audience != have.Audience || !reflect.DeepEqual(want.Gateway, have.Gateway) || !m.equal(have.medtechSettings) || !maps.Equal(want.Tags, have.Tags):
-		s.Action = "change"
-	}
+	want.Kind = "" // the path says it
+	s.body = want.Spec
 	return s
 }

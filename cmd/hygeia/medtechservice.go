@@ -1,35 +1,10 @@
 package main
 
-import "encoding/json"
-
 type medtechServiceCmd struct {
 	Create medtechServiceCreateCmd `cmd:"" help:"Create a MedTech service, or change it."`
 	List   medtechServiceListCmd   `cmd:"" help:"List the MedTech services of a workspace."`
 	Show   medtechServiceShowCmd   `cmd:"" help:"Show a MedTech service."`
 	Delete medtechServiceDeleteCmd `cmd:"" help:"Delete a MedTech service with its messages and mappings."`
-}
-
-// medtechSettings are what only a MedTech service has.
-type medtechSettings struct {
-	Destination            string `json:"destination,omitempty"`
-	Resolution             string `json:"resolution,omitempty"`
-	DeviceIdentifierSystem string `json:"deviceIdentifierSystem,omitempty"`
-	IgnorePeriod           bool   `json:"ignorePeriod,omitempty"`
-	Retention              string `json:"retention,omitempty"`
-
-	Sources json.RawMessage `json:"sources,omitempty"` // as the API writes them
-}
-
-// equal reports whether a and b say the same.
-func (a medtechSettings) equal(b medtechSettings) bool {
-	compact := func(m medtechSettings) string {
-		text, err := json.Marshal(m)
-		if err != nil {
-			return err.Error()
-		}
-		return string(text)
-	}
-	return compact(a) == compact(b)
 }
 
 type medtechServiceCreateCmd struct {

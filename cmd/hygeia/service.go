@@ -13,24 +13,13 @@ import (
 
 // service is that of the management API.
 type service struct {
-	Name       string            `json:"name"`
-	Workspace  string            `json:"workspace"`
-	Kind       string            `json:"kind"`
-	Compat     string            `json:"compat,omitempty"`
-	Narrative  string            `json:"narrative,omitempty"`
-	Gateway    *server.Gateway   `json:"gateway,omitempty"`
-	Authority  string            `json:"authority,omitempty"`
-	Audience   string            `json:"audience,omitempty"`
-	Versioning map[string]string `json:"versioning,omitempty"`
-	Partitions bool              `json:"partitions,omitempty"`
-	Tags       map[string]string `json:"tags,omitempty"`
-	State      string            `json:"state"`
-	URL        string            `json:"url"`
-	Created    time.Time         `json:"created"`
-	Changed    time.Time         `json:"changed"`
-
-	ImagingStudy *server.ImagingStudy `json:"imagingStudy,omitempty"`
-	medtechSettings
+	Name      string `json:"name"`
+	Workspace string `json:"workspace"`
+	server.ServiceSpec
+	State   string    `json:"state"`
+	URL     string    `json:"url"`
+	Created time.Time `json:"created"`
+	Changed time.Time `json:"changed"`
 }
 
 // serviceArgs name a service.
@@ -138,7 +127,7 @@ func printServices(std stdio, list []service) error {
 	for _, s := range list {
 		compat := s.Compat
 		if compat == "" {
-			compat = map[string]string{"fhir": "r4"}[s.Kind]
+			compat = map[string]string{"fhir": "r4"}[string(s.Kind)]
 		}
 		if compat == "" {
 			compat = "-"

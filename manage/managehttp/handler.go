@@ -72,7 +72,7 @@ func (h *handler) endpoints() []endpoint {
 		list = append(list,
 			endpoint{"GET", services, h.listServices(k.kind), nil},
 			endpoint{"GET", services + "/{service}", h.showService(k.kind), nil},
-			endpoint{"PUT", services + "/{service}", h.putService(k.kind, k.body), nil},
+			endpoint{"PUT", services + "/{service}", h.putService(k.kind), nil},
 			endpoint{"DELETE", services + "/{service}", h.deleteService(k.kind), nil})
 	}
 	return list
@@ -212,23 +212,13 @@ type workspaceView struct {
 
 // serviceView is a service as the API shows it.
 type serviceView struct {
-	Name       string            `json:"name"`
-	Workspace  string            `json:"workspace"`
-	Kind       manage.Kind       `json:"kind"`
-	Compat     string            `json:"compat,omitempty"`
-	Narrative  string            `json:"narrative,omitempty"`
-	Versioning map[string]string `json:"versioning,omitempty"`
-	Gateway    *manage.Gateway   `json:"gateway,omitempty"`
-	Authority  string            `json:"authority,omitempty"`
-	Audience   string            `json:"audience,omitempty"`
-	Tags       map[string]string `json:"tags,omitempty"`
-	manage.MedTechSpec
-	Partitions   bool                 `json:"partitions,omitempty"`
-	ImagingStudy *manage.ImagingStudy `json:"imagingStudy,omitempty"`
-	State        manage.State         `json:"state"`
-	URL          string               `json:"url"`
-	Created      time.Time            `json:"created"`
-	Changed      time.Time            `json:"changed"`
+	Name      string `json:"name"`
+	Workspace string `json:"workspace"`
+	manage.Spec
+	State   manage.State `json:"state"`
+	URL     string       `json:"url"`
+	Created time.Time    `json:"created"`
+	Changed time.Time    `json:"changed"`
 }
 
 func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
@@ -241,8 +231,7 @@ func viewWorkspace(r *http.Request, w manage.Workspace) workspaceView {
 
 func viewService(r *http.Request, workspace string, s manage.Service) serviceView {
 	return serviceView{
-		Name: s.Name, Workspace: workspace, Kind: s.Kind, Compat: s.Compat, Narrative: s.Narrative, Versioning: s.Versioning,
-		Authority: s.Authority, Audience: s.Audience, Gateway: s.Gateway, Tags: s.Tags, MedTechSpec: s.MedTechSpec, Partitions: s.Partitions, ImagingStudy: s.ImagingStudy, State: s.State,
+		Name: s.Name, Workspace: workspace, Spec: s.Spec, State: s.State,
 		URL: web.BaseURL(r) + "/" + workspace + "/" + s.Name, Created: s.Created, Changed: s.Changed,
 	}
 }
@@ -312,24 +301,35 @@ func status(w http.ResponseWriter, r *http.Request, created bool) int {
 
 // decode reads a JSON object strictly; no body is an empty object.
 func decode(w http.ResponseWriter, r *http.Request, into any) error {
+	text, err := readObject(w, r)
+	if err != nil || len(text) == 0 {
+		return err
+	}
+	return decodeStrict(text, into)
+}
+
+// readObject reads the text of a JSON object, or nothing.
+func readObject(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if ct := r.Header.Get("Content-Type"); ct != "" {
 		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" {
-			return fault.New(fault.Unsupported, "the body must be application/json")
+			return nil, fault.New(fault.Unsupported, "the body must be application/json")
 		}
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return fault.New(fault.TooLarge, "the body is larger than 1 MiB")
+		return nil, fault.New(fault.TooLarge, "the body is larger than 1 MiB")
 	}
 	if err != nil {
-		return &fault.Error{Kind: fault.Invalid, Msg: "the body is incomplete", Err: err}
+		return nil, &fault.Error{Kind: fault.Invalid, Msg: "the body is incomplete", Err: err}
 	}
-	if text = bytes.TrimSpace(text); len(text) == 0 {
-		return nil
+	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] != '{' {
+		return nil, fault.New(fault.Invalid, "the body is no JSON object")
 	}
-	if text[0] != '{' {
-		return fault.New(fault.Invalid, "the body is no JSON object")
-	}
+	return text, nil
+}
+
+// decodeStrict takes one JSON object whose members into all has.
+func decodeStrict(text []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {

@@ -1,7 +1,11 @@
 package managehttp
 
 import (
+	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/hygeia-health/hygeia/manage"
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -9,57 +13,37 @@ import (
 
 type serve = func(http.ResponseWriter, *http.Request) error
 
-// kinds are the kinds of services that the API manages: where they are, and what
-// a client may say about one.
+// kinds are the kinds of services that the API manages, and where they are.
 var kinds = []struct {
 	kind       manage.Kind
 	collection string
-	body       func(decode func(any) error) (manage.Spec, error)
 }{
-	{manage.KindFHIR, "fhirservices", fhirBody},
-	{manage.KindDICOM, "dicomservices", dicomBody},
-	{manage.KindMedTech, "medtechservices", medtechBody},
+	{manage.KindFHIR, "fhirservices"},
+	{manage.KindDICOM, "dicomservices"},
+	{manage.KindMedTech, "medtechservices"},
 }
 
-func fhirBody(decode func(any) error) (manage.Spec, error) {
-	var b struct {
-		Compat     string            `json:"compat"`
-		Narrative  string            `json:"narrative"`
-		Versioning map[string]string `json:"versioning"`
-		Authority  string            `json:"authority"`
-		Audience   string            `json:"audience"`
-		Gateway    *manage.Gateway   `json:"gateway"`
-		Tags       map[string]string `json:"tags"`
+// decodeSpec reads what a client says about a service of a kind.
+func decodeSpec(w http.ResponseWriter, r *http.Request, kind manage.Kind) (spec manage.Spec, err error) {
+	text, err := readObject(w, r)
+	if err != nil || len(text) == 0 {
+		return manage.Spec{Kind: kind}, err
 	}
-	err := decode(&b)
-	return manage.Spec{Compat: b.Compat, Narrative: b.Narrative, Versioning: b.Versioning, Authority: b.Authority, Audience: b.Audience, Gateway: b.Gateway, Tags: b.Tags}, err
-}
-
-func dicomBody(decode func(any) error) (manage.Spec, error) {
-	var b struct {
-		Authority  string            `json:"authority"`
-		Audience   string            `json:"audience"`
-		Gateway    *manage.Gateway   `json:"gateway"`
-		Partitions bool              `json:"partitions"`
-		Tags       map[string]string `json:"tags"`
-
-		ImagingStudy *manage.ImagingStudy `json:"imagingStudy"`
+	if err := decodeStrict(text, &spec); err != nil {
+		return spec, err
 	}
-	err := decode(&b)
-	return manage.Spec{Authority: b.Authority, Audience: b.Audience, Gateway: b.Gateway, Partitions: b.Partitions, Tags: b.Tags, ImagingStudy: b.ImagingStudy}, err
-}
-
-func medtechBody(decode func(any) error) (manage.Spec, error) {
-	var b struct {
-		Compat    string            `json:"compat"`
-		Authority string            `json:"authority"`
-		Audience  string            `json:"audience"`
-		Gateway   *manage.Gateway   `json:"gateway"`
-		Tags      map[string]string `json:"tags"`
-		manage.MedTechSpec
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return spec, fault.Wrap("managehttp: decode", err) // it was decoded once
 	}
-	err := decode(&b)
-	return manage.Spec{Compat: b.Compat, Authority: b.Authority, Audience: b.Audience, Gateway: b.Gateway, Tags: b.Tags, MedTechSpec: b.MedTechSpec}, err
+	settings := manage.Settings(kind)
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if !slices.ContainsFunc(settings, func(s string) bool { return strings.EqualFold(s, name) }) {
+			return spec, fault.New(fault.Invalid, "the body is not what is expected: unknown field %.64q", name)
+		}
+	}
+	spec.Kind = kind
+	return spec, nil
 }
 
 func (h *handler) listServices(kind manage.Kind) serve {
@@ -98,13 +82,12 @@ func (h *handler) showService(kind manage.Kind) serve {
 	}
 }
 
-func (h *handler) putService(kind manage.Kind, body func(func(any) error) (manage.Spec, error)) serve {
+func (h *handler) putService(kind manage.Kind) serve {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		spec, err := body(func(into any) error { return decode(w, r, into) })
+		spec, err := decodeSpec(w, r, kind)
 		if err != nil {
 			return err
 		}
-		spec.Kind = kind
 		ref := refOf(r)
 		s, created, err := h.plane.PutService(r.Context(), ref, spec)
 		if err != nil {
