@@ -175,10 +175,14 @@ func (x *secured) badTokens() map[string]string {
 		"no issuer":        sign(key, kid, "at+jwt", func(c map[string]any) { delete(c, "iss") }),
 		"no subject":       sign(key, kid, "at+jwt", func(c map[string]any) { delete(c, "sub") }),
 		"unknown client":   sign(key, kid, "at+jwt", func(c map[string]any) { c["client_id"], c["sub"] = "ghost", "ghost" }),
-		"older than it":    sign(key, kid, "at+jwt", func(c map[string]any) { c["iat"] = now.Add(-24 * time.Hour).Unix() }),
-		"other type":       sign(key, kid, "logout+jwt", same),
-		"other key":        sign(own, kid, "at+jwt", same),
-		"unknown key":      sign(own, "mine", "at+jwt", same),
+		"of another epoch": sign(key, kid, "at+jwt", func(c map[string]any) { c["epoch"] = "0" }),
+		"older than it": sign(key, kid, "at+jwt", func(c map[string]any) { // as versions without epochs signed it
+			delete(c, "epoch")
+			c["iat"] = now.Add(-24 * time.Hour).Unix()
+		}),
+		"other type":  sign(key, kid, "logout+jwt", same),
+		"other key":   sign(own, kid, "at+jwt", same),
+		"unknown key": sign(own, "mine", "at+jwt", same),
 	}
 	maps.Copy(out, x.forgeries(parts, claims(same), key, kid, own))
 	return out
