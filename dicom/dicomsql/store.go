@@ -154,9 +154,7 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.integrity.Load(); err != nil && *err != nil {
 		return *err
 	}
-	return s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT 1", func(*db.Stmt) error { return nil })
-	})
+	return s.db.Check(ctx)
 }
 
 // Queue returns how many changes wait for the writer.

@@ -272,9 +272,7 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.integrity.Load(); err != nil && *err != nil {
 		return *err
 	}
-	return s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT 1", func(*db.Stmt) error { return nil })
-	})
+	return s.db.Check(ctx)
 }
 
 // Integrity says how the check of the file went that follows a crash: "ok",

@@ -51,9 +51,7 @@ func (s *Store) Close() error { return s.db.Close() }
 
 // Check returns nil when the database answers.
 func (s *Store) Check(ctx context.Context) error {
-	return s.db.Read(ctx, func(c *db.Conn) error {
-		return c.Query("SELECT 1", func(*db.Stmt) error { return nil })
-	})
+	return s.db.Check(ctx)
 }
 
 // Load implements manage.Store.

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,6 +46,7 @@ type DB struct {
 	version *atomic.Int64 // of the file, see fileVersion
 	w       *writer
 	trust   *Trust // nil if nobody asked for it
+	damage  atomic.Pointer[error]
 	closing sync.Once
 	closed  chan struct{}
 }
@@ -203,6 +203,7 @@ func (d *DB) lend(ctx context.Context, f func(*Conn) error) error {
 	c.c.interrupt(ctx)
 	err = f(c)
 	done = true
+	d.note(err)
 	return err
 }
 
@@ -341,6 +342,23 @@ func Drop(ctx context.Context, path string) error {
 	return nil
 }
 
+// Check returns nil when the database answers a read and no damage was seen since it was opened.
+func (d *DB) Check(ctx context.Context) error {
+	if err := d.damage.Load(); err != nil {
+		return *err
+	}
+	return d.Read(ctx, func(c *Conn) error {
+		return c.Query("SELECT 1", func(*Stmt) error { return nil })
+	})
+}
+
+// note remembers that a page of the file was damaged.
+func (d *DB) note(err error) {
+	if errors.Is(err, errDamaged) {
+		d.damage.CompareAndSwap(nil, &err)
+	}
+}
+
 // QuickCheck runs SQLite's structural check on a reading connection. PostgreSQL
 // has recovered by itself when it lets somebody in.
 func (d *DB) QuickCheck(ctx context.Context) error {
@@ -350,7 +368,7 @@ func (d *DB) QuickCheck(ctx context.Context) error {
 	return d.Read(ctx, func(c *Conn) error {
 		return c.Query("PRAGMA quick_check(1)", func(s *Stmt) error {
 			if r := s.ColText(0); r != "ok" {
-				return &fault.Error{Kind: fault.Internal, Op: "db: quick_check", Msg: "the database file is damaged", Err: fmt.Errorf("%s", r)}
+				return damageError("quick_check", errors.New(r))
 			}
 			return nil
 		})

@@ -7,7 +7,8 @@
 // submitted as functions; the writer takes all that wait, runs them in one
 // transaction and commits once, so that concurrent writers share an fsync. What SQLite appends to
 // its log is written with few calls (sqlite_wal.go), and a commit does not walk the
-// page cache (sqlite_pages.go). A reader keeps its snapshot for the next read as
+// page cache (sqlite_pages.go). Pages of a file end with checksums, so that damage is an error and no
+// answer (sqlite_seal.go). A reader keeps its snapshot for the next read as
 // long as nobody has committed since (DB.ReadTx).
 //
 // Several nodes may have a schema open. The transactions of their writers take

@@ -48,14 +48,16 @@ type (
 	sizeFunc  = func(tls *libc.TLS, file, size uintptr) int32
 )
 
-// bufferWAL makes SQLite buffer what it appends to write-ahead logs, in all
-// databases that this process opens afterwards.
+// bufferWAL makes SQLite buffer what it appends to write-ahead logs, and end the
+// pages of new files with checksums (sqlite_seal.go), in all databases that this process
+// opens afterwards.
 func bufferWAL() {
 	wal.once.Do(func() {
 		tls := libc.NewTLS()
 		defer tls.Close()
 		swapPages(tls)
 		sqlite3.Xsqlite3_initialize(tls)
+		sealPages(tls)
 		wal.origin = sqlite3.Xsqlite3_vfs_find(tls, 0)
 		if wal.origin == 0 {
 			return
@@ -67,7 +69,7 @@ func bufferWAL() {
 			return
 		}
 		wal.vfs.FzName, wal.vfs.FpNext = name, 0
-		wal.vfs.FszOsFile = walOffset() + int32(unsafe.Sizeof(walFile{}))
+		wal.vfs.FszOsFile = walOffset() + int32(max(unsafe.Sizeof(walFile{}), unsafe.Sizeof(sealFile{})))
 		wal.vfs.FxOpen = pointer(openFunc(walOpen))
 		if rc := sqlite3.Xsqlite3_vfs_register(tls, address(&wal.vfs), 1); rc != sqlite3.SQLITE_OK {
 			panic(fmt.Sprintf("db: SQLite refuses its file system: %d", rc))
@@ -75,13 +77,19 @@ func bufferWAL() {
 	})
 }
 
-// walOffset is where a walFile begins in the memory of an open file.
+// walOffset is where a walFile, or a sealFile, begins in the memory of an open file.
 func walOffset() int32 { return (wal.system.FszOsFile + 15) &^ 15 }
 
 func walOpen(tls *libc.TLS, _, name, file uintptr, flags int32, out uintptr) int32 {
 	rc := call[openFunc](wal.system.FxOpen)(tls, wal.origin, name, file, flags, out)
 	f := at[sqlite3.Tsqlite3_file](file)
-	if rc != sqlite3.SQLITE_OK || flags&sqlite3.SQLITE_OPEN_WAL == 0 || f.FpMethods == 0 {
+	if rc != sqlite3.SQLITE_OK || f.FpMethods == 0 {
+		return rc
+	}
+	if flags&sqlite3.SQLITE_OPEN_MAIN_DB != 0 {
+		sealOpen(file)
+	}
+	if flags&sqlite3.SQLITE_OPEN_WAL == 0 {
 		return rc
 	}
 	wal.mu.Lock()

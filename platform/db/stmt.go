@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	sqlite3 "modernc.org/sqlite/lib"
 	"zombiezen.com/go/sqlite"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -197,7 +198,11 @@ func dbError(op string, err error) error {
 	if e := pgError(op, err); e != nil {
 		return e
 	}
-	switch sqlite.ErrCode(err).ToPrimary() {
+	code := sqlite.ErrCode(err)
+	if isDamage(code) {
+		return damageError(op, err)
+	}
+	switch code.ToPrimary() {
 	case sqlite.ResultInterrupt:
 		return &fault.Error{Kind: fault.Timeout, Op: "db: " + op, Msg: "the request took too long or was given up", Err: err}
 	case sqlite.ResultFull:
@@ -209,6 +214,18 @@ func dbError(op string, err error) error {
 		return errTooLarge(op, err)
 	}
 	return &fault.Error{Kind: fault.Internal, Op: "db: " + op, Msg: "internal error", Err: err}
+}
+
+// errDamaged is what a page is that is not what was written.
+var errDamaged = errors.New("a page of the file is not what was written; restore a backup")
+
+// isDamage reports whether SQLite found a file that is not as it was written.
+func isDamage(code sqlite.ResultCode) bool {
+	return code == sqlite3.SQLITE_IOERR_DATA || code.ToPrimary() == sqlite.ResultCorrupt || code.ToPrimary() == sqlite.ResultNotADB
+}
+
+func damageError(op string, err error) error {
+	return &fault.Error{Kind: fault.Internal, Op: "db: " + op, Msg: "the database file is damaged", Err: fmt.Errorf("%w: %w", errDamaged, err)}
 }
 
 // tooLarge reports whether a statement went beyond a limit of SQLite, or had

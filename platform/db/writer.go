@@ -411,6 +411,7 @@ func (w *writer) attempt(group *[]*Work) (took time.Duration, done int, err erro
 		took = time.Since(at)
 	}
 	if err != nil {
+		w.db.note(err)
 		_ = w.conn.c.rollback()
 	}
 	for _, f := range w.end {
@@ -437,6 +438,7 @@ func (w *writer) do(group *[]*Work) (int, error) {
 			continue
 		}
 		x.err = fault.Guard("db: write", func() error { return x.Do(w.conn) })
+		w.db.note(x.err)
 		if panicked(x.err) { // it may have written a part
 			return len(*group), x.err
 		}

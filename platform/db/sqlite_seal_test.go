@@ -1,0 +1,201 @@
+package db_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hygeia-health/hygeia/platform/db"
+)
+
+// rotten is a file with rows whose content can be told from their key, in a table and an
+// index that are several levels deep, and with pages that were freed and used again.
+func rotten(t *testing.T) (path string, model map[int64][]byte) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "a.db")
+	d, err := db.Open(path, db.Options{CheckpointKB: 256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	model = map[int64][]byte{}
+	r := rand.New(rand.NewPCG(3, 4))
+	for round := range 30 {
+		err := d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error {
+			if round == 0 {
+				if err := c.Exec("CREATE TABLE n (v INTEGER PRIMARY KEY, b BLOB)"); err != nil {
+					return err
+				}
+				if err := c.Exec("CREATE INDEX ix ON n (b)"); err != nil {
+					return err
+				}
+			}
+			for range 60 {
+				v := r.Int64N(900)
+				if r.IntN(4) == 0 {
+					delete(model, v)
+					if err := c.Exec("DELETE FROM n WHERE v = $1", v); err != nil {
+						return err
+					}
+					continue
+				}
+				model[v] = fmt.Appendf(nil, "%d-%s", v, strings.Repeat("x", r.IntN(900)))
+				if err := c.Exec("INSERT OR REPLACE INTO n (v, b) VALUES ($1, $2)", v, model[v]); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path, model
+}
+
+// ask reads each row, by its key and by the index. It returns how many answers were errors, and
+// fails on those that are wrong.
+func ask(t *testing.T, d *db.DB, model map[int64][]byte) (refused int) {
+	t.Helper()
+	one := func(query string, arg any, row func(*db.Stmt) bool) {
+		found := 0
+		err := d.Read(context.Background(), func(c *db.Conn) error {
+			return c.Query(query, func(s *db.Stmt) error {
+				if found++; !row(s) {
+					t.Errorf("%s with %v: a wrong row", query, arg)
+				}
+				return nil
+			}, arg)
+		})
+		switch {
+		case err != nil && !strings.Contains(err.Error(), "the database file is damaged"):
+			t.Errorf("%s: %v", query, err)
+		case err != nil:
+			refused++
+		case found != 1:
+			t.Errorf("%s with %v: %d rows", query, arg, found)
+		}
+	}
+	for v, b := range model {
+		one("SELECT b FROM n WHERE v = $1", v, func(s *db.Stmt) bool { return bytes.Equal(s.ColBlob(0, nil), b) })
+		one("SELECT v FROM n WHERE b = $1", b, func(s *db.Stmt) bool { return s.ColInt(0) == v })
+	}
+	return refused
+}
+
+// What a disk changed is never an answer: whichever byte of a file differs, each
+// question gets the right answer or an error, and the check of the file says so.
+func TestDamageIsNoAnswer(t *testing.T) {
+	path, model := rotten(t)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	bit := func(b []byte, at int) { b[at] ^= 1 << r.IntN(8) }
+	for round := range 40 {
+		bad := bytes.Clone(good)
+		at := 4096 + r.IntN(len(bad)-4096)
+		if round%4 == 0 {
+			at |= 4095 // the checksum itself
+		}
+		bit(bad, at)
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := db.Open(path, db.Options{})
+		if err != nil {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+		refused := ask(t, d, model)
+		if err := d.Check(t.Context()); (err != nil) != (refused > 0) {
+			t.Errorf("byte %d: %d answers refused, and the check says %v", at, refused, err)
+		}
+		if refused == 0 { // a page that no question needs
+			err := d.Read(t.Context(), func(c *db.Conn) error {
+				return c.Query("SELECT sum(length(b)) FROM n", func(*db.Stmt) error { return nil })
+			})
+			if err != nil {
+				t.Errorf("byte %d: %v", at, err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 { // the first page holds the schema; without it there is no database
+		bad := bytes.Clone(good)
+		bit(bad, 100+r.IntN(3996))
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := db.Open(path, db.Options{})
+		if err == nil {
+			ask(t, d, model)
+			_ = d.Close()
+		}
+	}
+}
+
+// A file that an earlier version made has no checksums, and goes on without.
+func TestFileWithoutChecksums(t *testing.T) {
+	path, model := rotten(t)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b[20] != 4 {
+		t.Fatalf("a new file has %d reserved bytes in its pages", b[20])
+	}
+	for at := 0; at < len(b); at += 4096 { // as if SQLite had had other plans with them
+		binary.LittleEndian.PutUint32(b[at+4092:], 7)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := db.Open(path, db.Options{}); err == nil {
+		if refused := ask(t, d, model); refused != 2*len(model) {
+			t.Errorf("%d of %d answers are refused", refused, 2*len(model))
+		}
+		_ = d.Close()
+	}
+	old := filepath.Join("testdata", "unsealed.db")
+	text, err := os.ReadFile(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "b.db")
+	if err := os.WriteFile(copied, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := db.Open(copied, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := map[int64][]byte{1: []byte("one"), 2: []byte("two")}
+	if refused := ask(t, d, was); refused != 0 {
+		t.Error("an old file is refused")
+	}
+	err = d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error {
+		was[3] = bytes.Repeat([]byte("three"), 4000)
+		return c.Exec("INSERT INTO n (v, b) VALUES ($1, $2)", 3, was[3])
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after a write", d, was)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = os.ReadFile(copied); err != nil || b[20] != 0 {
+		t.Errorf("%v: it has %d reserved bytes now", err, b[20])
+	}
+}
