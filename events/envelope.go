@@ -62,7 +62,7 @@ func (n *Names) appendEvent(b []byte, e *Event, s Schema, more ...extra) []byte 
 // appendData appends the member data.
 func (n *Names) appendData(b []byte, e *Event) []byte {
 	host := n.Host(e.Source, e.Kind)
-	if e.Kind < DICOMCreated {
+	if !e.Kind.OfImages() {
 		typ, id, _ := strings.Cut(e.Ref, "/")
 		b = appendString(append(b, `{"resourceType":`...), typ)
 		b = appendString(append(b, `,"resourceFhirAccount":`...), host)

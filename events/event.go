@@ -33,6 +33,10 @@ var types = [...]string{
 // Type returns the name of the event type.
 func (k Kind) Type() string { return types[k] }
 
+// OfImages reports whether events of the kind are of a DICOM service; all others
+// are of a FHIR service.
+func (k Kind) OfImages() bool { return k >= DICOMCreated }
+
 // KindOf finds a kind by the name of its type, in any case.
 func KindOf(typ string) (Kind, bool) {
 	for k := FHIRCreated; int(k) < len(types); k++ {
@@ -86,7 +90,7 @@ func TopicOf(workspace string) string {
 // Subject returns the subject of an event.
 func (n *Names) Subject(e *Event) string {
 	host := n.Host(e.Source, e.Kind)
-	if e.Kind >= DICOMCreated {
+	if e.Kind.OfImages() {
 		return host + "/v1/" + e.Ref
 	}
 	return host + "/" + e.Ref
@@ -128,7 +132,7 @@ func (n *Names) field(e *Event, key string) any {
 	case "dataversion":
 		return strconv.FormatInt(e.Version, 10)
 	}
-	if e.Kind >= DICOMCreated {
+	if e.Kind.OfImages() {
 		return n.imageField(e, key)
 	}
 	typ, id, _ := strings.Cut(e.Ref, "/")

@@ -167,7 +167,7 @@ func (e *eventRooms) names(workspace string) events.Names {
 				return source
 			}
 			kind := ".fhir."
-			if k >= events.DICOMCreated {
+			if k.OfImages() {
 				kind = ".dicom."
 			}
 			return strings.Replace(source, "/", "-", 1) + kind + e.domain

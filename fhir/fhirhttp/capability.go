@@ -213,32 +213,9 @@ func appendParams(b []byte, params []*search.Param) []byte {
 			b = append(b, `,"definition":`...)
 			b = resource.AppendString(b, p.URL)
 		}
-		b = append(append(append(b, `,"type":"`...), paramType(p.Kind)...), `"}`...)
+		b = append(append(append(b, `,"type":"`...), p.Kind.Code()...), `"}`...)
 	}
 	return b
-}
-
-// paramType is the code of http://hl7.org/fhir/search-param-type.
-func paramType(k search.Kind) string {
-	switch k {
-	case search.Number:
-		return "number"
-	case search.Date:
-		return "date"
-	case search.String:
-		return "string"
-	case search.Token:
-		return "token"
-	case search.Reference:
-		return "reference"
-	case search.Composite:
-		return "composite"
-	case search.Quantity:
-		return "quantity"
-	case search.URI:
-		return "uri"
-	}
-	return "special"
 }
 
 // offers reports whether this service has an operation.

@@ -44,7 +44,7 @@ type end struct {
 // add makes the Param of a definition.
 func (b *builder) add(sp *r4.SearchParam) {
 	p := &Param{
-		Type: b.typ.Name, Code: sp.Code, URL: sp.URL, Kind: kinds[sp.Type],
+		Type: b.typ.Name, Code: sp.Code, URL: sp.URL, Kind: kindOf(sp.Type),
 		Expression: reduce(sp.Expression, b.typ.Name), Targets: sp.Target,
 	}
 	switch reason, ok := unindexed[sp.Code]; {

@@ -1,6 +1,9 @@
 package search
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // Kind is the type of a search parameter.
 type Kind uint8
@@ -17,6 +20,19 @@ const (
 	URI
 	Special
 )
+
+var kindCodes = [...]string{
+	Number: "number", Date: "date", String: "string", Token: "token", Reference: "reference",
+	Composite: "composite", Quantity: "quantity", URI: "uri", Special: "special",
+}
+
+// Code returns the code of http://hl7.org/fhir/search-param-type.
+func (k Kind) Code() string { return kindCodes[k] }
+
+// kindOf finds a kind by its code; 0 when there is none.
+func kindOf(code string) Kind {
+	return Kind(max(slices.Index(kindCodes[:], code), 0))
+}
 
 // Param is one search parameter on one concrete resource type. Params are
 // interned: the same pointer serves extraction, parsing and the planner, so

@@ -126,11 +126,6 @@ var unindexed = map[string]string{
 	"_filter":  "it is a language of its own",
 }
 
-var kinds = map[string]Kind{
-	"number": Number, "date": Date, "string": String, "token": Token, "reference": Reference,
-	"composite": Composite, "quantity": Quantity, "uri": URI, "special": Special,
-}
-
 // buildSchema compiles the definitions of a type. The order matters: parts are
 // found among all parameters, and only those without parts are extracted.
 func buildSchema(resourceType string) *schema {
