@@ -196,6 +196,39 @@ func TestPackageComments(t *testing.T) {
 
 var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
 
+// fileName finds the names of Go files in prose; pred_*.go stands for several.
+var fileName = regexp.MustCompile(`(?:^|[^\w/.*])([a-zA-Z]\w*(?:\*\w*)?\.go)\b`)
+
+// TestReadingOrder compares the files of a package with those that its doc.go
+// names. Where there are few, the names of the files say it all.
+func TestReadingOrder(t *testing.T) {
+	for _, p := range packages(t) {
+		text, err := os.ReadFile(filepath.Join(p.Dir, "doc.go"))
+		if err != nil {
+			continue // TestPackageComments asks for the comment
+		}
+		var named []string
+		for _, m := range fileName.FindAllStringSubmatch(string(text), -1) {
+			named = append(named, m[1])
+			if found, _ := filepath.Glob(filepath.Join(p.Dir, m[1])); len(found) == 0 {
+				t.Errorf("%s/doc.go names %s, which is not there", p.path(), m[1])
+			}
+		}
+		if len(p.GoFiles) <= fewFiles && len(named) == 0 {
+			continue
+		}
+		for _, f := range p.GoFiles {
+			known := slices.ContainsFunc(named, func(n string) bool { ok, _ := filepath.Match(n, f); return ok })
+			if f != "doc.go" && !known {
+				t.Errorf("%s/doc.go does not name %s: put it where it belongs in the reading order", p.path(), f)
+			}
+		}
+	}
+}
+
+// fewFiles is how many files of a package need no reading order.
+const fewFiles = 5
+
 func TestFileLength(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, name := range p.files() {

@@ -19,7 +19,7 @@
 //
 // Files in reading order: provider.go (open, the Directory that realms ask)
 // with follow.go (what other nodes change), store.go (the two tables),
-// objects.go (what is kept, and its rules), secret.go (hashes, sealing),
+// objects.go (what is kept, and its rules), epoch.go (what ends logins), secret.go (hashes, sealing),
 // keys.go (signing keys), client.go (who a client is), token.go (grants),
 // authorize.go and login.go (the pages), launch.go, introspect.go, userinfo.go,
 // discovery.go, admin.go with admin_client.go, admin_user.go, admin_role.go and
