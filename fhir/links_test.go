@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/resource"
+	"github.com/hygeia-health/hygeia/spec/search"
 )
 
 func linked() *references {
@@ -65,4 +67,18 @@ func FuzzLinks(f *testing.F) {
 			t.Errorf("%q became %q", div, got)
 		}
 	})
+}
+
+// TestReferencesAreNotComparedForEver: what no index knows has an end.
+func TestReferencesAreNotComparedForEver(t *testing.T) {
+	list := []search.Subject{{Type: "Patient", ID: "a", Values: new(search.Values)}}
+	all := &changes{written: list, index: search.NewIndex(list)}
+	r := &references{}
+	if keys, err := r.among(t.Context(), all, &search.Query{}, nil); err != nil || len(keys) != 1 {
+		t.Fatalf("%v %v, want Patient/a", keys, err)
+	}
+	r.compared.Store(maxCompared)
+	if _, err := r.among(t.Context(), all, &search.Query{}, nil); !fault.Is(err, fault.TooCostly) {
+		t.Errorf("%v, want TooCostly", err)
+	}
 }

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
@@ -35,6 +35,8 @@ type references struct {
 	written func(typ string) map[Key]resource.Node
 	wmu     sync.Mutex
 	changed map[string]*changes // by type, what written returned
+
+	compared atomic.Int64 // resources of the transaction that references were compared with
 
 	closed bool // a reference that is a search is an error
 	asIs   bool // a reference that is a search stays one
@@ -286,14 +288,9 @@ func (r *references) search(ctx context.Context, ref, typ, query string) (Key, e
 // changes are the resources of a type that the transaction writes or deletes, as
 // a search sees them.
 type changes struct {
-	list   map[Key]*changed
-	byCode map[string][]*changed // by the codes of their tokens
-}
-
-type changed struct {
-	Key
-	body   resource.Node // absent: it is deleted
-	values search.Values
+	bodies  map[Key]resource.Node // absent: it is deleted
+	written []search.Subject
+	index   *search.Index // of written
 }
 
 // changes returns the resources of a type that the transaction changes.
@@ -306,21 +303,21 @@ func (r *references) changes(typ string) (*changes, error) {
 	if all, ok := r.changed[typ]; ok {
 		return all, nil
 	}
-	all := &changes{list: map[Key]*changed{}, byCode: map[string][]*changed{}}
-	for k, body := range r.written(typ) {
-		c := &changed{Key: k, body: body}
-		all.list[k] = c
+	all := &changes{bodies: r.written(typ)}
+	now := time.Now().UnixMilli()
+	for k, body := range all.bodies {
 		if body.Kind() != resource.Object {
 			continue
 		}
-		if err := r.s.reg.Extract(body, r.named, &c.values); err != nil {
+		values := new(search.Values)
+		if err := r.s.reg.Extract(body, r.named, values); err != nil {
 			return nil, fault.Wrap("fhir: extract "+k.String(), err)
 		}
-		for i := range c.values.Tokens {
-			code := c.values.Tokens[i].Code
-			all.byCode[code] = append(all.byCode[code], c)
-		}
+		all.written = append(all.written, search.Subject{
+			Type: k.Type, ID: k.ID, Millis: now, Values: values, Doc: func() resource.Node { return body },
+		})
 	}
+	all.index = search.NewIndex(all.written)
 	if r.changed == nil {
 		r.changed = map[string]*changes{}
 	}
@@ -328,16 +325,27 @@ func (r *references) changes(typ string) (*changes, error) {
 	return all, nil
 }
 
-// candidates returns those that q may find, perhaps several times. A transaction
-// may have thousands of references by identifier to as many of its resources:
-// they must not all be compared.
-func (all *changes) candidates(q *search.Query) (out []*changed) {
-	for _, c := range q.Where {
-		if code, ok := c.Code(); ok {
-			return all.byCode[code]
+// maxCompared bounds how many resources of a transaction its references may be
+// compared with one by one, where no index of what they ask for is there.
+const maxCompared = 3_000_000
+
+// among appends those of the written resources that q finds to keys, until there
+// are more than one.
+func (r *references) among(ctx context.Context, all *changes, q *search.Query, keys []Key) ([]Key, error) {
+	candidates := all.index.Candidates(q)
+	if r.compared.Add(int64(len(candidates))) > maxCompared {
+		return nil, fault.At(fault.TooCostly, "too-costly", "", "the references of the transaction that are searches have to be compared with too many of its resources; ask for an identifier")
+	}
+	for n, i := range candidates {
+		if n%1024 == 1023 && ctx.Err() != nil {
+			break
+		}
+		s := &all.written[i]
+		if k := (Key{s.Type, s.ID}); len(keys) < 2 && !slices.Contains(keys, k) && search.Match(q, *s, nil) {
+			keys = append(keys, k)
 		}
 	}
-	return slices.Collect(maps.Values(all.list))
+	return keys, ctx.Err()
 }
 
 // matches returns what q finds when the transaction is done: its references are
@@ -349,7 +357,7 @@ func (r *references) matches(ctx context.Context, typ string, q *search.Query) (
 	if err != nil {
 		return nil, err
 	}
-	q.Count += len(all.list)
+	q.Count += len(all.bodies)
 	recs, _, err := r.s.matches(ctx, q)
 	if err != nil {
 		return nil, err
@@ -357,22 +365,14 @@ func (r *references) matches(ctx context.Context, typ string, q *search.Query) (
 	follows := slices.ContainsFunc(q.Where, (*search.Clause).Follows)
 	var keys []Key
 	for i := range recs {
-		if c := all.list[recs[i].Key]; c == nil || follows && c.body.Kind() == resource.Object {
+		if body, ok := all.bodies[recs[i].Key]; !ok || follows && body.Kind() == resource.Object {
 			keys = append(keys, recs[i].Key)
 		}
 	}
-	if follows {
+	if follows || len(all.written) == 0 {
 		return keys, nil
 	}
-	now := time.Now().UnixMilli()
-	for _, c := range all.candidates(q) {
-		doc := func() resource.Node { return c.body }
-		if c.body.Kind() == resource.Object && !slices.Contains(keys, c.Key) &&
-			search.Match(q, search.Subject{Type: c.Type, ID: c.ID, Millis: now, Values: &c.values, Doc: doc}, nil) {
-			keys = append(keys, c.Key)
-		}
-	}
-	return keys, ctx.Err()
+	return r.among(ctx, all, q, keys)
 }
 
 // locate puts a place into the issues of err that have none.

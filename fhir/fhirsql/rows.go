@@ -155,7 +155,7 @@ func (b *builder) references(list []search.ReferenceValue) {
 		}
 		if r.Type == "" {
 			b.out.ref = append(b.out.ref, refRow{b.intern(fhir.Key{ID: r.URL}), b.param(r.Param), b.rid})
-			if url, _, ok := strings.Cut(r.URL, "|"); ok { // a canonical is found with and without its version
+			for _, url := range search.Shorter(r.URL) {
 				b.out.ref = append(b.out.ref, refRow{b.intern(fhir.Key{ID: url}), b.param(r.Param), b.rid})
 			}
 			continue
@@ -248,7 +248,7 @@ func (b *builder) uris(list []search.URIValue) {
 	for i := range list {
 		p := b.param(list[i].Param)
 		b.out.tok = append(b.out.tok, tokRow{p, short(list[i].URI), 0, b.pat, b.rid})
-		if url, _, ok := strings.Cut(list[i].URI, "|"); ok { // a canonical, as in references
+		for _, url := range search.Shorter(list[i].URI) {
 			b.out.tok = append(b.out.tok, tokRow{p, short(url), 0, b.pat, b.rid})
 		}
 	}

@@ -19,7 +19,7 @@ func people(k kit) {
 }
 
 var fixtures = map[fhir.Key]string{
-	{Type: "Patient", ID: "ada"}: `{"resourceType":"Patient","id":"ada","meta":{"tag":[{"system":"urn:t","code":"vip"}],"profile":["http://example.org/p"]},
+	{Type: "Patient", ID: "ada"}: `{"resourceType":"Patient","id":"ada","meta":{"tag":[{"system":"urn:t","code":"vip"}],"profile":["http://example.org/p","http://example.org/c|1#f"]},
 		"identifier":[{"system":"urn:mrn","value":"100"}],"active":true,"name":[{"family":"Müller","given":["Ada"]}],
 		"gender":"female","birthDate":"1980-02-29","generalPractitioner":[{"reference":"Practitioner/doc"}]}`,
 	{Type: "Patient", ID: "bob"}: `{"resourceType":"Patient","id":"bob","identifier":[{"system":"urn:mrn","value":"200"}],"active":false,
@@ -73,6 +73,10 @@ func searches(k kit) {
 		{"Patient", "birthdate=ne1980", []string{"bob"}},
 		{"Patient", "_tag=urn:t|vip", []string{"ada"}},
 		{"Patient", "_profile=http://example.org/p", []string{"ada"}},
+		{"Patient", "_profile=http://example.org/c", []string{"ada"}},
+		{"Patient", "_profile=http://example.org/c|1", []string{"ada"}},
+		{"Patient", "_profile=http://example.org/c|1%23f", []string{"ada"}},
+		{"Patient", "_profile=http://example.org/c|1%23g", nil},
 		{"Patient", "general-practitioner=Practitioner/doc", []string{"ada"}},
 		{"Patient", "_lastUpdated=gt2020-01-01", []string{"ada", "bob", "cyd"}},
 		{"Patient", "_lastUpdated=lt2020-01-01", nil},

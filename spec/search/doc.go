@@ -23,7 +23,7 @@
 // parse_clause.go, modifier.go, parse_value.go, parse_chain.go,
 // parse_control.go, parse_include.go, parse_list.go, compartment.go,
 // contained.go; filter_lex.go, filter.go, filter_path.go (_filter); match.go,
-// near.go, words.go; access.go (what somebody may see). The literals are in
+// index.go (Match among many), near.go, words.go; access.go (what somebody may see). The literals are in
 // date.go, number.go, unit.go, escape.go and fold.go, what is said about a
 // search in error.go and warning.go.
 package search

@@ -271,18 +271,6 @@ func anyEntry(k Kind, modifier string, leaves []leaf, w Value, v *Values) bool {
 	return false
 }
 
-// Code returns the code that one of the tokens of every match has; not ok if there
-// is no single one.
-func (c *Clause) Code() (string, bool) {
-	switch {
-	case c.Field != FieldParam || len(c.Params) == 0 || c.Contained != nil || len(c.Chain)+len(c.Any)+len(c.All) > 0:
-		return "", false
-	case c.kind() != Token || c.Modifier != "" || c.Negate || len(c.Values) != 1 || !c.Values[0].HasCode:
-		return "", false
-	}
-	return c.Values[0].Code, true
-}
-
 // matchToken compares as R4 section 3.1.1.4.10 says; codes are case-sensitive.
 func matchToken(modifier string, w Value, e TokenValue) bool {
 	if modifier == "text" {
@@ -328,14 +316,24 @@ func matchReference(w Value, e ReferenceValue) bool {
 	return e.ID == w.Code && (w.RefType == "" || w.RefType == e.Type)
 }
 
-// matchURI compares exactly, but for the version of a canonical: a search
-// without one finds all versions.
+// matchURI compares exactly, but for the version and the fragment of a canonical
+// (url|version#fragment): a search without them finds all.
 func matchURI(want, have string) bool {
-	if have == want {
-		return true
+	return have == want || slices.Contains(Shorter(have), want)
+}
+
+// Shorter returns the shorter names that a canonical is found by, too: url|version
+// without its fragment, and url without its version. What has no version is a plain
+// URI, whose fragment belongs to it.
+func Shorter(uri string) []string {
+	url, version, ok := strings.Cut(uri, "|")
+	if !ok {
+		return nil
 	}
-	rest, ok := strings.CutPrefix(have, want)
-	return ok && rest[0] == '|' && strings.IndexByte(want, '|') < 0
+	if i := strings.IndexByte(version, '#'); i >= 0 {
+		return []string{uri[:len(url)+1+i], url}
+	}
+	return []string{url}
 }
 
 // matchURIBy compares with a modifier. Above and below go by the text of URLs,

@@ -6,8 +6,12 @@ import (
 	"strconv"
 )
 
-// maxLiteral bounds the length of a number in a search; a double needs 17 digits.
-const maxLiteral = 64
+// maxLiteral bounds the length of a number in a search, as that of a decimal in a
+// resource is; maxExponent is far beyond what a double can hold.
+const (
+	maxLiteral  = 1024
+	maxExponent = 1 << 30
+)
 
 // decimal is a number literal of a search: its exact value, and the half-open
 // range [lo, hi) of the numbers that are equal to it at the precision in which
@@ -102,7 +106,7 @@ func scanDecimal(s string) (mantissa string, scale, exponent int, ok bool) {
 	}
 	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
 		e, err := strconv.Atoi(s[i+1:])
-		if err != nil || e > 400 || e < -400 {
+		if err != nil || e > maxExponent || e < -maxExponent {
 			return "", 0, 0, false
 		}
 		exponent = e

@@ -139,8 +139,11 @@ func (p *parser) date(s string) (Value, error) {
 func (p *parser) number(s string) (Value, error) {
 	op, rest := cutPrefix(s)
 	d, ok := parseDecimal(rest)
-	if !ok {
-		return Value{}, fmt.Errorf("%q is not a number", rest)
+	switch {
+	case len(rest) > maxLiteral:
+		return Value{}, fmt.Errorf("a number has %d characters at most, not %d", maxLiteral, len(rest))
+	case !ok:
+		return Value{}, fmt.Errorf("%q is not a number, or beyond the range of numbers", rest)
 	}
 	v := Value{Op: op, Num: d.value, NumLo: d.lo, NumHi: d.hi}
 	if p.opt.NumberExact {

@@ -169,8 +169,7 @@ const (
 //	string     Text (as written), Norm (folded)
 //	uri        Text, matched like the URL of a reference
 //	reference  RefType (may be ""), Code = id; or Text = a URL that is not ours: it
-//	           matches ReferenceValue.URL when equal, and when Text has no "|" also
-//	           a canonical with any version (URL begins with Text + "|")
+//	           matches ReferenceValue.URL, or one of its Shorter forms, when equal
 //	date       Op, Lo, Hi (milliseconds, the implicit range of the literal)
 //	number     Op, NumLo, NumHi (implicit precision range [lo, hi)), Num (the exact value)
 //	quantity   as number, with HasSystem, System, HasCode, Code; without HasSystem
