@@ -17,7 +17,8 @@ import (
 type Reindexer interface {
 	// Reindex makes the rows of the next resources, a few at a time, and says
 	// where to go on. A resource that is written meanwhile gets its rows from
-	// the write. It may be repeated from any place that it returned.
+	// the write. It may be repeated from any place that it returned. A resource
+	// whose stored form cannot be read is counted and passed over.
 	Reindex(ctx context.Context, from ReindexFrom) (next ReindexFrom, err error)
 	// ReindexOne makes the rows of one resource.
 	ReindexOne(ctx context.Context, k Key) error
@@ -31,8 +32,21 @@ type ReindexFrom struct {
 	Types []string
 	Limit int   // resources in one turn at most; 0 leaves it to the store
 	After int64 // the store's own
-	Done  int64 // resources indexed so far
+	Done  int64 // resources indexed so far, and those that failed
 	More  bool  // whether there are more
+
+	Failed int64    // resources whose stored form cannot be read
+	Unread []string `json:",omitempty"` // the first of them as Type/id, up to MaxUnread
+}
+
+// MaxUnread bounds ReindexFrom.Unread.
+const MaxUnread = 100
+
+// Pass notes a resource that cannot be read.
+func (f *ReindexFrom) Pass(k Key) {
+	if f.Failed++; len(f.Unread) < MaxUnread {
+		f.Unread = append(slices.Clip(f.Unread), k.String())
+	}
 }
 
 // IndexEntry is one value that a resource is found by.

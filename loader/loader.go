@@ -35,25 +35,25 @@ type Options struct {
 
 // Report counts what a run did.
 type Report struct {
-	Files     int           `json:"files"`
-	Resources int           `json:"resources"` // answered: the sum of the next five
-	Created   int           `json:"created"`
-	Updated   int           `json:"updated"`
-	Unchanged int           `json:"unchanged"`
-	Other     int           `json:"other"` // entries of other methods that succeeded, such as GET or DELETE
-	Failed    int           `json:"failed"`
-	Bytes     int64         `json:"bytes"` // of requests that were sent
-	Duration  time.Duration `json:"duration"`
+	Files     int     `json:"files"`
+	Resources int     `json:"resources"` // answered: the sum of the next five
+	Created   int     `json:"created"`
+	Updated   int     `json:"updated"`
+	Unchanged int     `json:"unchanged"`
+	Other     int     `json:"other"` // entries of other methods that succeeded, such as GET or DELETE
+	Failed    int     `json:"failed"`
+	Bytes     int64   `json:"bytes"`   // of requests that were sent
+	Seconds   float64 `json:"seconds"` // that it took
 }
 
 // String is the report in one line.
 func (r Report) String() string {
 	rate := 0.0
-	if s := r.Duration.Seconds(); s > 0 {
-		rate = float64(r.Resources) / s
+	if r.Seconds > 0 {
+		rate = float64(r.Resources) / r.Seconds
 	}
 	return fmt.Sprintf("%d resources from %d files in %s (%.0f/s): %d created, %d updated, %d unchanged, %d failed",
-		r.Resources, r.Files, r.Duration.Round(10*time.Millisecond), rate, r.Created, r.Updated, r.Unchanged, r.Failed)
+		r.Resources, r.Files, time.Duration(r.Seconds*float64(time.Second)).Round(10*time.Millisecond), rate, r.Created, r.Updated, r.Unchanged, r.Failed)
 }
 
 // Run loads files and folders. What could not be loaded is counted in the
@@ -120,7 +120,7 @@ func start(ctx context.Context, opt Options, roots []root) (Report, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // what the passes say is only its echo
 	}
-	r.report.Duration = time.Since(r.begin)
+	r.report.Seconds = time.Since(r.begin).Seconds()
 	return r.report, errors.Join(err, r.errs.close())
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -66,7 +68,7 @@ func (f asyncFlags) wait(ctx context.Context, std stdio, status string, out any)
 	for {
 		res, err := f.request(ctx, http.MethodGet, status, f.Token, nil)
 		if err != nil {
-			if tries++; tries < maxTries && passing(ctx, err) && pause(ctx, backoff(tries)) {
+			if tries++; tries < maxTries && passing(ctx, err) && pause(ctx, patience(err, tries)) {
 				continue
 			}
 			return err
@@ -81,11 +83,7 @@ func (f asyncFlags) wait(ctx context.Context, std stdio, status string, out any)
 			fmt.Fprintln(std.err, p)
 			last = p
 		}
-		next := f.Poll
-		if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
-			next = time.Duration(n) * time.Second
-		}
-		if !pause(ctx, next) {
+		if !pause(ctx, cmp.Or(retryAfter(res.Header), f.Poll)) {
 			return ctx.Err()
 		}
 	}
@@ -97,6 +95,31 @@ const maxTries = 6
 
 // backoff is the pause before try n+1: 1s, 2s, 4s ...
 func backoff(n int) time.Duration { return time.Second << (n - 1) }
+
+// patience is the pause before try n+1 after an error: as long as the server
+// asks for, but no less than backoff.
+func patience(err error, n int) time.Duration {
+	if e, ok := errors.AsType[*apiError](err); ok {
+		return max(e.after, backoff(n))
+	}
+	return backoff(n)
+}
+
+// longestPause bounds what a server may ask for.
+const longestPause = 5 * time.Minute
+
+// retryAfter is how long a server wants to be left alone (RFC 9110 section
+// 10.2.3): seconds or a time; 0 when it does not say.
+func retryAfter(h http.Header) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return min(time.Duration(n)*time.Second, longestPause)
+	}
+	if t, err := http.ParseTime(text); err == nil {
+		return min(max(time.Until(t), 0), longestPause)
+	}
+	return 0
+}
 
 // passing reports whether an error may be another one in a moment: nobody
 // answered, the answer was cut off, or the server says so.
@@ -135,7 +158,7 @@ func outcomeError(res *http.Response, text []byte) error {
 		} `json:"issue"`
 	}
 	if err := json.Unmarshal(text, &o); err != nil || len(o.Issue) == 0 || o.Issue[0].Diagnostics == "" {
-		return &apiError{res.StatusCode, "the server answers " + res.Status}
+		return &apiError{res.StatusCode, "the server answers " + res.Status, retryAfter(res.Header)}
 	}
-	return &apiError{res.StatusCode, o.Issue[0].Diagnostics}
+	return &apiError{res.StatusCode, o.Issue[0].Diagnostics, retryAfter(res.Header)}
 }

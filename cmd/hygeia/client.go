@@ -24,6 +24,7 @@ type clientFlags struct {
 type apiError struct {
 	status int
 	msg    string
+	after  time.Duration // how long the server wants to be left alone; 0 when it does not say
 }
 
 func (e *apiError) Error() string { return e.msg }
@@ -120,5 +121,5 @@ func problem(res *http.Response, text []byte) error {
 	if err := json.Unmarshal(text, &p); err != nil || p.Detail == "" {
 		p.Detail = "the server answers " + res.Status
 	}
-	return &apiError{res.StatusCode, p.Detail}
+	return &apiError{res.StatusCode, p.Detail, retryAfter(res.Header)}
 }

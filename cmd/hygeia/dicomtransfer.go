@@ -129,7 +129,7 @@ func (t transferFlags) ask(ctx context.Context, method, address string, in any) 
 		return 0, nil, err
 	}
 	if res.StatusCode/100 != 2 {
-		err = &apiError{res.StatusCode, strings.TrimSpace(string(text))}
+		err = &apiError{res.StatusCode, strings.TrimSpace(string(text)), retryAfter(res.Header)}
 	}
 	return res.StatusCode, text, err
 }

@@ -169,7 +169,7 @@ func (c exportCmd) fetch(ctx context.Context, from, to, token string) (err error
 		if err = e; err == nil || !passing(ctx, err) {
 			break
 		}
-		if tries++; tries == maxTries || !pause(ctx, backoff(tries)) {
+		if tries++; tries == maxTries || !pause(ctx, patience(err, tries)) {
 			break
 		}
 	}
@@ -212,6 +212,8 @@ func (c exportCmd) fetchFrom(ctx context.Context, f *os.File, from, token string
 	}
 	defer res.Body.Close()
 	switch {
+	case res.StatusCode == http.StatusRequestedRangeNotSatisfiable && res.Header.Get("Content-Range") == "bytes */"+strconv.FormatInt(at, 10):
+		return 0, nil // it was cut off behind the last byte
 	case res.StatusCode/100 != 2:
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 		return 0, outcomeError(res, text)

@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -170,7 +171,7 @@ func (s *Service) runReindex(ctx context.Context, t *jobs.Task) (any, error) {
 		}
 		if now := s.d.Now(); now.Sub(saved) >= reindexSave || !from.More {
 			saved = now
-			if err := t.Save(ctx, from, jobs.Progress{Done: from.Done, Total: max(total, from.Done)}); err != nil {
+			if err := t.Save(ctx, from, progressOf(from, total)); err != nil {
 				return nil, err
 			}
 		}
@@ -185,5 +186,35 @@ func (s *Service) runReindex(ctx context.Context, t *jobs.Task) (any, error) {
 	if err := s.d.FHIR.Reindexed(ctx, d.Keys); err != nil {
 		return nil, err
 	}
-	return map[string]int64{"resources": from.Done}, nil
+	return reindexed{Resources: from.Done - from.Failed, Failed: from.Failed, Unread: from.Unread}, nil
+}
+
+// reindexed is the result of a reindex.
+type reindexed struct {
+	Resources int64    `json:"resources"`
+	Failed    int64    `json:"failed,omitempty"`
+	Unread    []string `json:"unread,omitempty"` // the first of those that failed, as Type/id
+}
+
+// progressOf says how far a reindex is.
+func progressOf(from fhir.ReindexFrom, total int64) jobs.Progress {
+	p := jobs.Progress{Done: from.Done - from.Failed, Total: max(total, from.Done)}
+	if from.Failed > 0 {
+		p.Note = fmt.Sprintf("resources, %d cannot be read", from.Failed)
+	}
+	return p
+}
+
+// ReindexFailed returns how many resources a reindex could not read, up to where
+// it is known, and the names of the first of them.
+func ReindexFailed(j jobs.Job) (n int64, names []string) {
+	var end reindexed
+	if json.Unmarshal(j.Result, &end) == nil && end.Failed > 0 {
+		return end.Failed, end.Unread
+	}
+	var at fhir.ReindexFrom
+	if json.Unmarshal(j.Checkpoint, &at) == nil {
+		return at.Failed, at.Unread
+	}
+	return 0, nil
 }

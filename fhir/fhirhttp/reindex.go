@@ -98,9 +98,18 @@ func appendReindex(dst []byte, j *jobs.Job) []byte {
 		dst = append(dst, `},{"name":"endTime","valueDateTime":`...)
 		dst = appendInstant(dst, j.Finished.UTC())
 	}
-	if j.Error != "" {
+	details := j.Error
+	if n, names := bulk.ReindexFailed(*j); n > 0 {
+		number("failureCount", n)
+		list := strings.Join(names, ", ")
+		if int(n) > len(names) {
+			list += ", ..."
+		}
+		details = strings.TrimPrefix(details+"; these cannot be read and keep their index: "+list, "; ")
+	}
+	if details != "" {
 		dst = append(dst, `},{"name":"failureDetails","valueString":`...)
-		dst = resource.AppendString(dst, j.Error)
+		dst = resource.AppendString(dst, details)
 	}
 	if types := bulk.ReindexTypes(*j); len(types) > 0 {
 		dst = append(dst, `},{"name":"resources","valueString":`...)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/hygeia-health/hygeia/fhir"
@@ -104,7 +106,14 @@ func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom, limit int, only 
 	}
 	for i := range list {
 		o := &list[i]
-		if err := s.reindexBody(c, fhir.Key{Type: s.types.name(o.t), ID: o.id}, o.rid, o.z, only); err != nil {
+		k := fhir.Key{Type: s.types.name(o.t), ID: o.id}
+		err := s.reindexBody(c, k, o.rid, o.z, only)
+		if bad, ok := errors.AsType[*unreadable](err); ok {
+			next.Pass(k)
+			s.warnUnread(k, bad.error)
+			continue
+		}
+		if err != nil {
 			return from, err
 		}
 	}
@@ -113,15 +122,34 @@ func (s *Store) reindexSlice(c *db.Conn, from fhir.ReindexFrom, limit int, only 
 	return next, nil
 }
 
+// unreadable is the error of a stored form that is damaged. The other resources
+// can be indexed all the same.
+type unreadable struct{ error }
+
+// Unwrap returns the cause.
+func (u *unreadable) Unwrap() error { return u.error }
+
+func (s *Store) warnUnread(k fhir.Key, err error) {
+	if s.opt.Log != nil {
+		s.opt.Log.LogAttrs(context.Background(), slog.LevelWarn, "a resource cannot be read and keeps its index rows",
+			slog.String("resource", k.String()), slog.Any("err", err))
+	}
+}
+
 // reindexBody adds the rows of one resource.
 func (s *Store) reindexBody(c *db.Conn, k fhir.Key, rid int64, z []byte, only func(stored []byte) bool) error {
 	w := &s.work
 	text, err := s.unpack(nil, k, z)
-	if err != nil || only != nil && !only(text) {
+	switch {
+	case errors.Is(err, errNoKeys):
 		return err
+	case err != nil:
+		return &unreadable{err}
+	case only != nil && !only(text):
+		return nil
 	}
 	if err := s.extract(k, text, &w.reader); err != nil {
-		return err
+		return &unreadable{err}
 	}
 	if err := s.build(c, k.Type, rid, &w.values, &w.now); err != nil {
 		return err
