@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
 	"github.com/hygeia-health/hygeia/platform/db"
 )
 
@@ -197,5 +200,68 @@ func TestFileWithoutChecksums(t *testing.T) {
 	}
 	if b, err = os.ReadFile(copied); err != nil || b[20] != 0 {
 		t.Errorf("%v: it has %d reserved bytes now", err, b[20])
+	}
+}
+
+// Who looks into a file with SQLite's own tools, after a server was killed, brings its log to
+// the file; a copy may be made with VACUUM INTO. Neither is damage.
+func TestOtherToolsAreNoDamage(t *testing.T) {
+	path, model := rotten(t)
+	d, err := db.Open(path, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error {
+		for v := range model {
+			model[v] = fmt.Appendf(model[v], "and %d", v)
+			if err := c.Exec("UPDATE n SET b = $1 WHERE v = $2", model[v], v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	killed, copied := filepath.Join(dir, "killed.db"), filepath.Join(dir, "copied.db")
+	for from, to := range map[string]string{path: killed, path + "-wal": killed + "-wal"} {
+		b, err := os.ReadFile(from)
+		if err != nil || len(b) == 0 {
+			t.Fatalf("%d bytes: %v", len(b), err)
+		}
+		if err := os.WriteFile(to, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tool, err := sqlite.OpenConn("file:"+killed+"?vfs=unix", sqlite.OpenReadWrite, sqlite.OpenURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{"PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM INTO '" + copied + "'"} {
+		if err := sqlitex.ExecuteTransient(tool, query, nil); err != nil {
+			t.Fatal(query, err)
+		}
+	}
+	if err := tool.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{killed, copied} {
+		d, err := db.Open(path, db.Options{})
+		if err != nil {
+			t.Fatal(path, err)
+		}
+		if refused := ask(t, d, model); refused != 0 {
+			t.Errorf("%s: %d answers are refused", filepath.Base(path), refused)
+		}
+		if err := d.QuickCheck(t.Context()); err != nil {
+			t.Errorf("%s: %v", filepath.Base(path), err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
