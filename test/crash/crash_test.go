@@ -33,7 +33,7 @@ func TestKill(t *testing.T) {
 	bin, seed, rnd := campaign(t, 20)
 	data := filepath.Join(t.TempDir(), "data")
 	client := &http.Client{
-		Timeout:   30 * time.Second,
+		Timeout:   patience,
 		Transport: &http.Transport{MaxIdleConnsPerHost: writers},
 	}
 	defer client.CloseIdleConnections()
@@ -81,10 +81,10 @@ func newWriters(base string, client *http.Client, seed uint64, round int, before
 	return before
 }
 
-// load lets the writers write and kills the server after a while.
+// load lets the writers write and kills the server after a while, when some of it was acknowledged.
 func load(t *testing.T, p *process, ws []*writer, after time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, w := range ws {
@@ -95,11 +95,24 @@ func load(t *testing.T, p *process, ws []*writer, after time.Duration) {
 	case <-p.done:
 		t.Errorf("the server ended by itself: %v\n%s", p.err, p.log)
 	}
+	written(t, ws)
 	p.kill()
 	wg.Wait()
 	if t.Failed() {
 		t.FailNow()
 	}
+}
+
+// written waits until there is something that the checks can look for.
+func written(t *testing.T, ws []*writer) {
+	t.Helper()
+	until(t, "a create and a transaction are acknowledged", func() bool {
+		creates, transactions := int64(0), int64(0)
+		for _, w := range ws {
+			creates, transactions = creates+w.created.Load(), transactions+w.transacted.Load()
+		}
+		return creates > 0 && transactions > 0 || t.Failed()
+	})
 }
 
 // report says how much was checked; a test that checked nothing fails.

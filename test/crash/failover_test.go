@@ -23,7 +23,7 @@ func TestFailover(t *testing.T) {
 	primary := dbtest.NewPrimary(t)
 	standby := primary.Standby(t)
 	primary.Synchronous(t)
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: writers}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: writers}}
 	defer client.CloseIdleConnections()
 	nodes := make([]*process, 2)
 	for i := range nodes {
@@ -37,6 +37,7 @@ func TestFailover(t *testing.T) {
 		wg.Go(func() { w.run(context.Background(), t) })
 	}
 	time.Sleep(500 * time.Millisecond)
+	written(t, all)
 	if err := primary.Stop("immediate"); err != nil {
 		t.Error(err)
 	}

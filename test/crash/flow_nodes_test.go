@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,7 @@ func TestNodesFlow(t *testing.T) {
 	run := func(i int) {
 		nodes[i] = start(t, bin, filepath.Join(dir, fmt.Sprint("node", i)), "HYGEIA_DATABASE="+cluster.Address(), "HYGEIA_EVENTS_ALLOW=127.0.0.1")
 		if sends[i] == nil {
-			sends[i] = &devices{t: t, client: &http.Client{Timeout: 30 * time.Second}}
+			sends[i] = &devices{t: t, client: &http.Client{Timeout: patience}}
 		}
 		sends[i].base = strings.TrimSuffix(nodes[i].base, "fhir")
 	}
@@ -50,6 +51,7 @@ func TestNodesFlow(t *testing.T) {
 			wg.Go(func() { d.sendUntil(quit, round, i) })
 		}
 		time.Sleep(time.Duration(300+rnd.IntN(700)) * time.Millisecond)
+		until(t, "messages are acknowledged", func() bool { return slices.ContainsFunc(sends, (*devices).some) })
 		what, victim := "PostgreSQL", -1
 		if round%2 == 0 {
 			if victim = rnd.IntN(3); round == 0 {
@@ -78,9 +80,7 @@ func TestNodesFlow(t *testing.T) {
 	total.check()
 	var now struct{ Total int }
 	total.get("fhir/Observation?_summary=count", &now)
-	for end := time.Now().Add(30 * time.Second); hook.count() < now.Total && time.Now().Before(end); {
-		time.Sleep(20 * time.Millisecond)
-	}
+	until(t, "the events have arrived", func() bool { return hook.count() >= now.Total })
 	if n := hook.count(); n != now.Total {
 		t.Errorf("events of %d Observations arrived, of %d", n, now.Total)
 	}

@@ -32,7 +32,7 @@ func (m *modality) keepStudies() {
 func (m *modality) inStep() {
 	m.t.Helper()
 	var have, want map[string]int
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if have, want = m.imagingStudies(), m.studies(); maps.Equal(have, want) {
 			m.t.Logf("%d ImagingStudies are in step", len(have))
 			return

@@ -92,7 +92,7 @@ func (im *importer) begin() {
 // wait polls until the import has ended.
 func (im *importer) wait(result any) {
 	im.t.Helper()
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if im.get(im.base+"/_operations/"+im.status, result) == 200 {
 			return
 		}

@@ -25,7 +25,7 @@ const fhirMapping = `{"templateType": "CollectionFhir", "template": [{"templateT
 func TestKillMedTech(t *testing.T) {
 	bin, _, rnd := campaign(t, 10)
 	data := filepath.Join(t.TempDir(), "data")
-	client := &http.Client{Timeout: 30 * time.Second}
+	client := &http.Client{Timeout: patience}
 	defer client.CloseIdleConnections()
 	d := &devices{t: t, client: client}
 	for round := range 4 {
@@ -40,6 +40,7 @@ func TestKillMedTech(t *testing.T) {
 			wg.Go(func() { d.send(round, w) })
 		}
 		time.Sleep(time.Duration(50+rnd.IntN(500)) * time.Millisecond)
+		until(t, "messages are acknowledged", d.some)
 		p.kill()
 		wg.Wait()
 		client.CloseIdleConnections()
@@ -114,6 +115,13 @@ func (d *devices) sendUntil(quit <-chan struct{}, round, writer int) {
 	}
 }
 
+// some reports whether anything was acknowledged.
+func (d *devices) some() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.acked > 0
+}
+
 func (d *devices) get(path string, into any) {
 	d.t.Helper()
 	res, err := d.client.Get(d.base + path)
@@ -129,13 +137,11 @@ func (d *devices) get(path string, into any) {
 // settle waits until the pipeline has caught up.
 func (d *devices) settle() {
 	d.t.Helper()
-	for begin := time.Now(); time.Since(begin) < 60*time.Second; time.Sleep(20 * time.Millisecond) {
+	until(d.t, "the pipeline has caught up", func() bool {
 		var st struct{ Lag int64 }
-		if d.get("medtech/status", &st); st.Lag == 0 {
-			return
-		}
-	}
-	d.t.Fatal("the pipeline does not catch up")
+		d.get("medtech/status", &st)
+		return st.Lag == 0
+	})
 }
 
 // check counts the Observations: one for each message that is in the log, all

@@ -20,7 +20,7 @@ func TestNodes(t *testing.T) {
 	bin, seed, rnd := campaign(t, 20)
 	dir := t.TempDir()
 	cluster := dbtest.NewCluster(t)
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: writers}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: writers}}
 	defer client.CloseIdleConnections()
 	nodes := make([]*process, 3)
 	run := func(i int) {
@@ -40,6 +40,7 @@ func TestNodes(t *testing.T) {
 			wg.Go(func() { w.run(context.Background(), t) })
 		}
 		time.Sleep(time.Duration(100+rnd.IntN(600)) * time.Millisecond)
+		written(t, all)
 		victim := rnd.IntN(len(nodes))
 		switch round % 3 {
 		case 0:

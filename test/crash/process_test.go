@@ -17,18 +17,52 @@ import (
 	"time"
 )
 
-// startLimit is how long the server may take until it answers.
-const startLimit = 30 * time.Second
+// patience is how long anything that has to happen may take, on a busy machine.
+const patience = 2 * time.Minute
 
-// build compiles the program and returns the path of the binary.
-func build(t *testing.T) string {
+// until waits for a condition.
+func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "hygeia")
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it does not come about in %s: %s", patience, what)
+		}
+	}
+}
+
+// folder holds the binary.
+var folder string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if folder, err = os.MkdirTemp("", "hygeia-crash-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(folder)
+		return m.Run()
+	}())
+}
+
+// compiled is the path of the binary, which is made once.
+var compiled = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(folder, "hygeia")
 	cmd := exec.Command("go", "build", "-o", bin, "./cmd/hygeia")
 	cmd.Dir = filepath.Join("..", "..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build ./cmd/hygeia: %v\n%s", err, out)
+		return "", fmt.Errorf("go build ./cmd/hygeia: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// build returns the path of the program's binary.
+func build(t *testing.T) string {
+	t.Helper()
+	bin, err := compiled()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }
@@ -100,8 +134,8 @@ func start(t *testing.T, bin, data string, env ...string) *process {
 		p.base = u + "/default/fhir"
 	case <-p.done:
 		t.Fatalf("the server ended before it was ready: %v\n%s", p.err, p.log)
-	case <-time.After(startLimit):
-		t.Fatalf("the server was not ready after %s\n%s", startLimit, p.log)
+	case <-time.After(patience):
+		t.Fatalf("the server was not ready after %s\n%s", patience, p.log)
 	}
 	return p
 }
@@ -115,7 +149,7 @@ func (p *process) kill() {
 // stop ends the process in an orderly way; its exit code must be 0.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

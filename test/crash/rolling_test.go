@@ -4,11 +4,13 @@ package crash
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,7 +27,8 @@ import (
 type balancer struct {
 	client *http.Client
 	mu     sync.Mutex
-	ready  []string // base URLs
+	ready  []string             // base URLs
+	told   map[string]time.Time // when those that are to stop were told so
 	next   atomic.Int64
 }
 
@@ -51,8 +54,31 @@ func (b *balancer) probe(ctx context.Context, nodes func() []*process) {
 
 const (
 	probeTime = 50 * time.Millisecond
-	drainTime = "750ms" // a probe takes its time on a busy machine
+	drainTime = 750 * time.Millisecond // a probe takes its time on a busy machine
 )
+
+// late reports whether a request was written so long after its node was told to stop that
+// the node need not answer it: this process was too busy to probe it.
+func (b *balancer) late(base string, written time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	told, ok := b.told[base]
+	return ok && written.Sub(told) > drainTime/2
+}
+
+// tell notes that a node is told to stop now.
+func (b *balancer) tell(base string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told[base] = time.Now()
+}
+
+// forget is called when there is a new node, which may have the address of an old one.
+func (b *balancer) forget(base string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.told, base)
+}
 
 func (b *balancer) send(method, path string, body []byte) (reply, error) {
 	for {
@@ -63,7 +89,10 @@ func (b *balancer) send(method, path string, body []byte) (reply, error) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		req, err := http.NewRequest(method, ready[int(b.next.Add(1))%len(ready)]+path, io.NopCloser(bytes.NewReader(body)))
+		base := ready[int(b.next.Add(1))%len(ready)]
+		var written atomic.Int64 // when, in nanoseconds; the transport may still write when it gives up
+		trace := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written.Store(time.Now().UnixNano()) }})
+		req, err := http.NewRequestWithContext(trace, method, base+path, io.NopCloser(bytes.NewReader(body)))
 		if err != nil {
 			return reply{}, err
 		}
@@ -77,6 +106,9 @@ func (b *balancer) send(method, path string, body []byte) (reply, error) {
 			continue
 		}
 		if err != nil {
+			if b.late(base, time.Unix(0, cmp.Or(written.Load(), time.Now().UnixNano()))) {
+				continue
+			}
 			return reply{}, err
 		}
 		text, err := io.ReadAll(resp.Body)
@@ -92,10 +124,13 @@ func TestRollingRestart(t *testing.T) {
 		t.Skip("the restart test takes 10 seconds; run without -short")
 	}
 	bin, dir, cluster := build(t), t.TempDir(), dbtest.NewCluster(t)
+	b := &balancer{told: map[string]time.Time{}, client: &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: writers}}}
+	defer b.client.CloseIdleConnections()
 	var mu sync.Mutex
 	nodes := make([]*process, 2)
 	run := func(i int) {
-		p := start(t, bin, filepath.Join(dir, fmt.Sprint("node", i)), "HYGEIA_DATABASE="+cluster.Address(), "HYGEIA_LIMITS_DRAIN_TIME="+drainTime)
+		p := start(t, bin, filepath.Join(dir, fmt.Sprint("node", i)), "HYGEIA_DATABASE="+cluster.Address(), "HYGEIA_LIMITS_DRAIN_TIME="+drainTime.String())
+		b.forget(p.base)
 		mu.Lock()
 		nodes[i] = p
 		mu.Unlock()
@@ -104,8 +139,6 @@ func TestRollingRestart(t *testing.T) {
 		run(i)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	b := &balancer{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: writers}}}
-	defer b.client.CloseIdleConnections()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		b.probe(ctx, func() []*process {
@@ -133,6 +166,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	for i := range nodes {
 		time.Sleep(500 * time.Millisecond)
+		b.tell(nodes[i].base)
 		nodes[i].stop(t)
 		run(i)
 	}

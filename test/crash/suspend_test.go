@@ -23,7 +23,7 @@ import (
 func TestSuspendedNode(t *testing.T) {
 	bin, _, _ := campaign(t, 20)
 	cluster := dbtest.NewCluster(t)
-	client := &http.Client{Timeout: 30 * time.Second}
+	client := &http.Client{Timeout: patience}
 	defer client.CloseIdleConnections()
 	var nodes [2]*process
 	for i := range nodes {
@@ -70,7 +70,7 @@ func TestSuspendedNode(t *testing.T) {
 	}
 	defer look.Close()
 	for round := range number("HYGEIA_CRASH_ROUNDS", 2) {
-		for end, granted := time.Now().Add(20*time.Second), int64(0); granted == 0; {
+		for end, granted := time.Now().Add(patience), int64(0); granted == 0; {
 			if time.Now().After(end) {
 				t.Fatal("the node has no grant")
 			}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -48,7 +49,10 @@ type writer struct {
 	n         int
 	resources []*resourceState
 	txs       []*transaction
-	lost      []string // tokens of creates without an answer
+
+	created, transacted atomic.Int64 // how often that was acknowledged, while it writes
+
+	lost []string // tokens of creates without an answer
 
 	// quit, if set, ends run between two requests. Such a writer goes on
 	// after a 503: it does not say that nothing was stored.
@@ -137,6 +141,7 @@ func (w *writer) create(ctx context.Context, t *testing.T) bool {
 		return false
 	}
 	w.resources = append(w.resources, &resourceState{key: keyOf(a.location), token: token, version: 1, asked: 1})
+	w.created.Add(1)
 	return true
 }
 
@@ -213,6 +218,7 @@ func (w *writer) transact(ctx context.Context, t *testing.T) bool {
 		}
 		tx.keys = append(tx.keys, keyOf(e.Response.Location))
 	}
+	w.transacted.Add(1)
 	return true
 }
 
