@@ -181,7 +181,7 @@ func (s *Service) conditionalDelete(ctx context.Context, in *Interaction) ([]Op,
 	if err := knownType(in.Type); err != nil {
 		return nil, nil, err
 	}
-	most, err := s.deleteCount(in)
+	most, err := deleteCount(in)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -242,18 +242,21 @@ func (s *Service) mayDeleteIncluded(ctx context.Context, in *Interaction, includ
 	return nil
 }
 
+// maxDeleted is the largest _count of a conditional delete.
+const maxDeleted = 100
+
 // deleteCount returns _count of a conditional delete, 0 when it is absent.
-func (s *Service) deleteCount(in *Interaction) (int, error) {
+func deleteCount(in *Interaction) (int, error) {
 	vals, ok := in.Params["_count"]
 	if !ok {
 		return 0, nil
 	}
 	if len(vals) == 1 {
-		if n, err := strconv.Atoi(vals[0]); err == nil && n >= 1 && n <= s.cfg.ConditionalDeleteMax {
+		if n, err := strconv.Atoi(vals[0]); err == nil && n >= 1 && n <= maxDeleted {
 			return n, nil
 		}
 	}
-	return 0, fault.At(fault.Invalid, "value", "", "_count of a conditional delete must be a number from 1 to %d", s.cfg.ConditionalDeleteMax)
+	return 0, fault.At(fault.Invalid, "value", "", "_count of a conditional delete must be a number from 1 to %d", maxDeleted)
 }
 
 func severalMatches(in *Interaction, criteria string) error {

@@ -37,8 +37,6 @@ type Config struct {
 	DefaultCount int
 	// MaxCount caps _count; 0 means 1,000.
 	MaxCount int
-	// ConditionalDeleteMax caps _count of a conditional delete; 0 means 100.
-	ConditionalDeleteMax int
 	// Narrative is "" to store narratives as they come, or NarrativeSafe.
 	Narrative string
 	// Versioning maps a resource type, or AllTypes, to its policy.
@@ -69,7 +67,6 @@ func (c Config) withDefaults() (Config, error) {
 		{"max bundle entries", &c.MaxBundleEntries, 10_000},
 		{"default count", &c.DefaultCount, 10},
 		{"max count", &c.MaxCount, 1000},
-		{"conditional delete max", &c.ConditionalDeleteMax, 100},
 	} {
 		if *f.v < 0 {
 			return c, fault.New(fault.Invalid, "%s must not be negative", f.name)

@@ -29,6 +29,9 @@ type client struct {
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 256 << 20
 
+// retries is how often a busy answer is tried again.
+const retries = 6
+
 // greetRetries keeps a wrong address from taking half a minute.
 const greetRetries = 3
 
@@ -43,7 +46,7 @@ type answer struct {
 // compares the clocks.
 func (c *client) greet(ctx context.Context) error {
 	asker := *c
-	asker.retries = min(c.retries, greetRetries)
+	asker.retries = greetRetries
 	begin := time.Now()
 	var date time.Time
 	a, err := asker.do(ctx, http.MethodGet, c.base+"/metadata", nil, func(h http.Header) {
@@ -165,7 +168,7 @@ func (r *run) do(ctx context.Context, j job) error {
 		case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
 			return fmt.Errorf("load: the service refuses the login: %s", statusLine(a))
 		case a.status == http.StatusOK:
-			rest := r.settle(j, a, attempt < r.Retries)
+			rest := r.settle(j, a, attempt < retries)
 			if len(rest) == 0 {
 				return nil
 			}

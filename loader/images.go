@@ -143,7 +143,7 @@ func (r *run) stow(ctx context.Context, list []image) (a answer, uids map[string
 		if ctx.Err() != nil {
 			return a, uids, context.Cause(ctx)
 		}
-		if attempt >= r.Retries || err == nil && (!busy(a.status) || a.status == http.StatusConflict) {
+		if attempt >= retries || err == nil && (!busy(a.status) || a.status == http.StatusConflict) {
 			if err != nil {
 				err = fmt.Errorf("load: files cannot be sent to the DICOM service at %s: %w", r.pictures, err)
 			}

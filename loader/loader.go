@@ -27,9 +27,7 @@ type Options struct {
 	AsIs        bool          // send entries and resources without rewriting POST to PUT
 	Progress    bool          // show progress on Log
 	MaxDocument int64         // largest .json file or line in bytes; 0 means 512 MiB
-	Retries     int           // how often a busy answer is tried again; 0 means 6, negative none
 	Backoff     time.Duration // the first pause before a retry; 0 means 500 ms
-	HTTP        *http.Client  // nil means one made for the run
 	Log         io.Writer     // progress and the first failures; nil means nowhere
 }
 
@@ -138,9 +136,6 @@ func newRun(opt Options) (*run, error) {
 	if opt.MaxDocument <= 0 {
 		opt.MaxDocument = 512 << 20
 	}
-	if opt.Retries == 0 {
-		opt.Retries = 6
-	}
 	if opt.Backoff <= 0 {
 		opt.Backoff = 500 * time.Millisecond
 	}
@@ -152,12 +147,9 @@ func newRun(opt Options) (*run, error) {
 	}
 	r := &run{Options: opt, base: strings.TrimRight(opt.To, "/"), pictures: strings.TrimRight(opt.Images, "/"), broken: map[string]bool{}}
 	r.errs.name = opt.ErrorFile
-	r.client = client{base: r.base, token: opt.Token, http: opt.HTTP, retries: opt.Retries, backoff: opt.Backoff}
-	if r.client.http == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxIdleConnsPerHost = opt.Concurrency
-		r.client.http = &http.Client{Transport: t, Timeout: 15 * time.Minute}
-	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = opt.Concurrency
+	r.client = client{base: r.base, token: opt.Token, http: &http.Client{Transport: t, Timeout: 15 * time.Minute}, retries: retries, backoff: opt.Backoff}
 	return r, nil
 }
 

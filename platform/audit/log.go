@@ -26,15 +26,17 @@ type Options struct {
 	// SegmentTime is the age of the first record at which a new file begins, so
 	// that Retain finds old files also where little happens; 0 means never.
 	SegmentTime time.Duration
-	// HeadEvery is the number of records and the time after which a head is
-	// written; 0 means 10,000 and a minute.
+	// HeadEvery is the number of records after which a head is written, if headTime
+	// has not passed before; 0 means 10,000.
 	HeadEvery int64
-	HeadTime  time.Duration
 	// SyncTime is how long records may wait for the disk without Sync; 0 means a second.
 	SyncTime time.Duration
 	// Failed is told when writing began to fail, with nil when it goes on.
 	Failed func(error)
 }
+
+// headTime is the time after which a head is written in any case.
+const headTime = time.Minute
 
 // maxWaiting bounds the bytes of records that wait for the writer.
 const maxWaiting = 8 << 20
@@ -77,9 +79,6 @@ func Open(dir string, opt Options) (*Log, error) {
 	}
 	if opt.HeadEvery == 0 {
 		opt.HeadEvery = 10_000
-	}
-	if opt.HeadTime == 0 {
-		opt.HeadTime = time.Minute
 	}
 	if opt.SyncTime == 0 {
 		opt.SyncTime = time.Second
@@ -181,7 +180,7 @@ const lazyTime = 5 * time.Millisecond
 // run writes what nobody waits for, heads when they are due, and syncs.
 func (l *Log) run() {
 	defer close(l.done)
-	tick := time.NewTicker(min(l.opt.SyncTime, l.opt.HeadTime))
+	tick := time.NewTicker(min(l.opt.SyncTime, headTime))
 	defer tick.Stop()
 	lazy := time.NewTimer(time.Hour)
 	lazy.Stop()
@@ -206,7 +205,7 @@ func (l *Log) run() {
 func (l *Log) flush(last bool) error {
 	now := l.opt.Now()
 	l.mu.Lock()
-	if l.opt.Key != nil && l.n > l.headAt && (last || l.n-l.headAt >= l.opt.HeadEvery || now.Sub(l.lastHead) >= l.opt.HeadTime) {
+	if l.opt.Key != nil && l.n > l.headAt && (last || l.n-l.headAt >= l.opt.HeadEvery || now.Sub(l.lastHead) >= headTime) {
 		l.head(now)
 	}
 	text, upto, was := l.buf, l.n, l.failure

@@ -20,8 +20,6 @@ type Options struct {
 	ReaderCache  int // SQLite: page cache of each reader in KiB; default 4096
 	WriterCache  int // SQLite: page cache of the writer in KiB; default 8192
 	MaxGroup     int // units of work (see Work.Size) in one transaction; default 500
-	MaxBulk      int // the same for a transaction that begins with bulk work; default 4000
-	QueueLimit   int // work waiting for the writer before Submit answers Throttled; default 4096
 	CheckpointKB int // SQLite: size of the WAL at which it is moved into the file; default 65536
 	// StatementTime is how long PostgreSQL works on one statement before it
 	// gives up, and how long a transaction may hold the others up; default 30 s.
@@ -75,8 +73,6 @@ func Open(path string, opt Options) (*DB, error) {
 	def(&opt.ReaderCache, 4096)
 	def(&opt.WriterCache, 8192)
 	def(&opt.MaxGroup, 500)
-	def(&opt.MaxBulk, max(4000, opt.MaxGroup))
-	def(&opt.QueueLimit, 4096)
 	def(&opt.CheckpointKB, 65536)
 	if opt.StatementTime <= 0 {
 		opt.StatementTime = 30 * time.Second

@@ -80,10 +80,15 @@ type writer struct {
 	observe        atomic.Pointer[func(commit time.Duration, works int)]
 }
 
+const (
+	maxBulk    = 4000 // units of work in a transaction of bulk work
+	queueLimit = 4096 // works that wait before Submit answers Throttled
+)
+
 func newWriter(c *Conn, d *DB, opt Options) *writer {
 	w := &writer{
-		conn: c, db: d, eng: d.eng, maxGroup: opt.MaxGroup, maxBulk: opt.MaxBulk,
-		fast: make(chan *Work, opt.QueueLimit), bulk: make(chan *Work, opt.QueueLimit),
+		conn: c, db: d, eng: d.eng, maxGroup: opt.MaxGroup, maxBulk: max(maxBulk, opt.MaxGroup),
+		fast: make(chan *Work, queueLimit), bulk: make(chan *Work, queueLimit),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go w.run()

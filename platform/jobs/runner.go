@@ -16,11 +16,13 @@ import (
 type Options struct {
 	Worker string        // name of this node, for people; default "node"
 	Slots  int           // jobs that run at once; default the number of processors
-	Lease  time.Duration // after this time without a heartbeat a job is given up; default 30s
 	Poll   time.Duration // how often to look for jobs of other nodes; default 1s
 	Sweep  time.Duration // how often to clean up; default 15s
 	Log    *slog.Logger  // nil means slog.Default()
 }
+
+// lease is after how long without a heartbeat a job is given up.
+const lease = 30 * time.Second
 
 // Runner runs jobs on this node.
 type Runner struct {
@@ -48,7 +50,6 @@ func NewRunner(s *Store, kinds map[string]Handler, opt Options) *Runner {
 			*v = d
 		}
 	}
-	def(&opt.Lease, 30*time.Second)
 	def(&opt.Poll, time.Second)
 	def(&opt.Sweep, 15*time.Second)
 	if opt.Slots <= 0 {
@@ -112,7 +113,7 @@ func (r *Runner) fill(ctx context.Context) time.Duration {
 		default:
 			return r.opt.Poll // a job that ends signals before
 		}
-		j, err := r.store.claim(ctx, r.opt.Worker, r.kinds, r.opt.Lease)
+		j, err := r.store.claim(ctx, r.opt.Worker, r.kinds, lease)
 		if err != nil || j == nil {
 			r.slots <- struct{}{}
 			if err != nil && ctx.Err() == nil {
@@ -161,7 +162,7 @@ func (r *Runner) run(parent context.Context, j *Job) {
 	cancel(nil)
 	<-beating
 	// What is left is to write down how it ended, even when this node stops.
-	done, stop := context.WithTimeout(context.WithoutCancel(parent), r.opt.Lease)
+	done, stop := context.WithTimeout(context.WithoutCancel(parent), lease)
 	defer stop()
 	state, e := r.conclude(done, j, result, err, cause)
 	level := slog.LevelInfo
@@ -185,7 +186,7 @@ func (r *Runner) call(ctx context.Context, j *Job) (result any, err error) {
 // database gives the job up before others may take it.
 func (r *Runner) heartbeat(ctx context.Context, j *Job, cancel context.CancelCauseFunc) {
 	last := time.Now()
-	t := time.NewTicker(r.opt.Lease / 3)
+	t := time.NewTicker(lease / 3)
 	defer t.Stop()
 	for {
 		select {
@@ -193,8 +194,8 @@ func (r *Runner) heartbeat(ctx context.Context, j *Job, cancel context.CancelCau
 			return
 		case <-t.C:
 		}
-		bctx, done := context.WithTimeout(ctx, r.opt.Lease/3)
-		stop, err := r.store.beat(bctx, j, r.opt.Lease)
+		bctx, done := context.WithTimeout(ctx, lease/3)
+		stop, err := r.store.beat(bctx, j, lease)
 		done()
 		switch {
 		case errors.Is(err, ErrLost):
@@ -203,7 +204,7 @@ func (r *Runner) heartbeat(ctx context.Context, j *Job, cancel context.CancelCau
 			cancel(ErrCancelled)
 		case err == nil:
 			last = time.Now()
-		case time.Since(last) >= r.opt.Lease*2/3:
+		case time.Since(last) >= lease*2/3:
 			cancel(ErrLost)
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/hygeia-health/hygeia/spec/r4"
 )
 
+// maxIncludes is the most resources that are included in a page.
+const maxIncludes = 1000
+
 // ParseOptions are the rules of one search.
 type ParseOptions struct {
 	// Strict makes an error of everything that would be left out with a
@@ -20,7 +23,6 @@ type ParseOptions struct {
 	// reference that begins with it is local.
 	Base         string
 	MaxCount     int // the largest page; 0 = 1000
-	MaxIncludes  int // the most resources included in a page; 0 = 1000
 	DefaultCount int // the page size without _count; 0 = 10
 	// Now is the time that ap measures its distance to.
 	Now time.Time
@@ -78,15 +80,12 @@ func (r *Registry) Parse(types []string, compartment *CompartmentRef, params url
 	if opt.DefaultCount <= 0 {
 		opt.DefaultCount = min(10, opt.MaxCount)
 	}
-	if opt.MaxIncludes <= 0 {
-		opt.MaxIncludes = 1000
-	}
 	if len(types) == 0 && compartment != nil {
 		types = compartment.Types()
 	}
 	p := &parser{
 		reg: r, opt: opt, types: types,
-		q:   &Query{Types: types, Compartment: compartment, Count: opt.DefaultCount, IncludeCount: opt.MaxIncludes},
+		q:   &Query{Types: types, Compartment: compartment, Count: opt.DefaultCount, IncludeCount: maxIncludes},
 		res: &Result{Used: url.Values{}},
 	}
 	for _, t := range types {

@@ -125,7 +125,7 @@ func (p *parser) includesCount(name string, values []string) error {
 	if err != nil || n < 1 {
 		return badValue(name, "%q is not a number of resources above 0", s)
 	}
-	p.q.IncludeCount = p.capped(name, n, p.opt.MaxIncludes, "the number exceeds limit %d, the most resources that are included in a page")
+	p.q.IncludeCount = p.capped(name, n, maxIncludes, "the number exceeds limit %d, the most resources that are included in a page")
 	return nil
 }
 
