@@ -49,6 +49,7 @@ type state struct {
 	seq     fhir.Seq
 	live    bool
 	op      int64
+	only    bool   // it is known to be the only version
 	same    bool   // OpPut: the content is equal
 	old     []byte // the compressed current body
 	oldText []byte // the current stored form, when it was needed
@@ -393,7 +394,7 @@ func (s *Store) putAs(c *db.Conn, op *fhir.Op, z []byte, st *state, out fhir.App
 		s.pending.add(&w.now, st.ver == 0)
 		s.pending.addCurrent(headRow{st.rid, t, out.Seq, w.now.res}, bodyRow{st.rid, t, out.Version, out.Seq, methodCode(op.Method), idBytes(op.Key.ID), z})
 	}
-	if s.pending.full(s.dialect.pending) {
+	if s.pending.full(s.dialect) {
 		return out, s.pending.flush(c)
 	}
 	return out, nil

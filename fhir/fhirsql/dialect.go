@@ -26,6 +26,9 @@ type dialect struct {
 	// there are, the more neighbours they have; but PostgreSQL should work on
 	// some while we make others.
 	pending int
+	// first is the same for the first rows of a transaction, and doubles from
+	// there; 0 stands for pending. PostgreSQL has nothing to do until they come.
+	first int
 	// The index of words: take a resource out, put it in; the table to search,
 	// the conditions for words of narratives and of all text; empty it.
 	unword, word, words, matchText, matchAll, noWords string
@@ -40,7 +43,7 @@ var dialects = map[db.Dialect]dialect{
 		noWords: "INSERT INTO fts (fts) VALUES ('delete-all')",
 	},
 	db.Postgres: {
-		instr: "strpos", cuts: true, each: " OFFSET 0", lists: true, pending: 8_000,
+		instr: "strpos", cuts: true, each: " OFFSET 0", lists: true, pending: 8_000, first: 1_000,
 		unword: "DELETE FROM fts WHERE rid=$1",
 		word:   "INSERT INTO fts (rid, t, c) VALUES ($1, CAST(CAST($2 AS TEXT) AS tsvector), CAST(CAST($3 AS TEXT) AS tsvector))",
 		words:  "fts", matchText: "k.t @@ CAST(CAST(? AS TEXT) AS tsquery)", matchAll: "k.c @@ CAST(CAST(? AS TEXT) AS tsquery)",

@@ -27,6 +27,7 @@ type pending struct {
 	put    map[int64]int // the resources of heads and bodies, and where in bodies
 	tick   fhir.Seq      // the first place of now that was given meanwhile; 0: none
 	known  bool          // some of rows may be in the tables
+	times  int           // that the open transaction has inserted what there was
 }
 
 // The rows that each resource has one of.
@@ -89,7 +90,13 @@ func (p *pending) addChange(r chgRow) {
 }
 
 // full reports whether it is time to insert what there is.
-func (p *pending) full(limit int) bool { return p.n > limit || p.bytes > pendingBytes }
+func (p *pending) full(d dialect) bool {
+	limit := d.pending
+	if d.first > 0 {
+		limit = min(limit, d.first<<min(p.times, 10))
+	}
+	return p.n > limit || p.bytes > pendingBytes
+}
 
 func (p *pending) clear() {
 	r := &p.rows
@@ -122,6 +129,7 @@ func (p *pending) flush(c *db.Conn) error {
 		return err
 	}
 	p.clear()
+	p.times++
 	return nil
 }
 

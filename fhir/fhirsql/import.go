@@ -131,7 +131,7 @@ func (s *Store) place(c *db.Conn, op *fhir.ImportOp, st *state) (fhir.Placement,
 	var list []fhir.Placed
 	if st.ver != 0 {
 		cur := fhir.Placed{Version: st.ver, Seq: st.seq, Deleted: !st.live}
-		if op.NeedsAll(cur) {
+		if !st.only && op.NeedsAll(cur) {
 			err := c.Query("SELECT ver, seq, op FROM hist WHERE rid=$1 ORDER BY ver", func(q *db.Stmt) error {
 				list = append(list, fhir.Placed{Version: q.ColInt(0), Seq: fhir.Seq(q.ColInt(1)), Deleted: q.ColInt(2) == opDelete})
 				return nil

@@ -327,11 +327,13 @@ func (s *Store) readAhead(c *db.Conn, group []*db.Work) (read func() error, err 
 	}
 	seen := map[fhir.Key]bool{}
 	var own, refs []fhir.Key
+	placed := false
 	for _, w := range group {
 		ch, ok := w.Data.(*change)
 		if !ok {
 			continue
 		}
+		placed = placed || ch.placed != nil
 		for i := range ch.Ops {
 			if k := ch.Ops[i].Key; !seen[k] {
 				seen[k] = true
@@ -350,7 +352,7 @@ func (s *Store) readAhead(c *db.Conn, group []*db.Work) (read func() error, err 
 			}
 		}
 	}
-	states, err := s.askStates(c, own)
+	states, err := s.askStates(c, own, placed)
 	if err != nil {
 		return nil, err
 	}
@@ -435,7 +437,10 @@ func (s *Store) ask(c *db.Conn, text string, keys []fhir.Key, row func(*db.Stmt,
 const (
 	sqlRids = `SELECT k.rid FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i)
 LEFT JOIN key k ON k.t=q.t AND k.id=q.id ORDER BY q.i`
-	sqlStates = `SELECT k.rid, b.ver, b.seq, b.op, b.z, h.ver, h.seq FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i)
+	sqlStates = "SELECT k.rid, b.ver, b.seq, b.op, b.z, h.ver, h.seq" + sqlStatesOf
+	// Where a version is put among others, it says whether there are others, too.
+	sqlPlacedStates = "SELECT k.rid, b.ver, b.seq, b.op, b.z, h.ver, h.seq, NOT EXISTS (SELECT 1 FROM hist o WHERE o.rid=k.rid OFFSET 0)" + sqlStatesOf
+	sqlStatesOf     = ` FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY q(t, id, i)
 LEFT JOIN key k ON k.t=q.t AND k.id=q.id LEFT JOIN body b ON b.rid=k.rid
 LEFT JOIN LATERAL (SELECT x.ver, x.seq FROM hist x WHERE x.rid=k.rid AND b.rid IS NULL ORDER BY x.ver DESC LIMIT 1) h ON TRUE ORDER BY q.i`
 	sqlPlaces = `SELECT q.f, (SELECT coalesce(max(g.seq), q.f-1) FROM chg g WHERE g.seq>=q.f AND g.seq<q.f+1048576) FROM unnest($1::bigint[]) q(f)`
@@ -491,13 +496,18 @@ func (s *Store) askRids(c *db.Conn, keys []fhir.Key) (read func() error, err err
 	return s.ask(c, sqlRids, keys, func(*db.Stmt, fhir.Key) {})
 }
 
-func (s *Store) askStates(c *db.Conn, keys []fhir.Key) (read func() error, err error) {
-	return s.ask(c, sqlStates, keys, func(st *db.Stmt, _ fhir.Key) {
+func (s *Store) askStates(c *db.Conn, keys []fhir.Key, placed bool) (read func() error, err error) {
+	text := sqlStates
+	if placed {
+		text = sqlPlacedStates
+	}
+	return s.ask(c, text, keys, func(st *db.Stmt, _ fhir.Key) {
 		x := state{rid: st.ColInt(0)}
 		switch {
 		case !st.ColNull(1):
 			x.ver, x.seq, x.op, x.live = st.ColInt(1), fhir.Seq(st.ColInt(2)), st.ColInt(3), true
 			x.old = st.ColBlob(4, nil)
+			x.only = placed && st.ColInt(7) != 0
 		case !st.ColNull(5):
 			x.ver, x.seq = st.ColInt(5), fhir.Seq(st.ColInt(6))
 		}

@@ -137,6 +137,7 @@ func Open(ctx context.Context, path string, reg *search.Registry, opt Options) (
 		}
 		s.cache.settle()
 		s.settlePlaced()
+		s.pending.times = 0
 		s.rids.kept = s.rids.next
 		s.seen.settle(d)
 		s.endShared(committed)

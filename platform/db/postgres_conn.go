@@ -29,6 +29,7 @@ type pgConn struct {
 
 	pipe   *pgconn.Pipeline
 	late   context.CancelFunc // ends the watch of the pipeline for silence
+	unsent int                // bytes of parameters since something was given to the network
 	queue  []*pgStmt          // sent and not answered yet; nil where the rows do not matter
 	inTx   bool
 	others bool  // other nodes write, too
@@ -376,7 +377,7 @@ func (c *pgConn) failed() bool { return c.dead() || c.pc.TxStatus() == 'E' }
 // network, so that the server works while the next ones are made.
 const (
 	early      = 64
-	earlyBytes = 64 << 10 // the same for their parameters
+	earlyBytes = 32 << 10 // the same for their parameters
 )
 
 // send queues a statement with its parameters. Its rows go to into, if not nil.
@@ -390,13 +391,14 @@ func (c *pgConn) send(s, into *pgStmt) error {
 	if c.pipe == nil {
 		var ctx context.Context
 		ctx, c.late = c.within()
-		c.pipe = c.pc.StartPipeline(ctx)
+		c.pipe, c.unsent = c.pc.StartPipeline(ctx), 0
 	}
 	c.pipe.SendQueryStatement(s.desc, s.params, s.pformats, s.rformats)
 	c.queue = append(c.queue, into)
-	size := len(s.buf)
+	c.unsent += len(s.buf)
 	s.unbind()
-	if len(c.queue)%early == 0 || size > earlyBytes {
+	if len(c.queue)%early == 0 || c.unsent > earlyBytes {
+		c.unsent = 0
 		if err := c.pipe.Flush(); err != nil {
 			return c.fault("run", err)
 		}
