@@ -73,6 +73,6 @@
 // Reading order: db.go (open, readers), writer.go (group commit), stmt.go
 // (statements), insert.go (many rows), migrate.go, listen.go, lead.go and
 // trust.go (several nodes), engine.go (what an engine is), sqlite.go with
-// sqlite_wal.go, postgres.go (sessions and errors), postgres_dial.go (servers and
-// connections), postgres_conn.go (round trips), postgres_stmt.go (values).
+// sqlite_wal.go and sqlite_pages.go (fewer calls), sqlite_seal.go and sqlite_log.go
+// (damage), postgres.go (sessions and errors), postgres_dial.go (servers and connections), postgres_conn.go (round trips), postgres_stmt.go (values).
 package db

@@ -31,6 +31,9 @@ func (e *sqliteEngine) open(write bool) (conn, error) {
 		return e.connect(sqlite.OpenReadOnly|sqlite.OpenURI, fmt.Sprintf(
 			"PRAGMA cache_size=-%d;\nPRAGMA temp_store=MEMORY;\nPRAGMA query_only=ON;\n", e.opt.ReaderCache))
 	}
+	if err := checkLog(e.path); err != nil {
+		return nil, err
+	}
 	return e.connect(sqlite.OpenReadWrite|sqlite.OpenCreate|sqlite.OpenWAL|sqlite.OpenURI, fmt.Sprintf(
 		"PRAGMA journal_mode=WAL;\nPRAGMA synchronous=FULL;\nPRAGMA cache_size=-%d;\nPRAGMA wal_autocheckpoint=%d;\nPRAGMA journal_size_limit=%d;\nPRAGMA temp_store=MEMORY;\nPRAGMA foreign_keys=OFF;\n",
 		e.opt.WriterCache, e.opt.CheckpointKB/4, int64(e.opt.CheckpointKB)*2048))

@@ -216,8 +216,8 @@ func dbError(op string, err error) error {
 	return &fault.Error{Kind: fault.Internal, Op: "db: " + op, Msg: "internal error", Err: err}
 }
 
-// errDamaged is what a page is that is not what was written.
-var errDamaged = errors.New("a page of the file is not what was written; restore a backup")
+// errDamaged marks what is not as it was written.
+var errDamaged = errors.New("it is not what was written; restore a backup")
 
 // isDamage reports whether SQLite found a file that is not as it was written.
 func isDamage(code sqlite.ResultCode) bool {
