@@ -109,6 +109,54 @@ func TestCustomParameter(t *testing.T) {
 	}
 }
 
+// TestLimitsOfParameters: what a definition does not allow is refused, from the
+// moment when it says so.
+func TestLimitsOfParameters(t *testing.T) {
+	r, _ := sqlRig(t, filepath.Join(t.TempDir(), "fhir.db"))
+	define := func(status int, id, code, typ, expression, more string) {
+		t.Helper()
+		r.do(status, "PUT", "SearchParameter/"+id, `{"resourceType":"SearchParameter","id":"`+id+`","url":"http://x.test/`+id+`","name":"x","description":"x","status":"active",
+			"code":"`+code+`","base":["Patient"],"type":"`+typ+`","expression":"`+expression+`"`+more+`}`)
+	}
+	searches := map[string]string{ // to what must be said, "" = it is answered
+		"Patient?born=1950": "", "Patient?born=gt1950,lt1940": "", "Patient?born=gt1950&born=lt1960": "", "Patient?born:missing=true": "",
+		"Patient?colour=a": "", "Patient?colour=a,b": "", "Patient?colour:not=a": "", "Patient?colour:text=a": "", "Patient?doctor.name=a": "", "Patient?doctor:Practitioner.family=a": "",
+	}
+	check := func() {
+		t.Helper()
+		for search, want := range searches {
+			if want == "" {
+				r.do(200, "GET", search, "")
+			} else if e := r.fail(fault.Invalid, "GET", search, ""); !strings.Contains(e.Error(), want) {
+				t.Errorf("%s: %v, want %q", search, e, want)
+			}
+		}
+	}
+	define(201, "born", "born", "date", "Patient.birthDate", "")
+	define(201, "colour", "colour", "token", "Patient.extension.where(url='http://x.test/c').value", `,"multipleOr":true,"multipleAnd":true`)
+	define(201, "doctor", "doctor", "reference", "Patient.generalPractitioner", `,"target":["Practitioner"]`)
+	check()
+	define(200, "born", "born", "date", "Patient.birthDate", `,"multipleOr":false,"multipleAnd":false,"comparator":["eq","gt"],"modifier":["exact"]`)
+	define(200, "colour", "colour", "token", "Patient.extension.where(url='http://x.test/c').value", `,"multipleOr":false,"modifier":["not"]`)
+	define(200, "doctor", "doctor", "reference", "Patient.generalPractitioner", `,"target":["Practitioner"],"chain":["name","active"]`)
+	for search, want := range map[string]string{
+		"Patient?born=gt1950,lt1940": "one value only", "Patient?born=lt1940": "the prefix lt, only eq, gt", "Patient?born=gt1950&born=gt1960": "only once",
+		"Patient?born=1950&born=gt1940": "only once", "Patient?born=gt1950&born=lt1960": "the prefix lt", "Patient?born:missing=true": "modifier :missing, only :exact",
+		"Patient?born=gt1950": "", "Patient?born=eq1950": "", "Patient?_has:Patient:link:born=lt1950": "the prefix lt", "Patient?link:Patient.born=gt1950&link:Patient.born=gt1960": "only once",
+		"Patient?_filter=born+lt+1950":                             "the prefix lt",
+		"Patient?colour=a,b":                                       "one value only",
+		"Patient?colour:text=a":                                    "modifier :text, only :not",
+		"Patient?doctor:Practitioner.family=a":                     "a chain to name, active only",
+		"Patient?doctor.name:exact=a&doctor.active=true":           "",
+		"Observation?subject:Patient.colour=a,b":                   "one value only",
+		"Observation?subject:Patient.born=gt1950":                  "",
+		"Observation?subject:Patient.doctor:Practitioner.family=a": "a chain to",
+	} {
+		searches[search] = want
+	}
+	check()
+}
+
 // TestDisabledParameters: what is disabled is unknown to searches, also after a
 // restart and on other nodes, and complete when it is enabled again.
 func TestDisabledParameters(t *testing.T) {

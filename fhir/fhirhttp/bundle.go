@@ -18,7 +18,11 @@ func (x *exchange) bundle() error {
 	if err := x.readFHIR(); err != nil {
 		return err
 	}
+	if err := x.profileValidation(); err != nil {
+		return err
+	}
 	x.in.Base = x.baseURL()
+	x.in.Partial = x.partialIndices()
 	root := x.doc.Root()
 	transaction, err := x.bundleType(root)
 	if err != nil {

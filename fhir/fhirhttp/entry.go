@@ -25,7 +25,7 @@ func (x *exchange) readEntry(n resource.Node, e *entry) error {
 		return fault.At(fault.Invalid, "structure", n.Path(), "a Bundle entry must be an object")
 	}
 	in := &e.in
-	in.Base, in.Strict = x.in.Base, x.in.Strict
+	in.Base, in.Strict, in.Partial = x.in.Base, x.in.Strict, x.in.Partial
 	var request resource.Node
 	for c := n.First(); c.Valid(); c = c.Next() {
 		switch {

@@ -352,6 +352,28 @@ func (p *prefer) parse(h string, every bool) error {
 	return nil
 }
 
+// profileValidation refuses the header that asks Azure Health Data Services to
+// validate a write, or the entries of a Bundle, against profiles: what is stored
+// without it would pass for valid.
+func (x *exchange) profileValidation() error {
+	for _, v := range x.r.Header["X-Ms-Profile-Validation"] {
+		switch strings.ToLower(v) {
+		case "false":
+		case "true":
+			return fault.At(fault.Invalid, "not-supported", "", "x-ms-profile-validation: validation against profiles is not offered; send false, or leave the header out")
+		default:
+			return fault.At(fault.Invalid, "value", "", "x-ms-profile-validation must be true or false, not %q", printable(v))
+		}
+	}
+	return nil
+}
+
+// partialIndices reports whether search parameters that are not complete yet shall
+// count where Azure Health Data Services leaves them out.
+func (x *exchange) partialIndices() bool {
+	return strings.EqualFold(x.r.Header.Get("X-Ms-Use-Partial-Indices"), "true")
+}
+
 // setConditions reads the conditional headers into the interaction.
 func (x *exchange) setConditions() error {
 	h := x.r.Header

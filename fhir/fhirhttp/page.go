@@ -33,7 +33,7 @@ func (x *exchange) page() error {
 	}
 	defer x.h.opt.Pages.Leave(held)
 	x.in.Base = x.baseURL()
-	x.in.Partial = strings.EqualFold(x.r.Header.Get("X-Ms-Use-Partial-Indices"), "true")
+	x.in.Partial = x.partialIndices()
 	resp, err := x.h.svc.Do(x.r.Context(), &x.in)
 	if err != nil {
 		return err

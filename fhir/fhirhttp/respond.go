@@ -59,6 +59,9 @@ func (x *exchange) write() error {
 	if _, ok := x.r.Header["Content-Range"]; ok { // RFC 9110 section 14.5
 		return fault.At(fault.Invalid, "not-supported", "", "Content-Range is not possible: a resource is written as a whole")
 	}
+	if err := x.profileValidation(); err != nil {
+		return err
+	}
 	if x.in.Verb == fhir.VerbPatch {
 		if err := x.readPatch(); err != nil {
 			return err

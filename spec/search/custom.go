@@ -17,6 +17,8 @@ type Custom struct {
 	Key string
 	// Partial says that resources which were stored before are not indexed yet.
 	Partial bool
+	// Limits are what a search may do with the parameter.
+	Limits Limits
 }
 
 // Partial reports whether only some of the resources are indexed by p.
@@ -29,7 +31,7 @@ func ReadCustom(n resource.Node, key string, draft bool) (c *Custom, ok bool, er
 	t := func(name string) string { return n.Get(name).Text() }
 	c = &Custom{Key: key, SearchParam: r4.SearchParam{
 		ID: t("id"), URL: t("url"), Code: t("code"), Type: t("type"), Expression: t("expression"),
-	}}
+	}, Limits: readLimits(n)}
 	for b := n.Get("base").First(); b.Valid(); b = b.Next() {
 		c.Base = append(c.Base, b.Text())
 	}
@@ -180,6 +182,7 @@ func (b *builder) custom(c *Custom) *Param {
 	p := b.schema.params[len(b.schema.params)-1]
 	p.Custom, p.key, p.Bit = true, b.typ.Name+"."+c.Code+"#"+c.Key, -1
 	p.partial.Store(c.Partial)
+	p.limits.Store(&c.Limits)
 	b.compile(p)
 	b.components(p)
 	p.Single = false
@@ -196,6 +199,7 @@ func (b *builder) keep(old *schema, c *Custom) {
 	for _, p := range old.params {
 		if p.Custom && p.key == key {
 			p.partial.Store(c.Partial)
+			p.limits.Store(&c.Limits)
 			b.schema.params = append(b.schema.params, p)
 			b.schema.byCode[p.Code] = p
 			b.defs[p] = old.builder.defs[p]

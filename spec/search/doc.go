@@ -18,7 +18,7 @@
 //
 // Reading order: param.go, values.go; registry.go, compile.go, parts.go,
 // derive.go (parameters behind :of-type and :identifier), trie.go, leaf.go,
-// custom.go (parameters of the service), owners.go; extract.go, element.go,
+// custom.go and limits.go (parameters of the service), owners.go; extract.go, element.go,
 // inside.go (contained resources), dedupe.go; query.go, parse.go,
 // parse_clause.go, modifier.go, parse_value.go, parse_chain.go,
 // parse_control.go, parse_include.go, parse_list.go, compartment.go,

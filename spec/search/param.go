@@ -78,6 +78,7 @@ type Param struct {
 	Custom  bool
 	key     string
 	partial atomic.Bool
+	limits  atomic.Pointer[Limits] // of a custom one
 	insides insides
 	// Unsupported says why the parameter has no index; "" when it has one.
 	Unsupported string

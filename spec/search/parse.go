@@ -101,6 +101,9 @@ func (r *Registry) Parse(types []string, compartment *CompartmentRef, params url
 			return nil, nil, err
 		}
 	}
+	if err := p.checkOnce(); err != nil {
+		return nil, nil, err
+	}
 	if err := p.finish(); err != nil {
 		return nil, nil, err
 	}

@@ -34,6 +34,9 @@ func (p *parser) chain(types []string, name, head, rest, value string) (*Clause,
 	if c.Field != FieldParam || c.kind() != Reference {
 		return nil, invalid(name, "%s is no reference, and only a reference can be followed", code)
 	}
+	if err := c.checkChain(rest); err != nil {
+		return nil, err
+	}
 	targets := c.targets()
 	if typed {
 		switch {

@@ -25,6 +25,10 @@ func (p *parser) clause(types []string, name, key, value string) (*Clause, error
 	if ok, err := p.define(c, types, code); !ok {
 		return nil, err
 	}
+	if err := c.checkLimits(modifier, value); err != nil {
+		return nil, err
+	}
+	c.path = strings.TrimSuffix(name, ":"+modifier)
 	typ, err := p.modifier(c)
 	if err != nil {
 		return nil, err

@@ -90,6 +90,7 @@ type Clause struct {
 	// Contained asks for what a resource contains; the Values stand for that it
 	// contains anything of the type.
 	Contained *Contained
+	path      string // Name without its modifier
 }
 
 // Chain is one alternative of a chained parameter (subject:Patient.name=x, R4
