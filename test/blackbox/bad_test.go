@@ -142,14 +142,10 @@ var badURLs = []struct {
 // TestBadInput sends what no client should send. The server has to answer each
 // time, precisely, and to stay small.
 func TestBadInput(t *testing.T) {
-	config := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(config, []byte("limits: {body: 4MiB, read_time: 2s, header_time: 1s}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	// What is measured at the end is the memory that is needed, and not how late
 	// the collector comes on a machine that is busy with other tests.
 	t.Setenv("GOMEMLIMIT", "512MiB")
-	p := start(t, t.TempDir(), "--config", config)
+	p := startLimited(t, "body: 4MiB")
 	base := p.url + "/default/fhir"
 	for _, tt := range badBodies {
 		t.Run(tt.name, func(t *testing.T) {
@@ -174,14 +170,12 @@ func TestBadInput(t *testing.T) {
 	}
 	t.Run("wrong types everywhere", func(t *testing.T) { wrongTypes(t, base) })
 	t.Run("bundles", func(t *testing.T) { badBundles(t, p, base) })
-	t.Run("slow and broken clients", func(t *testing.T) { brokenClients(t, p) })
+	t.Run("slow and broken clients", brokenClients)
 	t.Run("many large bodies at once", func(t *testing.T) { manyLarge(t, base) })
 	if a := (request{method: "GET", url: p.url + "/readyz"}).do(t); a.status != 200 {
 		t.Errorf("readyz: %d %s", a.status, a.body)
 	}
-	if log := p.log.String(); strings.Contains(log, "panic") || strings.Contains(log, `"ERROR"`) {
-		t.Errorf("the log has errors:\n%s", log)
-	}
+	quietLog(t, p)
 	if peak, ok := peakMemory(p.cmd.Process.Pid); ok {
 		t.Logf("the server took %d MiB at most", peak/mib)
 		if peak > 640*mib {
@@ -189,6 +183,14 @@ func TestBadInput(t *testing.T) {
 		}
 	}
 	p.stop(t)
+}
+
+// quietLog demands that the server has met no error of its own.
+func quietLog(t *testing.T, p *process) {
+	t.Helper()
+	if log := p.log.String(); strings.Contains(log, "panic") || strings.Contains(log, `"ERROR"`) {
+		t.Errorf("the log has errors:\n%s", log)
+	}
 }
 
 // refused demands one of the statuses and what every answer has.
@@ -274,8 +276,21 @@ func badBundles(t *testing.T, p *process, base string) {
 	}
 }
 
-// brokenClients talks on the wire itself.
-func brokenClients(t *testing.T, p *process) {
+// startLimited starts a server with limits.
+func startLimited(t *testing.T, limits string) *process {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(config, []byte("limits: {"+limits+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, t.TempDir(), "--config", config)
+}
+
+// brokenClients talks on the wire itself, to a server that waits as short for all of its
+// clients: those that send much need longer on a busy machine.
+func brokenClients(t *testing.T) {
+	p := startLimited(t, "body: 4MiB, read_time: 2s, header_time: 1s")
+	t.Cleanup(func() { quietLog(t, p) })
 	const head = "POST /default/fhir/Patient HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/fhir+json\r\n"
 	for _, tt := range []struct {
 		name, text string
