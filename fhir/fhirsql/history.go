@@ -3,7 +3,6 @@ package fhirsql
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -21,34 +20,27 @@ func (s *Store) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, e
 	}
 	page := &fhir.Page{Total: -1}
 	err = s.snapshot(ctx, func(c *db.Conn) error {
-		src, args, err := s.historySource(c, q)
+		w, err := s.historyWindow(c, q)
 		if err != nil {
 			return err
 		}
-		lo, hi := int64(fhir.FirstSeq), int64(1)<<62
-		if !q.Since.IsZero() {
-			lo = int64(fhir.SeqAt(q.Since))
-		}
-		if !q.Before.IsZero() {
-			hi = int64(fhir.SeqAt(q.Before))
-		}
 		if q.Total {
-			if err := s.historyTotal(c, q, args, lo, hi, page); err != nil {
+			if err := s.historyTotal(c, q, &w, page); err != nil {
 				return err
 			}
 		}
 		if len(after) == 1 {
 			at, _ := after[0].(int64)
 			if q.Ascending {
-				lo = max(lo, at+1)
+				w.lo = max(w.lo, at+1)
 			} else {
-				hi = min(hi, at)
+				w.hi = min(w.hi, at)
 			}
 		}
 		if q.Count <= 0 {
 			return nil
 		}
-		return s.historyPage(c, q, src, args, lo, hi, page)
+		return s.historyPage(c, q, &w, page)
 	})
 	if err != nil {
 		return nil, err
@@ -56,36 +48,44 @@ func (s *Store) History(ctx context.Context, q fhir.HistoryQuery) (*fhir.Page, e
 	return page, nil
 }
 
-// historySource returns the parts whose union are the versions of q, each a
-// FROM clause with a first condition.
-func (s *Store) historySource(c *db.Conn, q fhir.HistoryQuery) (parts [2]string, arg int64, err error) {
-	switch {
-	case q.ID != "":
-		rid, err := s.rid(c, fhir.Key{Type: q.Type, ID: q.ID})
-		if err != nil {
-			return parts, 0, err
-		}
-		return [2]string{"FROM body x WHERE x.rid=$1", "FROM hist x WHERE x.rid=$1"}, rid, nil
-	case q.Type != "":
-		return [2]string{"FROM res r CROSS JOIN body x WHERE x.rid=r.rid AND r.t=$1", "FROM hist x WHERE x.t=$1"}, s.types.id(q.Type), nil
-	}
-	return [2]string{"FROM chg g CROSS JOIN body x WHERE x.rid=g.rid AND x.seq=g.seq AND $1=0", "FROM hist x WHERE $1=0"}, 0, nil
+// historyWindow is where the versions of a HistoryQuery lie.
+type historyWindow struct {
+	current, old versions
+	arg          int64 // $1 of both: a rid, a type, or 0 for everything
+	lo, hi       int64 // seq >= lo and < hi
 }
 
-// seqOf names the column that a part is ordered by.
-func seqOf(part string) string {
-	switch {
-	case strings.HasPrefix(part, "FROM res"):
-		return "r.seq"
-	case strings.HasPrefix(part, "FROM chg"):
-		return "g.seq"
+// versions are a part of the versions that are asked for.
+type versions struct {
+	from string // a FROM clause with a first condition; x has the versions
+	seq  string // the column that it is ordered by
+}
+
+// historyWindow finds the versions of q.
+func (s *Store) historyWindow(c *db.Conn, q fhir.HistoryQuery) (w historyWindow, err error) {
+	w.lo, w.hi = int64(fhir.FirstSeq), int64(1)<<62
+	if !q.Since.IsZero() {
+		w.lo = int64(fhir.SeqAt(q.Since))
 	}
-	return "x.seq"
+	if !q.Before.IsZero() {
+		w.hi = int64(fhir.SeqAt(q.Before))
+	}
+	switch {
+	case q.ID != "":
+		w.current, w.old = versions{"FROM body x WHERE x.rid=$1", "x.seq"}, versions{"FROM hist x WHERE x.rid=$1", "x.seq"}
+		w.arg, err = s.rid(c, fhir.Key{Type: q.Type, ID: q.ID})
+	case q.Type != "":
+		w.current, w.old = versions{"FROM res r CROSS JOIN body x WHERE x.rid=r.rid AND r.t=$1", "r.seq"}, versions{"FROM hist x WHERE x.t=$1", "x.seq"}
+		w.arg = s.types.id(q.Type)
+	default:
+		w.current, w.old = versions{"FROM chg g CROSS JOIN body x WHERE x.rid=g.rid AND x.seq=g.seq AND $1=0", "g.seq"}, versions{"FROM hist x WHERE $1=0", "x.seq"}
+	}
+	return w, err
 }
 
 // historyTotal counts from the narrow tables: a live resource has one row in
 // res, and every other version, deletions too, one in hist.
-func (s *Store) historyTotal(c *db.Conn, q fhir.HistoryQuery, arg, lo, hi int64, page *fhir.Page) error {
+func (s *Store) historyTotal(c *db.Conn, q fhir.HistoryQuery, w *historyWindow, page *fhir.Page) error {
 	page.Total = 0
 	// The index of res begins with the type, so that a window of the whole
 	// history is one of each type.
@@ -100,7 +100,7 @@ func (s *Store) historyTotal(c *db.Conn, q fhir.HistoryQuery, arg, lo, hi int64,
 		err := c.Query("SELECT count(*) FROM "+from+" AND seq>=$2 AND seq<$3", func(st *db.Stmt) error {
 			page.Total += st.ColInt(0)
 			return nil
-		}, arg, lo, hi)
+		}, w.arg, w.lo, w.hi)
 		if err != nil {
 			return err
 		}
@@ -117,15 +117,14 @@ type versionAt struct {
 
 // historyPage lists the versions without their bodies, then reads these one by
 // one until the page is full, so that the bodies are never sorted.
-func (s *Store) historyPage(c *db.Conn, q fhir.HistoryQuery, parts [2]string, arg, lo, hi int64, page *fhir.Page) error {
+func (s *Store) historyPage(c *db.Conn, q fhir.HistoryQuery, w *historyWindow, page *fhir.Page) error {
 	dir := "DESC"
 	if q.Ascending {
 		dir = "ASC"
 	}
 	var sel [2]string
-	for i, part := range parts {
-		col := seqOf(part)
-		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.rid, x.seq, x.t, x.id, %[1]d AS old %[2]s AND %[3]s>=$2 AND %[3]s<$3 ORDER BY %[3]s %[4]s LIMIT $4+0) p%[1]d", i, part, col, dir)
+	for i, part := range [...]versions{w.current, w.old} {
+		sel[i] = fmt.Sprintf("SELECT * FROM (SELECT x.rid, x.seq, x.t, x.id, %[1]d AS old %[2]s AND %[3]s>=$2 AND %[3]s<$3 ORDER BY %[3]s %[4]s LIMIT $4+0) p%[1]d", i, part.from, part.seq, dir)
 	}
 	text := sel[0] + " UNION ALL " + sel[1] + " ORDER BY 2 " + dir + " LIMIT $4+0"
 	var list []versionAt
@@ -135,7 +134,7 @@ func (s *Store) historyPage(c *db.Conn, q fhir.HistoryQuery, parts [2]string, ar
 			key: fhir.Key{Type: s.types.name(st.ColInt(2)), ID: idText(st.ColBlob(3, nil))},
 		})
 		return nil
-	}, arg, lo, hi, q.Count+1)
+	}, w.arg, w.lo, w.hi, q.Count+1)
 	if err != nil {
 		return fault.Wrap("fhirsql: history", err)
 	}
