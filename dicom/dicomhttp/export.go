@@ -1,8 +1,6 @@
 package dicomhttp
 
 import (
-	"net/http"
-
 	"github.com/hygeia-health/hygeia/dicom"
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
@@ -24,11 +22,7 @@ func (x *exchange) export() error {
 	if body.Source.Type != "identifiers" {
 		return fault.New(fault.Invalid, "The type of the source is identifiers.")
 	}
-	id, err := x.h.s.Export(x.r.Context(), x.rt.partition, body.Source.Settings.Values, body.Destination)
-	if err != nil {
-		return err
-	}
-	return x.started(http.StatusAccepted, id)
+	return x.started(x.h.s.Export(x.r.Context(), x.rt.partition, body.Source.Settings.Values, body.Destination))
 }
 
 // importFiles is POST /import, which AHDS does by watching a container.
@@ -39,9 +33,5 @@ func (x *exchange) importFiles() error {
 	if err := x.body(&body); err != nil {
 		return err
 	}
-	id, err := x.h.s.Import(x.r.Context(), x.rt.partition, body.Source)
-	if err != nil {
-		return err
-	}
-	return x.started(http.StatusAccepted, id)
+	return x.started(x.h.s.Import(x.r.Context(), x.rt.partition, body.Source))
 }

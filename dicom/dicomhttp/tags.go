@@ -79,8 +79,16 @@ func (x *exchange) answer(code int, v any) error {
 	return x.json(code, text, typeJSON)
 }
 
-// started answers a request that began an operation.
-func (x *exchange) started(code int, id string) error {
+// started answers a request to begin an operation. An error with an id says that
+// this operation is in the way.
+func (x *exchange) started(id string, err error) error {
+	code := http.StatusAccepted
+	switch {
+	case err != nil && id == "":
+		return err
+	case err != nil:
+		code = http.StatusConflict
+	}
 	url := x.operationURL(id)
 	x.w.Header().Set("Location", url)
 	return x.answer(code, opLocation{id, url})
@@ -101,14 +109,7 @@ func (x *exchange) addTags() error {
 	for i, t := range list {
 		tags[i] = dicom.NewTag(t)
 	}
-	id, err := x.h.s.AddTags(x.r.Context(), tags)
-	switch {
-	case err != nil && id != "":
-		return x.started(http.StatusConflict, id)
-	case err != nil:
-		return err
-	}
-	return x.started(http.StatusAccepted, id)
+	return x.started(x.h.s.AddTags(x.r.Context(), tags))
 }
 
 // page reads limit and offset of a list.

@@ -21,11 +21,5 @@ func (x *exchange) bulkUpdate() error {
 	if bad, ok := errors.AsType[*dicom.FailedAttributes](err); ok {
 		return x.json(http.StatusBadRequest, bad.AppendJSON(nil), typeDICOMJSON)
 	}
-	switch {
-	case err != nil && id != "":
-		return x.started(http.StatusConflict, id)
-	case err != nil:
-		return err
-	}
-	return x.started(http.StatusAccepted, id)
+	return x.started(id, err)
 }
