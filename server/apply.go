@@ -1,23 +1,11 @@
 package server
 
-import (
-	"errors"
-	"os"
-)
+import "errors"
 
 // ReadWorkspaces reads a declarative file: the section workspaces of the
 // configuration, alone in a file. name is "-" for standard input.
 func ReadWorkspaces(name string) ([]WorkspaceConfig, error) {
-	in := os.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := readAll(in)
+	text, err := readFile(name)
 	if err != nil {
 		return nil, err
 	}

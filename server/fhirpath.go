@@ -20,16 +20,7 @@ func EvalFHIRPath(expr, name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := os.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := readAll(in)
+	text, err := readFile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +43,18 @@ func EvalFHIRPath(expr, name string) ([]string, error) {
 	return out, nil
 }
 
-func readAll(r io.Reader) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+// readFile reads a file that the command line names; "-" is standard input.
+func readFile(name string) ([]byte, error) {
+	in := os.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxFile+1))
 	if err == nil && len(text) > maxFile {
 		err = fmt.Errorf("larger than %d MiB", maxFile>>20)
 	}
