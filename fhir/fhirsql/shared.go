@@ -27,12 +27,15 @@ type tail struct {
 	others bool
 }
 
-const sqlTail = `SELECT coalesce((SELECT max(seq) FROM chg), 0), coalesce((SELECT max(id) FROM type), 0),
-coalesce((SELECT max(id) FROM param), 0), coalesce((SELECT max(id) FROM sys), 0), coalesce((SELECT max(id) FROM unit), 0), coalesce((SELECT v FROM meta WHERE k='rid'), 1),
+// sqlTail asks for the last row of each table: PostgreSQL makes the same of max, but two plans one in
+// the other, which takes it longer to begin than to run.
+const sqlTail = `SELECT coalesce((SELECT seq FROM chg ORDER BY seq DESC LIMIT 1), 0), coalesce((SELECT id FROM type ORDER BY id DESC LIMIT 1), 0),
+coalesce((SELECT id FROM param ORDER BY id DESC LIMIT 1), 0), coalesce((SELECT id FROM sys ORDER BY id DESC LIMIT 1), 0),
+coalesce((SELECT id FROM unit ORDER BY id DESC LIMIT 1), 0), coalesce((SELECT v FROM meta WHERE k='rid'), 1),
 coalesce((SELECT v FROM meta WHERE k='sp'), 0)`
 
 const (
-	sqlNewest = "SELECT coalesce(max(seq), 0) FROM chg"
+	sqlNewest = "SELECT coalesce((SELECT seq FROM chg ORDER BY seq DESC LIMIT 1), 0)"
 	// At the beginning of a transaction the grants of other nodes are counted, too (see db.Trust).
 	sqlBegin     = "SELECT coalesce(max(seq), 0), coalesce((SELECT v FROM meta WHERE k='sp'), 0), " + db.Trusting + " FROM chg"
 	sqlBeginTail = sqlTail + ", " + db.Trusting
