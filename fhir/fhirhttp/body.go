@@ -28,7 +28,7 @@ func (x *exchange) readBody() error {
 		return x.tooLarge()
 	}
 	var src io.Reader = x.r.Body
-	switch enc := strings.ToLower(x.r.Header.Get("Content-Encoding")); enc {
+	switch enc := strings.ToLower(strings.Join(x.r.Header["Content-Encoding"], ", ")); enc {
 	case "", "identity":
 	case "gzip", "x-gzip":
 		z, err := openGzip(&io.LimitedReader{R: x.r.Body, N: limit + 1})
@@ -38,6 +38,7 @@ func (x *exchange) readBody() error {
 		defer gzips.Put(z)
 		src = z
 	default:
+		x.w.Header()["Accept-Encoding"] = acceptEncoding // RFC 9110 section 12.5.3
 		return fault.New(fault.Unsupported, "Content-Encoding %q is not supported; send gzip or nothing", printable(enc))
 	}
 	var err error
@@ -56,6 +57,9 @@ func (x *exchange) readBody() error {
 }
 
 var gzips sync.Pool
+
+// acceptEncoding is the header that says which encodings a body may have.
+var acceptEncoding = []string{"gzip"}
 
 func openGzip(r io.Reader) (*gzip.Reader, error) {
 	if z, ok := gzips.Get().(*gzip.Reader); ok {

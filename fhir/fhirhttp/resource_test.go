@@ -266,6 +266,8 @@ func TestBodies(t *testing.T) {
 		{do: "POST /Patient", body: big, status: 413, header: map[string]string{"Connection": "close"}},
 		{do: "POST /Patient", body: gzipped(t, big), headers: []string{"Content-Encoding", "gzip"}, status: 413},
 		{do: "POST /Patient", body: gzipped(t, pat), headers: []string{"Content-Encoding", "gzip"}, status: 201},
+		{do: "POST /Patient", body: gzipped(t, pat), headers: []string{"Content-Encoding", "gzip", "Content-Encoding", "gzip"}, status: 415, header: map[string]string{"Accept-Encoding": "gzip"}},
+		{do: "POST /Patient", body: pat, headers: []string{"Content-Encoding", "br"}, status: 415, header: map[string]string{"Accept-Encoding": "gzip"}},
 		{do: "POST /Patient/_search", body: strings.Repeat("a", 3000), headers: []string{"Content-Type", "application/x-www-form-urlencoded"}, status: 413},
 	}}, {name: "depth and nodes", opt: fhirhttp.Options{MaxDepth: 10, MaxNodes: 100}, steps: []step{
 		{do: "POST /Patient", body: `{"resourceType":"Patient","x":` + strings.Repeat("[", 20) + strings.Repeat("]", 20) + `}`, status: 400},
