@@ -65,6 +65,8 @@ type services struct {
 
 	change sync.Mutex // held while table is replaced
 	table  atomic.Pointer[table]
+
+	renewals sync.WaitGroup // of stores whose server is another one now
 }
 
 // table says who answers; it is never changed, only replaced.
@@ -267,6 +269,7 @@ func (s *services) closeAll(ctx context.Context) error {
 			}
 		}
 	}
+	s.renewals.Wait() // they find their service closed
 	return first
 }
 
@@ -386,7 +389,7 @@ func (s *service) openNow(ctx context.Context) error {
 func (s *service) openFHIR(ctx context.Context, _ string) error {
 	s.params = search.NewRegistry() // of its own: a service may define search parameters
 	store, err := fhirsql.Open(ctx, s.all.place(storeName(s.ref, s.kind)), s.params, fhirsql.Options{
-		Keys: s.all.keys, Log: s.all.log.With(slog.String("service", s.ref.String())), DB: db.Options{OnMoved: s.renew},
+		Keys: s.all.keys, Log: s.all.log.With(slog.String("service", s.ref.String())), DB: db.Options{OnMoved: func() { s.all.renewals.Go(s.renew) }},
 	})
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,8 +38,7 @@ type Store struct {
 
 	term atomic.Pointer[db.Term] // while this node keeps ImagingStudies in step
 
-	integrity atomic.Pointer[error] // result of the check after a crash; nil while it runs
-	checking  sync.WaitGroup
+	checked db.Inspection // after a crash
 }
 
 var _ dicom.Index = (*Store)(nil)
@@ -94,15 +92,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !crashed {
-		var ok error
-		s.integrity.Store(&ok)
-		return nil
-	}
-	s.checking.Go(func() {
-		err := s.db.QuickCheck(context.Background())
-		s.integrity.Store(&err)
-	})
+	s.checked.Start(s.db, crashed)
 	return nil
 }
 
@@ -151,8 +141,8 @@ func (s *Store) next(c *db.Conn) (seq, at int64, err error) {
 
 // Check returns nil when the store answers a read and no damage was found.
 func (s *Store) Check(ctx context.Context) error {
-	if err := s.integrity.Load(); err != nil && *err != nil {
-		return *err
+	if err := s.checked.Err(); err != nil {
+		return err
 	}
 	return s.db.Check(ctx)
 }
@@ -165,9 +155,9 @@ func (s *Store) OnCommit(f func(commit time.Duration, works int)) { s.db.OnCommi
 
 // Close finishes the writes that were submitted and closes the database.
 func (s *Store) Close() error {
-	s.checking.Wait()
+	sound := s.checked.Stop()
 	_ = s.write(context.Background(), func(c *db.Conn) error {
-		if err := s.objects.giveBack(c); err != nil || s.shared {
+		if err := s.objects.giveBack(c); err != nil || s.shared || !sound {
 			return err
 		}
 		return c.Exec("UPDATE meta SET v = 0 WHERE k = 'open'")

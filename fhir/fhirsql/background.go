@@ -17,12 +17,12 @@ type background struct {
 	done    sync.WaitGroup
 }
 
-// start begins the work unless it is under way. An error is logged.
-func (b *background) start(log *slog.Logger, name string, work func(context.Context) error) {
+// start begins the work unless it is under way, and reports whether it did. An error is logged.
+func (b *background) start(log *slog.Logger, name string, work func(context.Context) error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.running || b.closed {
-		return
+		return false
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.running, b.cancel = true, cancel
@@ -36,6 +36,7 @@ func (b *background) start(log *slog.Logger, name string, work func(context.Cont
 			log.LogAttrs(ctx, slog.LevelError, name, slog.Any("error", err))
 		}
 	})
+	return true
 }
 
 // stop ends the work and waits for it.

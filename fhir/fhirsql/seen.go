@@ -3,7 +3,6 @@ package fhirsql
 import (
 	"context"
 	"hash/maphash"
-	"sync"
 	"sync/atomic"
 
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -21,7 +20,7 @@ type seen struct {
 	built  atomic.Pointer[bloom] // by the reader of the table
 	fresh  []uint64              // hashes of names that were given meanwhile
 	stored []int64               // rids that got a version meanwhile
-	making sync.WaitGroup
+	making background
 }
 
 const (
@@ -57,8 +56,10 @@ func (n *seen) want() {
 func (n *seen) settle(d *db.DB) {
 	switch n.state {
 	case seenWanted:
-		n.state, n.seed = seenMaking, maphash.MakeSeed()
-		n.making.Go(func() { n.make(d) })
+		n.seed = maphash.MakeSeed()
+		if n.making.start(nil, "filter of names", func(ctx context.Context) error { n.make(ctx, d); return nil }) {
+			n.state = seenMaking
+		}
 	case seenMaking:
 		b := n.built.Swap(nil)
 		if b == nil {
@@ -82,9 +83,10 @@ func (n *seen) settle(d *db.DB) {
 }
 
 // make reads the table. A filter without bits means that there is none.
-func (n *seen) make(d *db.DB) {
+func (n *seen) make(ctx context.Context, d *db.DB) {
 	b := &bloom{}
-	err := d.ReadTx(context.Background(), func(c *db.Conn) error {
+	defer func() { n.built.Store(b) }()
+	err := d.ReadTx(ctx, func(c *db.Conn) error {
 		var count int64
 		if err := c.Query("SELECT count(*) FROM key", func(st *db.Stmt) error { count = st.ColInt(0); return nil }); err != nil || count > seenMax {
 			return err
@@ -110,7 +112,6 @@ func (n *seen) make(d *db.DB) {
 	if err != nil {
 		b = &bloom{} // the store is being closed, or cannot be read: the table decides
 	}
-	n.built.Store(b)
 }
 
 func (n *seen) hash(t int64, id []byte) uint64 {

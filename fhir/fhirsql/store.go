@@ -83,7 +83,7 @@ type Store struct {
 	ahead   ahead
 	changes int // since the statistics were looked at
 
-	integrity atomic.Pointer[error] // result of the check after a crash; nil while it runs
+	checked db.Inspection // after a crash
 }
 
 var _ fhir.Store = (*Store)(nil)
@@ -176,15 +176,7 @@ func (s *Store) start(ctx context.Context) error {
 			return err
 		}
 	}
-	var ok error
-	if !crashed {
-		s.integrity.Store(&ok)
-		return nil
-	}
-	go func() {
-		err := s.db.QuickCheck(context.Background())
-		s.integrity.Store(&err)
-	}()
+	s.checked.Start(s.db, crashed)
 	return nil
 }
 
@@ -270,8 +262,8 @@ func (s *Store) afterRollback() {
 
 // Check returns nil when the store answers a read and no damage was found.
 func (s *Store) Check(ctx context.Context) error {
-	if err := s.integrity.Load(); err != nil && *err != nil {
-		return *err
+	if err := s.checked.Err(); err != nil {
+		return err
 	}
 	return s.db.Check(ctx)
 }
@@ -279,10 +271,10 @@ func (s *Store) Check(ctx context.Context) error {
 // Integrity says how the check of the file went that follows a crash: "ok",
 // "running" or "damaged".
 func (s *Store) Integrity() string {
-	switch err := s.integrity.Load(); {
-	case err == nil:
+	switch {
+	case s.checked.Running():
 		return "running"
-	case *err != nil:
+	case s.checked.Err() != nil:
 		return "damaged"
 	}
 	return "ok"
@@ -301,15 +293,13 @@ func (s *Store) OnCommit(f func(commit time.Duration, works int)) { s.db.OnCommi
 func (s *Store) Close() error {
 	s.words.stop()
 	s.analysis.stop()
-	if s.shared {
-		return s.db.Close()
+	s.seen.making.stop()
+	if sound := s.checked.Stop(); sound && !s.shared {
+		_ = s.db.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
+			return c.Exec("UPDATE meta SET v = 0 WHERE k = 'open'")
+		}})
 	}
-	_ = s.db.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
-		return c.Exec("UPDATE meta SET v = 0 WHERE k = 'open'")
-	}})
-	err := s.db.Close()
-	s.seen.making.Wait()
-	return err
+	return s.db.Close()
 }
 
 // paramID returns the id of a parameter, 0 when no stored resource has a value for it.

@@ -31,7 +31,8 @@ type Options struct {
 	Trust TrustOptions
 	// OnMoved is for stores that remember what they read. It is called once, when another server
 	// has taken the place of the one on which the DB was opened (a standby that was promoted), which may
-	// lack the last changes: from then on the DB refuses to work, and has to be closed and opened anew.
+	// lack the last changes: from then on the DB refuses to work, and has to be closed and opened anew. The
+	// caller is in the middle of something, so it must not wait for the DB.
 	OnMoved func()
 }
 
@@ -353,20 +354,4 @@ func (d *DB) note(err error) {
 	if errors.Is(err, errDamaged) {
 		d.damage.CompareAndSwap(nil, &err)
 	}
-}
-
-// QuickCheck runs SQLite's structural check on a reading connection. PostgreSQL
-// has recovered by itself when it lets somebody in.
-func (d *DB) QuickCheck(ctx context.Context) error {
-	if d.Dialect() == Postgres {
-		return nil
-	}
-	return d.Read(ctx, func(c *Conn) error {
-		return c.Query("PRAGMA quick_check(1)", func(s *Stmt) error {
-			if r := s.ColText(0); r != "ok" {
-				return damageError("quick_check", errors.New(r))
-			}
-			return nil
-		})
-	})
 }

@@ -187,7 +187,7 @@ func (e *pgEngine) moved() bool {
 	if e.opt.OnMoved == nil || !e.opened.Load() || e.server.era.Load() == e.first {
 		return false
 	}
-	e.tell.Do(func() { go e.opt.OnMoved() })
+	e.tell.Do(e.opt.OnMoved)
 	return true
 }
 
