@@ -325,6 +325,7 @@ func (in *ingest) large(ctx context.Context, head []byte, rest io.Reader) error 
 	}
 	limited := &limitReader{r: io.MultiReader(bytes.NewReader(head), rest), left: in.s.cfg.MaxFile}
 	pr, pw := io.Pipe()
+	defer func() { _ = pw.CloseWithError(errEnough) }() // after a panic the blob would wait for its end
 	k := in.s.pack.begin(object, 1)
 	in.s.pack.seal(k)
 	put := make(chan error, 1)

@@ -271,11 +271,14 @@ func (s *Service) put(ctx context.Context, size int64, write func(io.Writer) err
 	pr, pw := io.Pipe()
 	k := s.pack.begin(n, 1)
 	s.pack.seal(k)
+	wrote := make(chan struct{})
 	go func() {
+		defer close(wrote)
 		_ = pw.CloseWithError(fault.Guard("dicom: update", func() error { return write(pw) })) // nil: the end of the file
 	}()
 	info, err := s.blobs.Put(ctx, objectKey(n), pr, blob.PutOptions{ContentType: "application/dicom"})
 	_ = pr.CloseWithError(errors.New("the blob is not written any more"))
+	<-wrote // what it reads belongs to the caller
 	if err != nil {
 		s.pack.finish(k, false)
 		return Location{}, nil, err

@@ -3,6 +3,7 @@ package events
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -549,7 +550,9 @@ func (d *dispatcher) save(ctx context.Context, now time.Time, force bool) {
 	}
 	d.saved = now
 	if err := d.s.store.Save(ctx, d.sub.Name, &d.progress); err != nil {
-		d.s.log.Warn("event deliveries cannot be saved now", slog.String("subscription", d.sub.Name), slog.Any("err", err))
+		if !errors.Is(ctx.Err(), context.Canceled) { // finish saves once more
+			d.s.log.Warn("event deliveries cannot be saved now", slog.String("subscription", d.sub.Name), slog.Any("err", err))
+		}
 		d.buryAt = now.Add(againTime)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hygeia-health/hygeia/medtech"
+	"github.com/hygeia-health/hygeia/platform/fault"
 )
 
 // Type says what a source is.
@@ -162,11 +163,17 @@ func runAgain(o Options, report func(error), connect func(ctx context.Context, w
 		defer close(l.done)
 		wait := firstWait
 		for ctx.Err() == nil {
-			err := connect(ctx, func() { wait = firstWait; report(nil) })
+			err := fault.Guard("medtech: source", func() error {
+				return connect(ctx, func() { wait = firstWait; report(nil) })
+			})
 			if ctx.Err() != nil {
 				return
 			}
-			report(fmt.Errorf("%s: %w", o.Name, err))
+			told := err
+			if _, ok := errors.AsType[*fault.Panic](err); ok {
+				told = errors.New("internal error") // the log has the rest
+			}
+			report(fmt.Errorf("%s: %w", o.Name, told))
 			o.Log.LogAttrs(ctx, slog.LevelWarn, "source is not connected", slog.String("source", o.Name), slog.Any("err", err))
 			t := time.NewTimer(wait)
 			select {

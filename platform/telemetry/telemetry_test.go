@@ -81,6 +81,7 @@ func TestBuffered(t *testing.T) {
 			t.Error("written at once")
 		}
 		time.Sleep(time.Second)
+		synctest.Wait() // for what the timer does
 		if out.String() != "a\n" {
 			t.Errorf("after a second: %q", out.String())
 		}
