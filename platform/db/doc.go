@@ -74,5 +74,7 @@
 // (statements), insert.go (many rows), migrate.go, listen.go, lead.go and
 // trust.go (several nodes), engine.go (what an engine is), sqlite.go with
 // sqlite_wal.go and sqlite_pages.go (fewer calls), sqlite_seal.go and sqlite_log.go
-// (damage), postgres.go (sessions and errors), postgres_dial.go (servers and connections), postgres_conn.go (round trips), postgres_stmt.go (values).
+// (damage), inspect.go (after a crash), postgres.go (sessions and errors),
+// postgres_dial.go (servers and connections), postgres_conn.go (round trips),
+// postgres_stmt.go (values).
 package db
