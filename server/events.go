@@ -38,9 +38,10 @@ type eventRooms struct {
 	keep     time.Duration
 	domain   string
 
-	mu     sync.Mutex
-	rooms  map[string]*eventRoom // by workspace
-	closed bool
+	leaving chan struct{} // closed when the server begins to stop
+	mu      sync.Mutex
+	rooms   map[string]*eventRoom // by workspace
+	closed  bool
 }
 
 type eventRoom struct {
@@ -52,9 +53,13 @@ type eventRoom struct {
 func newEventRooms(cfg *Config, s *services) *eventRooms {
 	return &eventRooms{
 		services: s, outbound: events.Outbound{Allow: cfg.Events.Allow}, keep: cfg.Events.Retention, domain: cfg.Domain,
-		rooms: map[string]*eventRoom{},
+		rooms: map[string]*eventRoom{}, leaving: make(chan struct{}),
 	}
 }
+
+// leave ends the streams, so that a stop does not wait for those who read them. It
+// is called once.
+func (e *eventRooms) leave() { close(e.leaving) }
 
 // place is where the events of a workspace are, see Config.place.
 func (e *eventRooms) place(workspace string) string {
@@ -144,7 +149,7 @@ func (e *eventRooms) room(ctx context.Context, workspace string) (*eventRoom, er
 		_ = store.Close()
 		return nil, err
 	}
-	r := &eventRoom{svc: svc, edge: eventshttp.New(svc, e.services.log)}
+	r := &eventRoom{svc: svc, edge: eventshttp.New(svc, e.services.log, e.leaving)}
 	e.rooms[workspace] = r
 	for _, sv := range e.services.list() {
 		switch {

@@ -359,6 +359,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 // stop ends the HTTP server in order.
 func (s *Server) stop(hs *http.Server, served <-chan error) error {
 	s.stopping.Store(true)
+	s.services.events.leave()
 	s.log.LogAttrs(context.Background(), slog.LevelInfo, "stopping")
 	if d := s.cfg.Limits.DrainTime; d > 0 {
 		time.Sleep(d) // answers end their connections meanwhile

@@ -337,3 +337,31 @@ func TestServe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestServeStreams: who reads events as they come does not hold up a stop.
+func TestServeStreams(t *testing.T) {
+	cfg := server.Defaults()
+	cfg.Data, cfg.Listen, cfg.Insecure = t.TempDir(), "127.0.0.1:0", true
+	cfg.Limits.ShutdownTime = time.Minute
+	url, cancel, served := serve(t, cfg)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", url+"default/events?after=0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 200 {
+		t.Fatal(res.Status)
+	}
+	cancel()
+	if _, err := io.ReadAll(res.Body); err != nil {
+		t.Errorf("the stream was cut off: %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}

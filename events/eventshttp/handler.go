@@ -28,12 +28,16 @@ const (
 
 // Handler serves the events of one workspace.
 type Handler struct {
-	svc *events.Service
-	log *slog.Logger
+	svc     *events.Service
+	log     *slog.Logger
+	leaving <-chan struct{}
 }
 
-// New returns the edge of a service.
-func New(svc *events.Service, log *slog.Logger) *Handler { return &Handler{svc, log} }
+// New returns the edge of a service. Streams end when leaving is closed: a server
+// that stops would wait for them.
+func New(svc *events.Service, log *slog.Logger, leaving <-chan struct{}) *Handler {
+	return &Handler{svc, log, leaving}
+}
 
 // answer shows an error, and logs what is a defect.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error) {
@@ -268,11 +272,18 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, q query) error 
 		if ctl.Flush() != nil {
 			return nil
 		}
+		select {
+		case <-h.leaving: // the client comes back with Last-Event-ID, here or elsewhere
+			return nil
+		default:
+		}
 		more := last > after
 		if after = last; more {
 			continue
 		}
 		select {
+		case <-h.leaving:
+			return nil
 		case <-r.Context().Done():
 			return nil
 		case <-grown:

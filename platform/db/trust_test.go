@@ -94,6 +94,7 @@ func TestTrust(t *testing.T) {
 	list := []*counter{openCounter(t, path), openCounter(t, path), openCounter(t, path)}
 	makeCounter(t, list[0].d)
 	var newest, granted, writes atomic.Int64
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	time.AfterFunc(1500*time.Millisecond, func() { // a loaded machine gets more
@@ -130,7 +131,11 @@ func TestTrust(t *testing.T) {
 		}
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+				pause := time.Duration(rand.IntN(100)) * time.Millisecond
+				if granted.Load() == 0 { // a grant takes longer than this on a loaded machine, and each write ends it
+					pause *= 1 + time.Since(begin)/time.Second
+				}
+				time.Sleep(pause)
 				if v, err := n.add(context.WithoutCancel(ctx)); err != nil {
 					t.Error(err)
 				} else {
