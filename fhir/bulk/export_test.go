@@ -306,6 +306,40 @@ func TestExportFails(t *testing.T) {
 	})
 }
 
+// An export goes on when its blob store comes back after minutes.
+func TestExportOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		back := time.Now().Add(3 * time.Minute)
+		k := open(t, func(d *Deps) { d.Blobs = away{d.Blobs, back} })
+		k.put(`{"resourceType":"Patient","id":"a"}`)
+		id, err := k.start("", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if st, err := k.s.Export(t.Context(), id, base); err != nil || st.Progress != "waits to be tried again" && st.Progress != "0% (0 of 1)" {
+			t.Errorf("during the outage: %+v, %v", st, err)
+		}
+		time.Sleep(3 * time.Minute)
+		if m := k.wait(id); len(m.Output) != 1 || m.Output[0].Count != 1 {
+			t.Errorf("%+v", m)
+		}
+	})
+}
+
+// away is a blob store that cannot be reached until a time.
+type away struct {
+	blob.Store
+	until time.Time
+}
+
+func (a away) Put(ctx context.Context, key string, r io.Reader, opt blob.PutOptions) (blob.Info, error) {
+	if time.Now().Before(a.until) {
+		return blob.Info{}, fault.New(fault.Transient, "the blob store is not available now")
+	}
+	return a.Store.Put(ctx, key, r, opt)
+}
+
 // full is a blob store without room.
 type full struct{ blob.Store }
 

@@ -121,11 +121,20 @@ func Handlers(resolve Resolve) map[string]jobs.Handler {
 			return f(s, ctx, j)
 		}
 	}
-	return map[string]jobs.Handler{
+	handlers := map[string]jobs.Handler{
 		kindExport:     {Run: run((*Service).runExport), Clean: clean((*Service).cleanExport)},
 		kindPart:       {Run: run((*Service).runPart)},
 		kindReindex:    {Run: run((*Service).runReindex)},
 		kindImport:     {Run: run((*Service).runImport), Clean: clean((*Service).cleanImport)},
 		kindImportPart: {Run: run((*Service).runImportPart)},
 	}
+	for kind, h := range handlers {
+		h.Attempts = attempts
+		handlers[kind] = h
+	}
+	return handlers
 }
+
+// attempts lets work of hours outlive a store or a source that is away for some
+// four minutes: the pauses between are 2, 4, 8 ... 128 seconds.
+const attempts = 8
