@@ -29,7 +29,7 @@ type Cluster struct {
 
 // settings of a server of tests. What it acknowledged survives the death of its
 // processes, but not that of the machine.
-const settings = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_connections=200 -c listen_addresses= -c wal_level=minimal -c max_wal_senders=0 -c log_min_messages=fatal"
+const settings = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_connections=500 -c listen_addresses= -c wal_level=minimal -c max_wal_senders=0 -c log_min_messages=fatal"
 
 // patience is how many seconds a server may take to start or stop, on a busy machine.
 const patience = "240"
