@@ -88,7 +88,7 @@ Without ` + "`workspaces`" + `, the first start creates workspace ` + "`default`
 created or deleted later, through the API or the command line, stays so after a restart.
 
 The data folder holds ` + "`manage.json`" + `, the list of workspaces, and one folder ` + "`WORKSPACE/SERVICE`" + ` per service with its
-database, ` + "`_blobs`" + `, the large objects of the services, and ` + "`_jobs.db`" + `, their jobs. One process uses it at a time.
+database, ` + "`_blobs`" + `, the large objects of the services, ` + "`_jobs.db`" + `, their jobs, and ` + "`_stores`" + `, which databases there are. One process uses it at a time.
 
 ## Authentication
 

@@ -9,7 +9,7 @@
 //   - server.go: New joins the rooms, Serve starts and stops them in order, with
 //     tls.go, encryption.go (keys), nodes.go (what nodes share) and lock_*.go (the
 //     data folder);
-//   - services.go: the running services, opened when they are first needed; one
+//   - services.go, made.go: the running services, opened when they are first needed; one
 //     file for what a kind, or several, need of others: dicom.go with imaging.go,
 //     medtech.go with sources.go, events.go, jobs.go, blobs.go, containers.go,
 //     imports.go with importbucket.go;

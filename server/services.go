@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -201,6 +202,9 @@ func (s *services) Remove(ctx context.Context, ref manage.Ref) error {
 		return err
 	}
 	for _, kind := range []manage.Kind{manage.KindFHIR, manage.KindDICOM, manage.KindMedTech} { // which it was is not known any more
+		if err := os.Remove(s.madeFile(ref, kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		if err := db.Drop(ctx, s.place(storeName(ref, kind))); err != nil {
 			return err
 		}
@@ -366,6 +370,9 @@ func (s *service) openNow(ctx context.Context) error {
 	// What is opened serves all later requests, so it does not end with this one.
 	ctx = context.WithoutCancel(ctx)
 	begin := time.Now()
+	if err := s.all.notLost(s.ref, s.kind); err != nil {
+		return err
+	}
 	folder := s.all.folder(s.ref)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
@@ -379,6 +386,9 @@ func (s *service) openNow(ctx context.Context) error {
 	}
 	if err := open(ctx, folder); err != nil {
 		return err
+	}
+	if err := s.all.madeStore(s.ref, s.kind); err != nil { // the next start tries again
+		s.all.log.LogAttrs(ctx, slog.LevelWarn, "it cannot be noted that the database is there", slog.String("service", s.ref.String()), slog.Any("err", err))
 	}
 	s.all.log.LogAttrs(ctx, slog.LevelInfo, "service opened",
 		slog.String("service", s.ref.String()), slog.Int64("ms", time.Since(begin).Milliseconds()))

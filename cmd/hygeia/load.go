@@ -14,7 +14,7 @@ type loadCmd struct {
 	To          string   `default:"${url}/default/fhir" placeholder:"URL" help:"Base URL of the FHIR service (${default}), below $HYGEIA_URL."`
 	Images      string   `placeholder:"URL" help:"URL of the DICOM service, with its version, that .dcm files are stored in. Default: dicom/v2 beside the FHIR service."`
 	Token       string   `env:"HYGEIA_TOKEN" help:"Bearer token."`
-	Concurrency int      `default:"4" help:"Requests at the same time (${default})."`
+	Concurrency int      `default:"4" help:"Requests at the same time (${default}), 1 to 256."`
 	ErrorFile   string   `default:"load-errors.ndjson" placeholder:"FILE" help:"Gets what was refused, with the reason (${default}); made only when something was."`
 	AsIs        bool     `help:"Send entries as they are, without making them safe to repeat."`
 	Output      string   `short:"o" default:"text" enum:"text,json" help:"text or json."`
@@ -32,6 +32,9 @@ Examples:
 
 // Run loads.
 func (c loadCmd) Run(std stdio) error {
+	if c.Concurrency < 1 || c.Concurrency > 256 {
+		return &usageError{fmt.Sprintf("--concurrency=%d is not between 1 and 256", c.Concurrency)}
+	}
 	ctx, stop := untilSignal()
 	defer stop()
 	if c.Images == "" {
