@@ -8,11 +8,12 @@ import (
 	"github.com/hygeia-health/hygeia/fhir"
 	"github.com/hygeia-health/hygeia/platform/db"
 	"github.com/hygeia-health/hygeia/platform/db/dbtest"
+	"github.com/hygeia-health/hygeia/platform/fault"
 	"github.com/hygeia-health/hygeia/spec/search"
 )
 
 // TestReindexUnread indexes a store with bodies that are damaged: they are
-// counted and named, and all others have their rows again. A file with one can be
+// counted and named, and all others have their rows again. A scan says which it is. A file with one can be
 // opened that an older version wrote.
 func TestReindexUnread(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, path string) {
@@ -46,6 +47,15 @@ func TestReindexUnread(t *testing.T) {
 		}
 		if want := []string{"Patient/b", "Patient/c", "Patient/d"}; from.Done != 5 || from.Failed != 3 || !slices.Equal(from.Unread, want) {
 			t.Errorf("%+v, want %v", from, want)
+		}
+		mark, err := s.Mark(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := fhir.ScanQuery{Type: "Patient", What: fhir.ScanCurrent, At: mark, Since: fhir.FirstSeq, ScanRange: fhir.EveryPosition()}
+		_, _, err = s.Scan(t.Context(), q, func(*fhir.Record) bool { return true })
+		if !fault.Is(err, fault.Internal) || fault.From(err).Msg != "the stored form of Patient/b is damaged" {
+			t.Errorf("scan: %v", err)
 		}
 		var found int64
 		err = s.db.Read(t.Context(), func(c *db.Conn) error {

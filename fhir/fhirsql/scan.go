@@ -187,7 +187,7 @@ func (sc *scan) give(st *db.Stmt, rec fhir.Record, i int) error {
 		sc.z = st.ColBlob(i+2, sc.z[:0])
 		var err error
 		if sc.body, err = sc.s.unpack(sc.body, rec.Key, sc.z); err != nil {
-			return &fault.Error{Kind: fault.Internal, Op: "fhirsql: decode " + sc.q.Type, Msg: "internal error", Err: err}
+			return &fault.Error{Kind: fault.Internal, Op: "fhirsql: decode " + sc.q.Type, Msg: "the stored form of " + rec.Key.String() + " is damaged", Err: err}
 		}
 		rec.Stored = sc.body
 	}
