@@ -143,7 +143,7 @@ func TestGroupAtItsTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	hold, held := make(chan struct{}), make(chan struct{})
-	done := make(chan error, 5)
+	done := make(chan error, 1)
 	go func() {
 		done <- a.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error {
 			err := c.Query("SELECT 1", func(*db.Stmt) error { return nil }) // now it has the lock
@@ -154,22 +154,22 @@ func TestGroupAtItsTurn(t *testing.T) {
 	}()
 	<-held
 	before := b.Stats().Commits
-	for i := range 4 {
-		go func() {
-			done <- b.Write(context.Background(), &db.Work{Do: func(c *db.Conn) error { return c.Exec("INSERT INTO n (v) VALUES ($1)", i) }})
-		}()
-		if i == 0 {
-			for b.Stats().Queue > 0 { // the writer has taken it, and waits
-				time.Sleep(time.Millisecond)
-			}
+	works := make([]*db.Work, 4)
+	for i := range works {
+		works[i] = &db.Work{Do: func(c *db.Conn) error { return c.Exec("INSERT INTO n (v) VALUES ($1)", i) }}
+		if err := b.Submit(works[i]); err != nil {
+			t.Fatal(err)
+		}
+		for i == 0 && b.Stats().Queue > 0 { // the writer has taken it, and waits
+			time.Sleep(time.Millisecond)
 		}
 	}
-	for b.Stats().Queue < 3 {
-		time.Sleep(time.Millisecond)
-	}
 	close(hold)
-	for range cap(done) {
-		if err := <-done; err != nil {
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, w := range works {
+		if err := w.Wait(context.Background()); err != nil {
 			t.Error(err)
 		}
 	}
