@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -76,14 +77,24 @@ func TestStop(t *testing.T) {
 // TestStopSignals: each of the signals that ask for an end has one in order, also
 // the end of the terminal.
 func TestStopSignals(t *testing.T) {
+	// What runs the tests may have been started by nohup, whose children inherit that
+	// SIGHUP means nothing; those of a process that is notified do not.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
 	dir := t.TempDir()
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		p := start(t, dir)
 		if err := p.cmd.Process.Signal(s); err != nil {
 			t.Fatal(err)
 		}
-		err := <-p.exited
-		p.exited <- err
+		var err error
+		select {
+		case err = <-p.exited:
+			p.exited <- err
+		case <-time.After(readyTime):
+			t.Fatalf("%s: the server goes on", s)
+		}
 		if err != nil {
 			t.Errorf("%s: %v\n%s", s, err, p.log.String())
 		}
