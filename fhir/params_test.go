@@ -139,11 +139,16 @@ func TestLimitsOfParameters(t *testing.T) {
 	define(200, "born", "born", "date", "Patient.birthDate", `,"multipleOr":false,"multipleAnd":false,"comparator":["eq","gt"],"modifier":["exact"]`)
 	define(200, "colour", "colour", "token", "Patient.extension.where(url='http://x.test/c').value", `,"multipleOr":false,"modifier":["not"]`)
 	define(200, "doctor", "doctor", "reference", "Patient.generalPractitioner", `,"target":["Practitioner"],"chain":["name","active"]`)
+	define(201, "died", "died", "date", "Patient.deceased.ofType(dateTime)", `,"multipleAnd":false`)
 	for search, want := range map[string]string{
 		"Patient?born=gt1950,lt1940": "one value only", "Patient?born=lt1940": "the prefix lt, only eq, gt", "Patient?born=gt1950&born=gt1960": "only once",
 		"Patient?born=1950&born=gt1940": "only once", "Patient?born=gt1950&born=lt1960": "the prefix lt", "Patient?born:missing=true": "modifier :missing, only :exact",
 		"Patient?born=gt1950": "", "Patient?born=eq1950": "", "Patient?_has:Patient:link:born=lt1950": "the prefix lt", "Patient?link:Patient.born=gt1950&link:Patient.born=gt1960": "only once",
 		"Patient?_filter=born+lt+1950":                             "the prefix lt",
+		"Patient?_filter=born+gt+1950+and+died+gt+1960":            "",
+		"Patient?_filter=born+gt+1950+and+link.born+gt+1960":       "",
+		"Patient?_filter=born+gt+1950+and+born+gt+1960":            "only once",
+		"Patient?_filter=link.born+gt+1950+and+link.born+gt+1960":  "only once",
 		"Patient?colour=a,b":                                       "one value only",
 		"Patient?colour:text=a":                                    "modifier :text, only :not",
 		"Patient?doctor:Practitioner.family=a":                     "a chain to name, active only",

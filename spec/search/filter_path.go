@@ -14,7 +14,7 @@ func (f *filterParser) bracketed(path, op string, value filterToken) (*Clause, e
 	if err != nil {
 		return nil, badValue(f.name, "%s: %s", path, err.Error())
 	}
-	c := &Clause{Name: f.name}
+	c := &Clause{Name: f.name, path: head + "."}
 	if ok, err := f.p.define(c, f.p.types, head); !ok {
 		return nil, err
 	}

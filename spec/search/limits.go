@@ -124,11 +124,12 @@ func (p *parser) checkOnce() error {
 func (c *Clause) once() (path string, once bool) {
 	switch {
 	case c.Has != nil && c.Has.Next != nil:
-		return c.Has.Next.once()
+		path, once = c.Has.Next.once()
+		return c.path + path, once
 	case len(c.Chain) > 0:
 		for _, alt := range c.Chain {
 			if path, once = alt.Next.once(); once {
-				return path, true
+				return c.path + path, true
 			}
 		}
 		return "", false

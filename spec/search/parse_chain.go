@@ -27,7 +27,7 @@ func (p *parser) inner(name string) (*parser, error) {
 // that it is followed to (R4 section 3.1.1.4.13).
 func (p *parser) chain(types []string, name, head, rest, value string) (*Clause, error) {
 	code, target, typed := strings.Cut(head, ":")
-	c := &Clause{Name: name}
+	c := &Clause{Name: name, path: head + "."}
 	if ok, err := p.define(c, types, code); !ok {
 		return nil, err
 	}
@@ -143,5 +143,5 @@ func (p *parser) has(types []string, name, key, value string) (*Clause, error) {
 	if err != nil {
 		return nil, p.leaveOutUnknown(err, []string{typ}, name, pieces[2])
 	}
-	return &Clause{Name: name, Has: &Has{Type: typ, Ref: ref, Next: next}}, nil
+	return &Clause{Name: name, path: "_has:" + typ + ":" + code + ":", Has: &Has{Type: typ, Ref: ref, Next: next}}, nil
 }

@@ -28,7 +28,7 @@ func (p *parser) clause(types []string, name, key, value string) (*Clause, error
 	if err := c.checkLimits(modifier, value); err != nil {
 		return nil, err
 	}
-	c.path = strings.TrimSuffix(name, ":"+modifier)
+	c.path = code
 	typ, err := p.modifier(c)
 	if err != nil {
 		return nil, err

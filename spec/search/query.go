@@ -90,7 +90,7 @@ type Clause struct {
 	// Contained asks for what a resource contains; the Values stand for that it
 	// contains anything of the type.
 	Contained *Contained
-	path      string // Name without its modifier
+	path      string // what leads to the parameter: its code, or the reference that is followed
 }
 
 // Chain is one alternative of a chained parameter (subject:Patient.name=x, R4
