@@ -244,6 +244,46 @@ func TestImportLargeAlone(t *testing.T) {
 	}
 }
 
+// TestImportLongApart lets other imports have their large lines while the rest of one
+// that is refused is skipped: its source may take hours for that.
+func TestImportLongApart(t *testing.T) {
+	const size = largeLine + 100_000
+	large, held := NewLarge(), make(chan int, 1)
+	src := &halting{shelf: shelf{files: map[string]string{"a": `{"data":"` + strings.Repeat("A", 4*size) + "\"}\n"}}, at: 3 * size, halt: func() { held <- len(large.turn) }}
+	k := open(t, func(d *Deps) { d.Sources, d.Large, d.LineSize = src, large, 2*size })
+	id, err := k.importOf(params("IncrementalLoad", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := <-held; n != 0 {
+		t.Error("who skips a line has the turn")
+	}
+	if got := summary(k.waitImport(id)); got != "a errors 1" {
+		t.Error(got)
+	}
+}
+
+// halting is a shelf that calls halt when so much of a file was read.
+type halting struct {
+	shelf
+	at   int64
+	halt func()
+}
+
+func (h *halting) Open(ctx context.Context, url, tag string, offset int64) (io.ReadCloser, error) {
+	r, err := h.shelf.Open(ctx, url, tag, offset)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(io.MultiReader(io.LimitReader(r, h.at), h, r)), nil
+}
+
+// Read stands between what was read and the rest.
+func (h *halting) Read([]byte) (int, error) {
+	h.halt()
+	return 0, io.EOF
+}
+
 // checkErrors reads an error file: as many lines as the manifest says, each an
 // OperationOutcome that names its line.
 func (k *kit) checkErrors(id string, e ImportOutput) {

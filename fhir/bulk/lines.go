@@ -108,9 +108,14 @@ func (l *loader) leave() {
 
 // empty gives the memory of a batch with a large line back.
 func (l *loader) empty(x *slot) {
-	l.loose += len(x.arena)
+	n := len(x.arena)
 	x.drop()
-	if l.loose >= looseBytes {
+	l.loosen(n)
+}
+
+// loosen ends the turn of a large line that nobody holds any more.
+func (l *loader) loosen(n int) {
+	if l.loose += n; l.loose >= looseBytes {
 		debug.FreeOSMemory()
 		l.loose = 0
 	}
@@ -169,7 +174,11 @@ func (l *loader) readLine(ctx context.Context, dst []byte) (_ []byte, long bool,
 		switch {
 		case long:
 		case int64(size) > l.s.d.LineSize:
+			n := len(dst) - start
 			long, dst = true, slices.Clone(dst[:start]) // without what it grew to
+			if l.large {
+				l.loosen(n) // its rest is only skipped, however much there is
+			}
 		default:
 			if size > largeLine && !l.large {
 				if err := l.enter(ctx); err != nil {
