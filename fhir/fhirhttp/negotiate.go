@@ -125,7 +125,7 @@ func (x *exchange) accept(header string) error {
 		if r.q > top.q {
 			top = r
 		}
-		ct := acceptType(r.name, ranges)
+		ct := acceptType(r, ranges)
 		switch {
 		case ct == nil:
 		case browser && plainXML(r.name):
@@ -140,7 +140,7 @@ func (x *exchange) accept(header string) error {
 		best = xml
 	}
 	binary := x.in.Type == "Binary" && (x.in.Verb == fhir.VerbRead || x.in.Verb == fhir.VerbVRead)
-	if binary && top.q > 0 && (acceptType(top.name, nil) == nil || plainXML(top.name)) && !strings.HasPrefix(top.name, "application/fhir") {
+	if binary && top.q > 0 && (acceptType(top, nil) == nil || plainXML(top.name)) && !strings.HasPrefix(top.name, "application/fhir") {
 		x.format.raw = true
 		return nil
 	}
@@ -160,13 +160,15 @@ type mediaType struct {
 // mediaRanges splits an Accept header.
 func mediaRanges(header string) (out []mediaType) {
 	for part := range strings.SplitSeq(header, ",") {
-		name, q := mediaRange(part)
-		out = append(out, mediaType{name, q})
+		if name, q := mediaRange(part); name != "" { // RFC 9110 section 5.6.1
+			out = append(out, mediaType{name, q})
+		}
 	}
 	return out
 }
 
-// mediaRange splits one part of an Accept header. The quality is 0 for what is not wanted.
+// mediaRange splits one part of an Accept header. The quality is 0 for what is not
+// wanted, and the name is "" for a format of another version of FHIR.
 func mediaRange(s string) (typ string, q float64) {
 	typ, params, _ := strings.Cut(s, ";")
 	typ, q = strings.ToLower(strings.TrimSpace(typ)), 1
@@ -181,7 +183,7 @@ func mediaRange(s string) (typ string, q float64) {
 			q = min(f, 1)
 		case "fhirversion":
 			if v = strings.Trim(v, `"`); v != "4.0" && v != "4.0.1" {
-				q = 0
+				typ = ""
 			}
 		}
 	}
@@ -197,16 +199,18 @@ var wildcards = map[string][]string{
 
 // acceptType returns the Content-Type for a media range, nil if there is none. What
 // the header says of a format by name, or by text/*, goes before what a wider range
-// of it says (RFC 9110 section 12.5.1).
-func acceptType(name string, header []mediaType) []string {
-	formats, ok := wildcards[name]
+// of it says (RFC 9110 section 12.5.1); where both say the same, the wider one has it too.
+func acceptType(r mediaType, header []mediaType) []string {
+	formats, ok := wildcards[r.name]
 	if !ok {
-		return fhirType(name)
+		return fhirType(r.name)
 	}
 	for _, f := range formats {
 		group, _, _ := strings.Cut(f, "/")
-		closer := func(r mediaType) bool { return r.name == f || name == "*/*" && r.name == group+"/*" }
-		if !slices.ContainsFunc(header, closer) {
+		differs := func(o mediaType) bool {
+			return o.q != r.q && (o.name == f || r.name == "*/*" && o.name == group+"/*")
+		}
+		if !slices.ContainsFunc(header, differs) {
 			return fhirType(f)
 		}
 	}
