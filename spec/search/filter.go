@@ -55,6 +55,7 @@ func flat(c *Clause) []*Clause {
 
 type filterParser struct {
 	p     *parser
+	ref   *Clause // the reference that the brackets stand behind; nil outside
 	name  string
 	rest  []filterToken
 	depth int
@@ -167,6 +168,11 @@ func (f *filterParser) comparison() (*Clause, error) {
 
 // compare makes the clause of a comparison.
 func (f *filterParser) compare(path, op string, value filterToken) (*Clause, error) {
+	if f.ref != nil {
+		if err := f.ref.checkChain(path); err != nil {
+			return nil, err
+		}
+	}
 	if strings.ContainsAny(path, "[]") {
 		return f.bracketed(path, op, value)
 	}

@@ -31,7 +31,7 @@ func (f *filterParser) bracketed(path, op string, value filterToken) (*Clause, e
 	}
 	var first error
 	for _, t := range targets {
-		next, err := f.behind(in, t, cond, rest, op, value)
+		next, err := f.behind(c, in, t, cond, rest, op, value)
 		if err != nil {
 			first = better(first, err)
 			continue
@@ -45,10 +45,10 @@ func (f *filterParser) bracketed(path, op string, value filterToken) (*Clause, e
 }
 
 // behind makes the clause of what a reference to a type leads to.
-func (f *filterParser) behind(in *parser, typ, cond, rest, op string, value filterToken) (*Clause, error) {
+func (f *filterParser) behind(ref *Clause, in *parser, typ, cond, rest, op string, value filterToken) (*Clause, error) {
 	p := *in
 	p.types = []string{typ}
-	sub := &filterParser{p: &p, name: f.name, depth: f.depth + 1, terms: f.terms}
+	sub := &filterParser{p: &p, ref: ref, name: f.name, depth: f.depth + 1, terms: f.terms}
 	if sub.depth > maxNesting {
 		return nil, &Error{Param: f.name, Code: "too-costly", Msg: "the filter has too many brackets inside each other"}
 	}

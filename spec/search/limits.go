@@ -94,8 +94,10 @@ func (l *Limits) modifier(name, modifier string) error {
 
 // checkChain refuses a chain behind a reference that may not be followed to it.
 func (c *Clause) checkChain(rest string) error {
-	code, _, _ := strings.Cut(rest, ".")
-	code, _, _ = strings.Cut(code, ":")
+	code := rest
+	if i := strings.IndexAny(rest, ".:["); i >= 0 {
+		code = rest[:i]
+	}
 	for _, p := range c.Params {
 		if l := p.allowed(); len(l.Chains) > 0 && !slices.Contains(l.Chains, code) {
 			return invalid(c.Name, "the definition of the search parameter allows a chain to %s only", strings.Join(l.Chains, ", "))
