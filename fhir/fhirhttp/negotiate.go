@@ -264,8 +264,10 @@ func notAcceptable(what string) error {
 // JSON from XML.
 func (x *exchange) bodyType() (isXML bool, err error) {
 	h := x.r.Header.Get("Content-Type")
-	if len(x.r.Header["Content-Type"]) > 1 {
-		return false, fault.New(fault.Unsupported, "Content-Type is given more than once")
+	for _, other := range x.r.Header["Content-Type"] {
+		if other != h {
+			return false, fault.New(fault.Unsupported, "Content-Type is given twice, as %q and %q", printable(h), printable(other))
+		}
 	}
 	switch h {
 	case "application/fhir+json", "application/json", "application/fhir+json; charset=utf-8":

@@ -238,6 +238,8 @@ func TestFormats(t *testing.T) {
 		{do: "POST /Patient/_search?_format=json", body: "_format=xml", headers: []string{"Content-Type", form}, status: 400},
 		{do: "POST /Patient/_search", body: "name=x", headers: []string{"Content-Type", form + "; charset=iso-8859-1"}, status: 415},
 		{do: "POST /Patient", body: pat, headers: []string{"Content-Type", "application/fhir+json"}, status: 201},
+		{do: "POST /Patient", body: pat, headers: []string{"content-type", "application/fhir+json"}, status: 201}, // beside the one of call
+		{do: "POST /Patient", body: pat, headers: []string{"content-type", "application/json"}, status: 415},
 	}}, {name: "reads with handling=strict", steps: []step{
 		create,
 		get("/Patient/p1?foo=bar", 200),
