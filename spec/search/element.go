@@ -274,6 +274,9 @@ func (e *NumberValue) quantityRange(n resource.Node) bool {
 	if hasHigh {
 		e.Hi = high.Hi
 	}
+	if e.Lo > e.Hi { // a range that ends before it begins, as in period
+		e.Lo, e.Hi = e.Hi, e.Lo
+	}
 	return true
 }
 
