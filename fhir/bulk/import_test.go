@@ -263,6 +263,38 @@ func TestImportLongApart(t *testing.T) {
 	}
 }
 
+// TestImportStall goes on with a source that gave nothing any more in the middle of a large line.
+func TestImportStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &stalling{shelf: shelf{files: map[string]string{"a": fmt.Sprintf(`{"resourceType":"Binary","id":"b","contentType":"text/plain","data":"%s"}`+"\n", strings.Repeat("AAAA", largeLine/2))}}}
+		k := open(t, func(d *Deps) { d.Sources = src })
+		id, err := k.importOf(params("IncrementalLoad", "a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if st, err := k.s.Import(t.Context(), id, base); err != nil || st.Running || summary(st.Manifest.(*ImportManifest)) != "a Binary 1" {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
+// stalling is a shelf whose first file stalls behind its middle.
+type stalling struct{ shelf }
+
+func (s *stalling) Open(ctx context.Context, url, tag string, offset int64) (io.ReadCloser, error) {
+	r, err := s.shelf.Open(ctx, url, tag, offset)
+	if err != nil || s.reads.Load() > 1 {
+		return r, err
+	}
+	stall := readerFunc(func([]byte) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
+	return io.NopCloser(io.MultiReader(io.LimitReader(r, 3*largeLine/2), stall)), nil
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // halting is a shelf that calls halt when so much of a file was read.
 type halting struct {
 	shelf

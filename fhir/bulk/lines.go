@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hygeia-health/hygeia/platform/fault"
 )
@@ -21,22 +22,53 @@ func (l *loader) open(ctx context.Context) (io.Closer, error) {
 	if skip {
 		from-- // a line that begins exactly there is ours
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	src := &source{cancel: cancel, stalled: time.AfterFunc(stallTime, cancel)}
 	r, err := l.s.d.Sources.Open(ctx, in.URL, in.Tag, from)
+	src.stalled.Stop()
+	if err != nil {
+		cancel()
+	}
 	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Precondition) {
 		return nil, l.changed()
 	}
 	if err != nil {
 		return nil, err
 	}
-	l.in, l.at = bufio.NewReaderSize(r, 256<<10), from
+	src.ReadCloser = r
+	l.in, l.at = bufio.NewReaderSize(src, 256<<10), from
 	if skip {
 		if err := l.skipLine(); err != nil {
-			_ = r.Close()
+			_ = src.Close()
 			return nil, err
 		}
 	}
 	l.mark.Begun = true
-	return r, nil
+	return src, nil
+}
+
+// stallTime is how long a source may give nothing until it is given up, and opened
+// again later: others may wait for the end of a large line.
+const stallTime = time.Minute
+
+// source is a file that is read until its source stalls.
+type source struct {
+	io.ReadCloser
+	cancel  context.CancelFunc
+	stalled *time.Timer
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	s.stalled.Reset(stallTime)
+	defer s.stalled.Stop()
+	return s.ReadCloser.Read(p)
+}
+
+// Close implements io.Closer.
+func (s *source) Close() error {
+	defer s.cancel()
+	return s.ReadCloser.Close()
 }
 
 // skipLine reads to the end of a line, or to the end of the part when no line
