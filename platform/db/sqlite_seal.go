@@ -50,7 +50,10 @@ var seal struct {
 	below   uintptr // what methods was made of
 }
 
-type extensionFunc = func(tls *libc.TLS, db, message, api uintptr) int32
+type (
+	extensionFunc = func(tls *libc.TLS, db, message, api uintptr) int32
+	traitsFunc    = func(tls *libc.TLS, file uintptr) int32
+)
 
 // sealPages makes SQLite end the pages of new files with checksums.
 func sealPages(tls *libc.TLS) {
@@ -89,6 +92,7 @@ func sealOpen(file uintptr) {
 		seal.below, seal.methods = f.FpMethods, *at[sqlite3.Tsqlite3_io_methods](f.FpMethods)
 		seal.methods.FxRead = pointer(readFunc(sealRead))
 		seal.methods.FxWrite = pointer(readFunc(sealWrite))
+		seal.methods.FxDeviceCharacteristics = pointer(traitsFunc(sealTraits))
 	}
 	if seal.below != f.FpMethods { // another kind of file: it goes without
 		return
@@ -142,6 +146,17 @@ func sealWrite(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
 	binary.LittleEndian.PutUint32(mark, checksum(page))
 	defer clear(mark)
 	return call[readFunc](s.methods().FxWrite)(tls, file, buf, n, off)
+}
+
+// sealTraits tells SQLite that pages with checksums are read whole: it would read large
+// values past the memory for pages, without the end of the page.
+func sealTraits(tls *libc.TLS, file uintptr) int32 {
+	s := sealOf(file)
+	traits := call[traitsFunc](s.methods().FxDeviceCharacteristics)(tls, file)
+	if s.sealed {
+		traits &^= sqlite3.SQLITE_IOCAP_SUBPAGE_READ
+	}
+	return traits
 }
 
 // checksum is never noSum.

@@ -265,3 +265,87 @@ func TestOtherToolsAreNoDamage(t *testing.T) {
 		}
 	}
 }
+
+// large is a file with values that need pages of their own, before others that do: each ends at
+// another place of its last page.
+func large(t *testing.T) (path string, model map[int64][]byte) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "a.db")
+	d, err := db.Open(path, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	model = map[int64][]byte{}
+	err = d.Write(t.Context(), &db.Work{Do: func(c *db.Conn) error {
+		if err := c.Exec("CREATE TABLE n (v INTEGER PRIMARY KEY, b BLOB, c TEXT)"); err != nil {
+			return err
+		}
+		for v := int64(4100); v < 8300; v++ {
+			model[v] = bytes.Repeat([]byte{byte(v), 1, byte(v >> 8)}, int(v)/3+1)[:v]
+			if err := c.Exec("INSERT INTO n (v, b, c) VALUES ($1, $2, $3)", v, model[v], strings.Repeat("what follows", 500)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path, model
+}
+
+// askLarge reads each value. It returns how many answers were errors, and fails on those that are wrong.
+func askLarge(t *testing.T, d *db.DB, model map[int64][]byte) (refused int) {
+	t.Helper()
+	for v, b := range model {
+		err := d.Read(t.Context(), func(c *db.Conn) error {
+			return c.Query("SELECT b FROM n WHERE v = $1", func(s *db.Stmt) error {
+				if !bytes.Equal(s.ColBlob(0, nil), b) {
+					t.Errorf("a wrong value of %d bytes", v)
+				}
+				return nil
+			}, v)
+		})
+		switch {
+		case err != nil && !strings.Contains(err.Error(), "the database file is damaged"):
+			t.Errorf("%d bytes: %v", v, err)
+		case err != nil:
+			refused++
+		}
+	}
+	return refused
+}
+
+// SQLite may read large values past its memory for pages, and not whole pages of them.
+func TestLargeValues(t *testing.T) {
+	path, model := large(t)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(11, 12))
+	for round := range 4 {
+		bad := bytes.Clone(good)
+		for at := 4096; round > 0 && at < len(bad); at += 4096 {
+			if bad[at] == 0 { // no page of a tree, but with a part of a value
+				bad[at+4+r.IntN(4092)] ^= 1 << r.IntN(8)
+			}
+		}
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := db.Open(path, db.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refused := askLarge(t, d, model); round == 0 && refused != 0 || round > 0 && refused != len(model) {
+			t.Errorf("round %d: %d of %d answers are refused", round, refused, len(model))
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
