@@ -55,7 +55,7 @@ func checkLog(path string) error {
 }
 
 func scanFile(name string) (good int64, err error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDWR, 0) // not every system brings to disk what is only read
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -66,8 +66,23 @@ func scanFile(name string) (good int64, err error) {
 	return scanLog(f)
 }
 
-// scanLog reads a log. It returns how many bytes from its beginning are good.
-func scanLog(f io.Reader) (good int64, err error) {
+// logFile is an open log.
+type logFile interface {
+	io.Reader
+	Sync() error
+}
+
+// scanLog reads a log. It returns how many bytes from its beginning are good. One without damage is
+// on disk then: a process that was killed may have left a commit that is not, SQLite would append
+// to it, and a power cut could leave what is behind it alone.
+func scanLog(f logFile) (good int64, err error) {
+	if good, err = readLog(f); err == nil {
+		err = f.Sync()
+	}
+	return good, err
+}
+
+func readLog(f io.Reader) (good int64, err error) {
 	l := logReader{r: bufio.NewReaderSize(f, 256<<10)}
 	right, there, err := l.start()
 	if !there {
