@@ -117,6 +117,15 @@ func (s *sealFile) look(page []byte, off int64) {
 // isPage reports whether n bytes are a page; less than that is the header alone.
 func isPage(n int32) bool { return n >= 512 && bits.OnesCount32(uint32(n)) == 1 }
 
+// wasSealed reports whether the first page, whose header says that there are no checksums, ends with
+// that of one whose header says that there are: a disk changed what it says.
+func wasSealed(page []byte) bool {
+	says := page[headerReserved]
+	page[headerReserved] = sealBytes
+	defer func() { page[headerReserved] = says }()
+	return binary.LittleEndian.Uint32(page[len(page)-sealBytes:]) == checksum(page)
+}
+
 func sealRead(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
 	s := sealOf(file)
 	if rc := call[readFunc](s.methods().FxRead)(tls, file, buf, n, off); rc != sqlite3.SQLITE_OK {
@@ -124,7 +133,12 @@ func sealRead(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
 	}
 	page := unsafe.Slice(at[byte](buf), n)
 	s.look(page, off)
-	if !s.sealed || !isPage(n) {
+	switch {
+	case !isPage(n):
+		return sqlite3.SQLITE_OK
+	case !s.sealed && off == 0 && wasSealed(page):
+		return sqlite3.SQLITE_IOERR_DATA
+	case !s.sealed:
 		return sqlite3.SQLITE_OK
 	}
 	mark := page[n-sealBytes:]

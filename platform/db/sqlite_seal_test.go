@@ -349,3 +349,33 @@ func TestLargeValues(t *testing.T) {
 		}
 	}
 }
+
+// The header says whether there are checksums, and a disk may change that, too.
+func TestDamagedHeader(t *testing.T) {
+	path, model := rotten(t)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * 100 {
+		if bit/8 != 20 && bit%8 != bit/8%8 { // all bits of the byte that says so, one of each other
+			continue
+		}
+		bad := bytes.Clone(good)
+		bad[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := db.Open(path, db.Options{})
+		if err != nil {
+			if !strings.Contains(err.Error(), "the database file is damaged") {
+				t.Errorf("byte %d: %v", bit/8, err)
+			}
+			continue
+		}
+		if refused := ask(t, d, model); refused != 2*len(model) {
+			t.Errorf("byte %d, bit %d: %d of %d answers are refused", bit/8, bit%8, refused, 2*len(model))
+		}
+		_ = d.Close()
+	}
+}
