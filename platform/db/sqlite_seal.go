@@ -3,7 +3,6 @@ package db
 import (
 	"encoding/binary"
 	"hash/crc32"
-	"math/bits"
 	"sync"
 	"unsafe"
 
@@ -31,6 +30,7 @@ const noSum = 0
 
 // The offsets of the header of a database file that are read here, and its size.
 const (
+	headerPage     = 16 // bytes of a page, in two; 1 = 65,536
 	headerReserved = 20
 	headerSize     = 100
 	headerMagic    = "SQLite format 3\x00"
@@ -40,8 +40,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli) // processors have an instruc
 
 // sealFile follows the file of the system in the memory of an open database file.
 type sealFile struct {
-	below  uintptr // its methods, *sqlite3_io_methods
-	sealed bool    // its pages end with checksums
+	below uintptr // its methods, *sqlite3_io_methods
+	page  int32   // bytes of its pages when they end with checksums, else 0
 }
 
 var seal struct {
@@ -109,13 +109,16 @@ func (s *sealFile) methods() *sqlite3.Tsqlite3_io_methods {
 
 // look keeps what the header says when it is part of what was read or is written.
 func (s *sealFile) look(page []byte, off int64) {
-	if off == 0 && len(page) >= headerSize && string(page[:len(headerMagic)]) == headerMagic {
-		s.sealed = page[headerReserved] == sealBytes
+	if off != 0 || len(page) < headerSize || string(page[:len(headerMagic)]) != headerMagic {
+		return
+	}
+	s.page = 0
+	if page[headerReserved] == sealBytes {
+		if s.page = int32(binary.BigEndian.Uint16(page[headerPage:])); s.page == 1 {
+			s.page = 1 << 16
+		}
 	}
 }
-
-// isPage reports whether n bytes are a page; less than that is the header alone.
-func isPage(n int32) bool { return n >= 512 && bits.OnesCount32(uint32(n)) == 1 }
 
 // wasSealed reports whether the first page, whose header says that there are no checksums, ends with
 // that of one whose header says that there are: a disk changed what it says.
@@ -133,12 +136,10 @@ func sealRead(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
 	}
 	page := unsafe.Slice(at[byte](buf), n)
 	s.look(page, off)
-	switch {
-	case !isPage(n):
-		return sqlite3.SQLITE_OK
-	case !s.sealed && off == 0 && wasSealed(page):
-		return sqlite3.SQLITE_IOERR_DATA
-	case !s.sealed:
+	if n != s.page { // it has no checksums, or this is the header alone
+		if s.page == 0 && off == 0 && n > headerSize && wasSealed(page) {
+			return sqlite3.SQLITE_IOERR_DATA
+		}
 		return sqlite3.SQLITE_OK
 	}
 	mark := page[n-sealBytes:]
@@ -153,7 +154,7 @@ func sealWrite(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
 	s := sealOf(file)
 	page := unsafe.Slice(at[byte](buf), n)
 	s.look(page, off)
-	if !s.sealed || !isPage(n) {
+	if n != s.page {
 		return call[readFunc](s.methods().FxWrite)(tls, file, buf, n, off)
 	}
 	mark := page[n-sealBytes:]
@@ -167,7 +168,7 @@ func sealWrite(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
 func sealTraits(tls *libc.TLS, file uintptr) int32 {
 	s := sealOf(file)
 	traits := call[traitsFunc](s.methods().FxDeviceCharacteristics)(tls, file)
-	if s.sealed {
+	if s.page != 0 {
 		traits &^= sqlite3.SQLITE_IOCAP_SUBPAGE_READ
 	}
 	return traits
