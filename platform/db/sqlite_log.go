@@ -46,7 +46,8 @@ func checkLog(path string) error {
 		good, err = scanFile(path + "-wal")
 	}
 	if errors.Is(err, errLog) {
-		return damageError("open "+path, fmt.Errorf("%w; to go on without the changes behind it, which were acknowledged, shorten %s-wal to %d bytes", err, path, good))
+		return damageError("open "+path, fmt.Errorf("%w; to go on without the changes behind it, which were acknowledged, shorten %s-wal to %d bytes, on a copy: "+
+			"a checkpoint may have brought some of them to the file, and PRAGMA integrity_check tells whether it is still whole", err, path, good))
 	}
 	if err != nil {
 		return dbError("read the log", err)
