@@ -2,7 +2,9 @@ package db_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hygeia-health/hygeia/platform/db"
@@ -36,4 +38,40 @@ func TestCancel(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCancelHitsNobodyElse: a request to end a statement comes when that is over; the next
+// one on the connection goes on. The time is simulated, so that no pause lets the request pass.
+func TestCancelHitsNobodyElse(t *testing.T) {
+	path := dbtest.Postgres(t)
+	synctest.Test(t, func(t *testing.T) {
+		d, err := db.Open(path, db.Options{Readers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = d.Close() }()
+		next := func(c *db.Conn) error {
+			return c.Query("SELECT pg_sleep(0.002)", func(*db.Stmt) error { return nil })
+		}
+		for i := range 300 {
+			ctx, cancel := context.WithCancel(t.Context())
+			var spins atomic.Int64
+			go func() {
+				for spins.Load() < int64(i)*1000 {
+					spins.Add(1)
+				}
+				cancel()
+			}()
+			err := d.Read(ctx, func(c *db.Conn) error {
+				return c.Query("SELECT pg_sleep(0.001)", func(s *db.Stmt) error { return nil })
+			})
+			cancel()
+			if err != nil && !fault.Is(err, fault.Timeout) {
+				t.Fatalf("%d: %v", i, err)
+			}
+			if err := d.Read(t.Context(), next); err != nil {
+				t.Fatalf("after %d: %v", i, err)
+			}
+		}
+	})
 }

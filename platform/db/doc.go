@@ -75,6 +75,6 @@
 // trust.go (several nodes), engine.go (what an engine is), sqlite.go with
 // sqlite_wal.go and sqlite_pages.go (fewer calls), sqlite_seal.go and sqlite_log.go
 // (damage), inspect.go (after a crash), postgres.go (sessions and errors),
-// postgres_dial.go (servers and connections), postgres_conn.go (round trips),
+// postgres_dial.go (servers and connections), postgres_cancel.go, postgres_conn.go (round trips),
 // postgres_stmt.go (values).
 package db

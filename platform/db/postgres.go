@@ -73,14 +73,13 @@ func newPostgres(address string, opt Options) (*pgEngine, error) {
 	return e, nil
 }
 
-// cancelling asks the server to end a statement whose context has ended, and gives
-// the connection up if it does not.
+// cancelling watches over the statements of a connection, see canceller.
 func (e *pgEngine) cancelling(pc *pgconn.PgConn) ctxwatch.Handler {
 	delay := 2 * time.Second
 	if e.opt.StatementTime > 0 {
 		delay = min(delay, e.opt.StatementTime)
 	}
-	return &pgconn.CancelRequestContextWatcherHandler{Conn: pc, DeadlineDelay: delay}
+	return &canceller{pc: pc, patience: delay}
 }
 
 // silence is how long a writer waits for an answer. The server ends each
