@@ -89,8 +89,7 @@ func onlyView(in *fhir.Interaction) error {
 		return nil
 	}
 	for name := range in.Params {
-		switch name {
-		case "_format", "_pretty", "_summary", "_elements":
+		if isView(name) {
 			continue
 		}
 		hint := ""
@@ -102,6 +101,15 @@ func onlyView(in *fhir.Interaction) error {
 	return nil
 }
 
+// isView reports whether a parameter only says how an answer is shown.
+func isView(name string) bool {
+	switch name {
+	case "_format", "_pretty", "_summary", "_elements":
+		return true
+	}
+	return false
+}
+
 // onlyKnown refuses, for handling=strict, what a read leaves aside. Searches and
 // histories know their parameters themselves.
 func onlyKnown(in *fhir.Interaction) error {
@@ -111,13 +119,8 @@ func onlyKnown(in *fhir.Interaction) error {
 		return nil
 	}
 	for name := range in.Params {
-		switch name {
-		case "_format", "_pretty", "_summary", "_elements":
+		if isView(name) || name == "mode" && in.Verb == fhir.VerbCapabilities {
 			continue
-		case "mode":
-			if in.Verb == fhir.VerbCapabilities {
-				continue
-			}
 		}
 		return fault.At(fault.Invalid, "not-supported", "", "the parameter %s is not supported here", printable(name))
 	}
