@@ -69,22 +69,8 @@ func rotten(t *testing.T) (path string, model map[int64][]byte) {
 func ask(t *testing.T, d *db.DB, model map[int64][]byte) (refused int) {
 	t.Helper()
 	one := func(query string, arg any, row func(*db.Stmt) bool) {
-		found := 0
-		err := d.Read(context.Background(), func(c *db.Conn) error {
-			return c.Query(query, func(s *db.Stmt) error {
-				if found++; !row(s) {
-					t.Errorf("%s with %v: a wrong row", query, arg)
-				}
-				return nil
-			}, arg)
-		})
-		switch {
-		case err != nil && !strings.Contains(err.Error(), "the database file is damaged"):
-			t.Errorf("%s: %v", query, err)
-		case err != nil:
+		if askOne(t, d, query, arg, row) {
 			refused++
-		case found != 1:
-			t.Errorf("%s with %v: %d rows", query, arg, found)
 		}
 	}
 	for v, b := range model {
@@ -92,6 +78,28 @@ func ask(t *testing.T, d *db.DB, model map[int64][]byte) (refused int) {
 		one("SELECT v FROM n WHERE b = $1", b, func(s *db.Stmt) bool { return s.ColInt(0) == v })
 	}
 	return refused
+}
+
+// askOne asks for the one row that fits. It reports whether the answer was the error of damage, and fails on
+// any that is wrong.
+func askOne(t *testing.T, d *db.DB, query string, arg any, fits func(*db.Stmt) bool) (refused bool) {
+	t.Helper()
+	found := 0
+	err := d.Read(context.Background(), func(c *db.Conn) error {
+		return c.Query(query, func(s *db.Stmt) error {
+			if found++; !fits(s) {
+				t.Errorf("%s with %v: a wrong row", query, arg)
+			}
+			return nil
+		}, arg)
+	})
+	switch {
+	case err != nil && !strings.Contains(err.Error(), "the database file is damaged"):
+		t.Errorf("%s: %v", query, err)
+	case err == nil && found != 1:
+		t.Errorf("%s with %v: %d rows", query, arg, found)
+	}
+	return err != nil
 }
 
 // What a disk changed is never an answer: whichever byte of a file differs, each
@@ -301,18 +309,7 @@ func large(t *testing.T) (path string, model map[int64][]byte) {
 func askLarge(t *testing.T, d *db.DB, model map[int64][]byte) (refused int) {
 	t.Helper()
 	for v, b := range model {
-		err := d.Read(t.Context(), func(c *db.Conn) error {
-			return c.Query("SELECT b FROM n WHERE v = $1", func(s *db.Stmt) error {
-				if !bytes.Equal(s.ColBlob(0, nil), b) {
-					t.Errorf("a wrong value of %d bytes", v)
-				}
-				return nil
-			}, v)
-		})
-		switch {
-		case err != nil && !strings.Contains(err.Error(), "the database file is damaged"):
-			t.Errorf("%d bytes: %v", v, err)
-		case err != nil:
+		if askOne(t, d, "SELECT b FROM n WHERE v = $1", v, func(s *db.Stmt) bool { return bytes.Equal(s.ColBlob(0, nil), b) }) {
 			refused++
 		}
 	}
